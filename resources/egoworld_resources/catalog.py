@@ -1,0 +1,135 @@
+"""The catalog of model envs: which envs there are, which stages they serve, from which lock and which source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from egoworld_resources.environments.contract import contract_folder, root_source, runner_dependencies
+from egoworld_resources.environments.declaration import ModelEnv, StageModel, Weights, read_env
+from egoworld_resources.environments.errors import BadDeclaration
+from egoworld_resources.environments.lockfile import Lock, lowest_python, source_of
+from egoworld_resources.environments.source_digest import closure, source_digest
+from egoworld_resources.errors import BadConfiguration, UnknownName
+
+__all__ = ["BASE", "Catalog", "ModelEnv", "StageModel", "Weights"]
+
+BASE = "base"
+"""The env that is our own interpreter; its lock is that of the root pyproject.toml."""
+
+Folders = Path | Iterable[Path]
+
+
+class Catalog:
+    """The model envs of one or more envs folders, with the locks of one or more locks folders."""
+
+    def __init__(
+        self, envs: Mapping[str, ModelEnv], envs_folders: tuple[Path, ...], locks_folders: tuple[Path, ...]
+    ) -> None:
+        self._envs = dict(envs)
+        self.envs_folders = envs_folders
+        self.locks_folders = locks_folders
+
+    @classmethod
+    def load(cls, envs_folder: Folders, locks_folder: Folders) -> Catalog:
+        """Read every ``<envs_folder>/<name>/pyproject.toml``; raises BadDeclaration naming the file and the field."""
+        envs_folders, locks_folders = _folders(envs_folder), _folders(locks_folder)
+        envs: dict[str, ModelEnv] = {}
+        for parent in envs_folders:
+            if not parent.is_dir():
+                raise BadConfiguration(
+                    f"the envs folder {parent} does not exist; give the folder that holds the model envs"
+                )
+            for folder in sorted(entry for entry in parent.iterdir() if entry.is_dir()):
+                env = read_env(folder)
+                if env is None:
+                    continue
+                if env.name in envs:
+                    raise BadDeclaration(env.pyproject, "folder", f"env '{env.name}' is also {envs[env.name].folder}")
+                envs[env.name] = env
+        return cls(envs, envs_folders, locks_folders)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all model envs, sorted."""
+        return sorted(self._envs)
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of all stages that at least one env serves, sorted."""
+        return sorted({stage for env in self._envs.values() for stage in env.stages})
+
+    def env(self, name: str) -> ModelEnv:
+        """Raises UnknownName with the envs that exist."""
+        if name not in self._envs:
+            raise UnknownName("model env", name, self._envs)
+        return self._envs[name]
+
+    def serving(self, stage: str) -> list[str]:
+        """Names of the envs that serve ``stage``, sorted; raises UnknownName when there is none."""
+        found = [name for name in self.names if stage in self._envs[name].stages]
+        if not found:
+            raise UnknownName("stage", stage, self.stages)
+        return found
+
+    def model(self, stage: str, env: str) -> StageModel:
+        """How ``env`` serves ``stage``; raises UnknownName with the envs that do."""
+        found = self.env(env)
+        if stage not in found.stages:
+            raise UnknownName(f"env for stage '{stage}'", env, self.serving(stage))
+        return found.stages[stage]
+
+    def lock_path(self, env: str) -> Path:
+        """Where the lock of ``env`` lies or, when there is none yet, belongs: in ``locks`` beside its envs folder."""
+        found = self.env(env)
+        file = f"pylock.{BASE if found.interpreter == BASE else env}.toml"
+        for folder in self.locks_folders:
+            if (folder / file).is_file():
+                return folder / file
+        beside = [folder for folder in self.locks_folders if folder.parent == found.folder.parent.parent]
+        return (beside or self.locks_folders)[0] / file
+
+    def lock(self, env: str) -> Lock:
+        """The lock of ``env``; raises LockMissing, or LockStale when the declaration changed since."""
+        found = self.env(env)
+        name = BASE if found.interpreter == BASE else env
+        lock = Lock.read(name, self.lock_path(env))
+        lock.check(name, self.lock_source(env), self._declared_in(found))
+        return lock
+
+    def lock_source(self, env: str) -> str:
+        """Digest of all that the lock of ``env`` is made from, the needs of the runner contract included."""
+        found = self.env(env)
+        if found.interpreter == BASE:
+            return root_source(self._declared_in(found))
+        dependencies = [*found.dependencies, *runner_dependencies()]
+        return source_of(dependencies, found.python, found.sdists, found.overrides)
+
+    def lock_digest(self, env: str) -> str:
+        """sha256 of what the lock of ``env`` installs; see Lock.digest."""
+        return self.lock(env).digest
+
+    def packages(self, env: str) -> dict[str, str]:
+        """Name to version of everything that is installed in ``env``."""
+        return self.lock(env).packages(lowest_python(self.env(env).python))
+
+    def runner_digest(self, stage: str, env: str) -> str:
+        """Digest of the runner's module, the modules of its folder that it imports, and its declared data files."""
+        model = self.model(stage, env)
+        data = [file for pattern in model.files for file in model.folder.glob(pattern) if file.is_file()]
+        return source_digest(model.folder, closure(model.folder, model.module), data)
+
+    def contract_digest(self) -> str:
+        """Digest of the source of the runner contract, the package egoworld_runner."""
+        package = contract_folder()
+        return source_digest(package.parent, package.rglob("*.py"))
+
+    def _declared_in(self, env: ModelEnv) -> Path:
+        if env.interpreter != BASE:
+            return env.pyproject
+        beside = [folder.parent / "pyproject.toml" for folder in self.locks_folders]
+        return next((file for file in beside if file.is_file()), beside[0])
+
+
+def _folders(given: Folders) -> tuple[Path, ...]:
+    return (given.absolute(),) if isinstance(given, Path) else tuple(folder.absolute() for folder in given)

@@ -1,0 +1,1 @@
+"""The environment fabric: declarations, locks and the builder of model envs."""

@@ -1,0 +1,70 @@
+"""What our own code brings into every lock: the needs of the runner contract and of our own interpreter."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any, cast
+
+from egoworld_resources.environments.declaration import read_toml
+from egoworld_resources.environments.errors import BadDeclaration
+from egoworld_resources.environments.lockfile import source_of
+from egoworld_resources.errors import BadConfiguration
+
+
+def contract_folder() -> Path:
+    """Folder of the package egoworld_runner, found without importing it."""
+    found = importlib.util.find_spec("egoworld_runner")
+    if found is None or found.origin is None:
+        raise BadConfiguration("the package egoworld_runner is not on the path; run: make setup")
+    return Path(found.origin).parent
+
+
+def runner_dependencies() -> list[str]:
+    """What the runner contract itself needs; a part of every lock."""
+    return strings(contract_folder().parent / "pyproject.toml", "project.dependencies")
+
+
+def root_dependencies(pyproject: Path, group: str | None = None) -> list[str]:
+    """What our own interpreter holds: the root project, the contract's needs and, with ``group``, that group."""
+    extra = strings(pyproject, f"dependency-groups.{group}") if group else []
+    return [*strings(pyproject, "project.dependencies"), *extra, *runner_dependencies()]
+
+
+def root_source(pyproject: Path, group: str | None = None) -> str:
+    """Digest of what our own interpreter's lock is made from."""
+    return source_of(
+        root_dependencies(pyproject, group), requires_python(pyproject), overrides=root_overrides(pyproject)
+    )
+
+
+def root_overrides(pyproject: Path) -> list[str]:
+    """Requirements of the root project that replace what a package asks for."""
+    return strings(pyproject, "tool.uv.override-dependencies", missing=[])
+
+
+def requires_python(pyproject: Path) -> str:
+    """The root project's requires-python."""
+    value = _at(read_toml(pyproject), "project.requires-python")
+    if not isinstance(value, str):
+        raise BadDeclaration(
+            pyproject, "project.requires-python", "must be a version specifier, such as '>=3.11,<3.13'"
+        )
+    return value
+
+
+def strings(pyproject: Path, dotted: str, missing: list[str] | None = None) -> list[str]:
+    """A list of strings in a TOML file; raises BadDeclaration when it is not there and ``missing`` is not given."""
+    value = _at(read_toml(pyproject), dotted)
+    if value is None and missing is not None:
+        return missing
+    if not isinstance(value, list):
+        raise BadDeclaration(pyproject, dotted, "must be a list of requirements")
+    return [str(item) for item in cast("list[Any]", value)]
+
+
+def _at(document: dict[str, Any], dotted: str) -> Any:
+    value: Any = document
+    for part in dotted.split("."):
+        value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,60 @@
+"""What can go wrong with an environment; all of it is Terminal: the same declaration and lock give the same again.
+
+Terminal
+├── BadConfiguration
+│   ├── BadDeclaration    an envs/<name>/pyproject.toml is wrong; file and field are named
+│   ├── LockMissing       no locks/pylock.<env>.toml
+│   └── LockStale         the lock was made from other dependencies than the pyproject names now
+├── LockRefused           the resolver or the policy does not allow what was asked for
+├── EnvBuildFailed        uv could not make the env; its own words are carried
+└── EnvDamaged            an installed file is not what its RECORD says
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from egoworld_resources.errors import BadConfiguration, Terminal
+
+
+class BadDeclaration(BadConfiguration):
+    """A pyproject.toml of a model env is wrong."""
+
+    def __init__(self, file: Path, field: str, reason: str) -> None:
+        super().__init__(f"{file}: {field}: {reason}")
+
+
+class LockMissing(BadConfiguration):
+    """A model env has no lock."""
+
+    def __init__(self, env: str, path: Path) -> None:
+        super().__init__(f"{path} does not exist; make it with: make lock ENV={env}")
+
+
+class LockStale(BadConfiguration):
+    """A lock and its source disagree."""
+
+    def __init__(self, env: str, path: Path, source: Path) -> None:
+        super().__init__(
+            f"{path} was made from other dependencies than {source} names; renew it with: make lock ENV={env}"
+        )
+
+
+class LockRefused(Terminal):
+    """No lock was written: the resolver found no answer or the policy forbids it."""
+
+
+class EnvBuildFailed(Terminal):
+    """An env could not be made."""
+
+
+class EnvDamaged(Terminal):
+    """Installed files differ from what was installed."""
+
+    def __init__(self, env: str, folder: Path, damaged: list[str]) -> None:
+        shown = ", ".join(damaged[:5]) + (f" and {len(damaged) - 5} more" if len(damaged) > 5 else "")
+        super().__init__(
+            f"env '{env}' at {folder}: {shown} changed after the installation; "
+            f"make a new generation with: python -m egoworld_resources.environments build --fresh {env}"
+        )
+        self.damaged = tuple(damaged)

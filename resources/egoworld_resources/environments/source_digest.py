@@ -1,0 +1,86 @@
+"""Digest of source code in which comments, docstrings and formatting do not count."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from egoworld_resources.errors import BadConfiguration
+
+
+def closure(folder: Path, module: str) -> list[Path]:
+    """The file of ``module`` and, transitively, of every module of ``folder`` that it imports; sorted."""
+    found: set[Path] = set()
+    waiting = list(_files(folder, module))
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found.add(file)
+        for name in _imported(_parsed(file), _package(folder, file)):
+            waiting.extend(_files(folder, name))
+    return sorted(found)
+
+
+def source_digest(folder: Path, files: Iterable[Path], data: Iterable[Path] = ()) -> str:
+    """sha256 over Python files as normalised source and over data files as bytes, under their paths in ``folder``."""
+    digest = hashlib.sha256()
+    for file in sorted(set(files)):
+        text = ast.unparse(_without_docstrings(_parsed(file)))
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{text}\0".encode())
+    for file in sorted(set(data)):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{content}\0".encode())
+    return digest.hexdigest()
+
+
+def _parsed(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError as error:
+        raise BadConfiguration(f"{file}:{error.lineno}: not Python: {error.msg}") from error
+
+
+def _files(folder: Path, name: str) -> Iterator[Path]:
+    """Files of ``folder`` that importing the dotted ``name`` runs: packages on the way, then the module."""
+    base = folder
+    for part in name.split("."):
+        base = base / part
+        if (base / "__init__.py").is_file():
+            yield base / "__init__.py"
+        elif base.with_suffix(".py").is_file():
+            yield base.with_suffix(".py")
+            return
+        elif not base.is_dir():
+            return
+
+
+def _package(folder: Path, file: Path) -> list[str]:
+    return list(file.parent.relative_to(folder).parts)
+
+
+def _imported(tree: ast.Module, package: list[str]) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - (node.level - 1)] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            if base:
+                yield base
+            yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = [statement for statement in node.body if not _is_text(statement)]
+            node.body = body or [ast.Pass()]
+    return tree
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
