@@ -1,0 +1,58 @@
+"""What a sample video is asked to be."""
+
+from dataclasses import asdict, dataclass
+
+
+class InvalidOptions(ValueError):
+    """A sample was asked for that cannot be rendered; the message names the option and its valid values."""
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """The size, length and seed of a sample video; equal options give equal pixels.
+
+    `seed`: textures, sizes, camera path and motions all follow from it. `seconds`: length of the video, two shots of
+    half that each. `width`, `height`: pixels, even. `fps`: frames a second. `workers`: processes that render; the
+    pixels do not depend on it.
+    """
+
+    seed: int = 0
+    seconds: float = 12.0
+    width: int = 640
+    height: int = 360
+    fps: int = 15
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        limits: dict[str, tuple[float, float]] = {
+            "seed": (0, 2**32 - 1),
+            "seconds": (0.1, 600.0),
+            "width": (64, 3840),
+            "height": (64, 2160),
+            "fps": (1, 120),
+            "workers": (1, 64),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InvalidOptions(f"sample option {name}={value} is outside {low:g} to {high:g}: choose one within")
+        for name in ("width", "height"):
+            if getattr(self, name) % 2:
+                raise InvalidOptions(f"sample option {name}={getattr(self, name)} is odd: H.264 needs an even number")
+        if self.frame_count < 2:
+            raise InvalidOptions(f"{self.seconds} s at {self.fps} fps is less than one frame a shot: ask for more")
+
+    @property
+    def frame_count(self) -> int:
+        """Frames of the whole video."""
+        return round(self.seconds * self.fps)
+
+    @property
+    def shot_starts(self) -> tuple[int, int]:
+        """Decode index of the first frame of each of the two shots."""
+        return 0, self.frame_count // 2
+
+    @property
+    def recipe(self) -> dict[str, int | float]:
+        """The options that decide the pixels (all but the number of processes)."""
+        return {name: value for name, value in asdict(self).items() if name != "workers"}
