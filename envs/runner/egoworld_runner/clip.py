@@ -75,6 +75,6 @@ class Clip:
         """Report that ``frame`` (decode index) is done."""
         self.on_progress(frame - self.start_frame + 1, len(self))
 
-    def note(self, name: str, value: float | int | str) -> None:
+    def note(self, name: str, value: float | str) -> None:
         """Record a fact about this clip for the manifest, such as the number of registered frames."""
         self.notes[name] = value

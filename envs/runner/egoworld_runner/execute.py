@@ -39,7 +39,9 @@ def load_runner(folder: Path, entry: str) -> Runner:
     module = importlib.import_module(module_name)
     kind = getattr(module, class_name, None)
     if not (isinstance(kind, type) and issubclass(kind, Runner)):
-        found = sorted(n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Runner) and v is not Runner)
+        found = sorted(
+            n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Runner) and v is not Runner
+        )
         raise BadJob(f"{folder / module_name}.py has no Runner '{class_name}'; it has: {', '.join(found) or 'none'}")
     return kind()
 
@@ -101,7 +103,7 @@ def _run_clip(
         whole=whole,
         on_progress=partial(events.progress, video.video, name),
     )
-    inputs = Inputs({n: Path(p) for n, p in video.inputs.items()}, None if whole else name)
+    inputs = Inputs({n: Path(p) if p else None for n, p in video.inputs.items()}, None if whole else name)
     try:
         if span.end_frame > len(index):
             raise ClipFailed(f"the clip ends at frame {span.end_frame}, but {Path(video.path).name} has {len(index)}")
@@ -127,7 +129,13 @@ def _finish_failed(
 
 
 def _finish(
-    folder: Path, final: Path, unit_id: str | None, video: VideoJob, report: dict[str, Any], seconds: float, events: Events
+    folder: Path,
+    final: Path,
+    unit_id: str | None,
+    video: VideoJob,
+    report: dict[str, Any],
+    seconds: float,
+    events: Events,
 ) -> str:
     report = {"clip_id": unit_id, **report, "seconds": round(seconds, 3)}
     (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

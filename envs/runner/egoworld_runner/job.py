@@ -28,15 +28,15 @@ class Span:
 class VideoJob:
     """One video of a job.
 
-    frames: the index that the videos stage wrote (made anew when None); inputs: asset name to artifact folder;
-    output: folder that gets one folder per clip; clips: spans, or None for the whole video as one clip.
+    frames: the index that the videos stage wrote (made anew when None); inputs: asset name to artifact folder,
+    None for an optional one that does not exist; output: folder that gets one folder per clip; clips: spans, or None for the whole video as one clip.
     """
 
     video: str
     path: str
     output: str
     frames: str | None = None
-    inputs: Mapping[str, str] = field(default_factory=dict[str, str])
+    inputs: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     clips: tuple[Span, ...] | None = None
 
 
@@ -68,7 +68,9 @@ class Job:
         videos = raw.get("videos")
         if not isinstance(videos, list):
             raise BadJob(f"{path}: videos must be a list")
-        return _build(cls, {**raw, "videos": tuple(_video(v, f"{path}: videos[{i}]") for i, v in enumerate(videos))}, str(path))
+        return _build(
+            cls, {**raw, "videos": tuple(_video(v, f"{path}: videos[{i}]") for i, v in enumerate(videos))}, str(path)
+        )
 
 
 def _video(raw: Any, where: str) -> VideoJob:

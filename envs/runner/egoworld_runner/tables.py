@@ -233,3 +233,9 @@ class Caption(Row):
     end_s: Real
     text: Text
     model: Text
+
+
+def empty_table(name: str) -> pa.Table:
+    """A table of a known name without rows; raises KeyError for a name that no row class has."""
+    known = {row.table: row for row in Row.__subclasses__()}
+    return schema(known[name]).empty_table()

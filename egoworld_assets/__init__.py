@@ -1,0 +1,1 @@
+"""What exists: one module per stage; the file list is the data flow."""

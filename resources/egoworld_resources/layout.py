@@ -1,0 +1,51 @@
+"""Where things lie under the home folder."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+"""What a video key looks like: safe as a folder name, a URL part, an object key and a partition key."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one installation."""
+
+    home: Path
+
+    @property
+    def store(self) -> Path:
+        return self.home / "store"
+
+    @property
+    def envs(self) -> Path:
+        return self.home / "envs"
+
+    @property
+    def scratch(self) -> Path:
+        return self.home / "scratch"
+
+    @property
+    def dagster(self) -> Path:
+        return self.home / "dagster"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+
+def video_key(name: str) -> str:
+    """A safe, stable partition key from any file name, path parts kept apart.
+
+    Readable ASCII of the name followed by 8 hex digits of the SHA-256 of the exact name, so two names never share
+    a key by accident: "Küche 01.MP4" gives "kuche-01-" and the digits.
+    """
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    stem = ascii_name.rsplit(".", 1)[0] if "." in ascii_name.lstrip(".") else ascii_name
+    readable = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:60].rstrip("-") or "video"
+    return f"{readable}-{sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"

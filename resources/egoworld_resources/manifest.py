@@ -1,0 +1,169 @@
+"""What made an artifact: manifest, fingerprint, and why an artifact is stale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MANIFEST = "manifest.json"
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON, as hex."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recipe(_Frozen):
+    """How an artifact is made, without its inputs. Two equal recipes on equal inputs give equal contents on a CPU."""
+
+    stage: str
+    env: str
+    model: str = Field(description="runner entry, module:Class")
+    label: str = Field("", description="kind of model, such as 'classical'")
+    runner: str = Field(description="digest of the runner's source")
+    contract: str = Field(description="digest of the egoworld_runner package")
+    lock: str = Field(description="digest of the env's lock")
+    packages: Mapping[str, str] = Field(description="package versions in the lock")
+    weights: Mapping[str, str] = Field(description="sha256 by weight name")
+    params: Mapping[str, Any]
+    device: str
+
+
+class StoredFile(_Frozen):
+    """One file of an artifact, path relative to it."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Verdict(_Frozen):
+    """What one check says of an artifact. A failed one that blocks puts the video into quarantine."""
+
+    check: str
+    passed: bool
+    blocking: bool = True
+    reason: str = ""
+
+
+class ClipReport(_Frozen):
+    """What the runner said of one clip (unit 'whole' for stages that take the whole video)."""
+
+    unit: str
+    state: str
+    reason: str = ""
+    seconds: float = 0.0
+    rows: Mapping[str, int] = Field(default_factory=dict)
+    notes: Mapping[str, float | int | str] = Field(default_factory=dict)
+
+
+class Manifest(_Frozen):
+    """What an artifact is and what made it; written last, so its presence means that the artifact is whole."""
+
+    asset: str
+    video: str
+    data_version: str
+    fingerprint: str
+    files: Sequence[StoredFile]
+    inputs: Mapping[str, str | None] = Field(description="data version by input asset; None: it did not exist")
+    recipe: Recipe
+    clips: Sequence[ClipReport]
+    checks: Sequence[Verdict]
+    licences: Sequence[str] = Field(description="its own and all of its inputs'")
+    source: Mapping[str, Any] = Field(description="the video's file name and sha256")
+    run_id: str
+    host: str
+    gpu: str | None
+    seconds: float
+    made_at: str
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows by table over all clips."""
+        totals: dict[str, int] = {}
+        for clip in self.clips:
+            for table, count in clip.rows.items():
+                totals[table] = totals.get(table, 0) + count
+        return totals
+
+    @property
+    def quarantine(self) -> str:
+        """Why the video is quarantined at this asset; empty when it is not."""
+        return "; ".join(f"{v.check}: {v.reason}" for v in self.checks if v.blocking and not v.passed)
+
+
+def fingerprint(recipe: Recipe, inputs: Mapping[str, str | None]) -> str:
+    """Digest of all that decides an artifact's contents. Package versions are left out: the lock digest covers them."""
+    return digest({"recipe": recipe.model_dump(mode="json", exclude={"packages", "label"}), "inputs": dict(inputs)})
+
+
+def data_version(files: Sequence[StoredFile]) -> str:
+    """Digest of the contents: every path with its sha256."""
+    return digest(sorted((f.path, f.sha256) for f in files))[:32]
+
+
+def stored_files(folder: Path) -> list[StoredFile]:
+    """All files below a folder except the manifest, in path order."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    return [
+        StoredFile(path=p.relative_to(folder).as_posix(), bytes=p.stat().st_size, sha256=file_digest(p)) for p in paths
+    ]
+
+
+def reasons(made: Manifest, recipe: Recipe, inputs: Mapping[str, str | None]) -> list[str]:
+    """Why an artifact is stale, in words; empty when it is fresh."""
+    return [*_recipe_reasons(made.recipe, recipe), *_input_reasons(made.inputs, inputs)]
+
+
+def _recipe_reasons(old: Recipe, new: Recipe) -> Iterator[str]:
+    if old.env != new.env:
+        yield f"served by env {new.env} instead of {old.env}"
+        return
+    if old.model != new.model:
+        yield f"model changed: {old.model} → {new.model}"
+    if old.runner != new.runner:
+        yield f"runner source of {new.env} changed"
+    if old.contract != new.contract:
+        yield "the runner contract changed"
+    if old.lock != new.lock:
+        yield f"lock of {new.env} changed: {_changes(old.packages, new.packages) or 'same versions, other files'}"
+    if old.weights != new.weights:
+        yield f"weights changed: {_changes(old.weights, new.weights, shorten=12)}"
+    if old.params != new.params:
+        yield f"parameters changed: {_changes(old.params, new.params)}"
+    if old.device != new.device:
+        yield f"device changed: {old.device} → {new.device}"
+
+
+def _input_reasons(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> Iterator[str]:
+    for name in sorted({*old, *new}):
+        if name not in old:
+            yield f"input {name} is new"
+        elif name not in new:
+            yield f"input {name} is no longer used"
+        elif old[name] != new[name]:
+            yield f"input {name} has new contents" if old[name] and new[name] else f"input {name} came or went"
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any], shorten: int | None = None) -> str:
+    def show(values: Mapping[str, Any], name: str) -> str:
+        return str(values[name])[:shorten] if name in values else "none"
+
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return ", ".join(f"{name} {show(old, name)} → {show(new, name)}" for name in names)

@@ -1,0 +1,78 @@
+"""Configuration: flags > environment (EGOWORLD_*) > egoworld.toml > defaults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from egoworld_resources.errors import BadConfiguration
+
+PROJECT = Path(__file__).resolve().parents[2]
+"""The checkout that this package runs from: where envs/ and locks/ lie."""
+
+CONFIG_FILE = "egoworld.toml"
+
+
+class Settings(BaseSettings):
+    """Everything that a person may set. Unknown names are refused."""
+
+    model_config = SettingsConfigDict(env_prefix="EGOWORLD_", env_nested_delimiter="__", extra="forbid")
+
+    home: Path = Field(Path("data"), description="Folder of everything that egoworld writes.")
+    inbox: Path | None = Field(None, description="Folder watched for new videos; default <home>/inbox.")
+    project: Path = Field(PROJECT, description="Folder with envs/ and locks/.")
+    extra_envs: tuple[Path, ...] = Field((), description="More folders of model envs, beside <project>/envs.")
+    uv: Path = Field(PROJECT / ".tools/bin/uv", description="The uv executable that builds model envs.")
+    uv_cache: Path | None = Field(
+        None, description="uv's cache, on the partition of <home>; default UV_CACHE_DIR or <home>/uv-cache."
+    )
+    stages: dict[str, str] = Field(default_factory=dict, description="Which model env serves a stage, by stage.")
+    params: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Parameters by stage, over the model's own defaults."
+    )
+    batch: int = Field(
+        32, ge=1, description="Videos in one run of a stage during a backfill: one model load serves them all."
+    )
+    silence_s: float = Field(900, gt=0, description="Seconds a runner may say nothing before its clip counts as hung.")
+    settle_s: float = Field(5, ge=0, description="Seconds an inbox file must rest unchanged before it is taken.")
+    refresh_limit: int = Field(200, ge=1, description="Videos that the nightly refresh takes on at most.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        return init_settings, env_settings, toml
+
+    @classmethod
+    def load(cls, **flags: Any) -> Settings:
+        """Read all sources; flags that are None count as not given. Raises BadConfiguration naming the setting."""
+        try:
+            settings = cls(**{name: value for name, value in flags.items() if value is not None})
+        except (ValidationError, ValueError) as error:
+            raise BadConfiguration(f"configuration ({config_file()}, EGOWORLD_*, flags) is wrong: {error}") from error
+        base = config_file().parent if config_file().is_file() else Path.cwd()
+        return settings.model_copy(update={"home": (base / settings.home).resolve()})
+
+    @property
+    def inbox_folder(self) -> Path:
+        return (self.inbox or self.home / "inbox").resolve()
+
+    @property
+    def uv_cache_folder(self) -> Path:
+        given = self.uv_cache or os.environ.get("UV_CACHE_DIR")
+        return Path(given).resolve() if given else self.home / "uv-cache"
+
+
+def config_file() -> Path:
+    """The configuration file in force: EGOWORLD_CONFIG, else egoworld.toml in the working directory."""
+    return Path(os.environ.get("EGOWORLD_CONFIG", CONFIG_FILE)).resolve()

@@ -1,0 +1,55 @@
+"""A stage as the platform sees it: what it reads, which env serves it by default, which checks it must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from egoworld_resources.manifest import ClipReport, Verdict
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An artifact before it is published: what the checks look at.
+
+    folder: its files; inputs: folders of the artifacts that it was made from.
+    """
+
+    asset: str
+    folder: Path
+    clips: Sequence[ClipReport]
+    inputs: Mapping[str, Path]
+
+    def table(self, name: str | None = None) -> pa.Table:
+        """Rows of one of its tables, by default the one named like the asset."""
+        return pq.read_table(self.folder / f"{name or self.asset}.parquet")
+
+    def input_table(self, asset: str) -> pa.Table:
+        """Rows of an input's table."""
+        return pq.read_table(self.inputs[asset] / f"{asset}.parquet")
+
+
+Check = Callable[[Draft], Verdict]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One asset module's stage.
+
+    env: the model env that serves it unless the configuration says otherwise. inputs: assets that must exist and be
+    valid. optional: assets that are given when they exist. unit: whether the model sees clip by clip or the whole
+    video. shows_quarantined: optional inputs are given even when quarantined (a preview shows what is wrong).
+    """
+
+    name: str
+    env: str
+    inputs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    unit: Literal["clip", "video"] = "clip"
+    checks: tuple[Check, ...] = ()
+    shows_quarantined: bool = False

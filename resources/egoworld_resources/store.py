@@ -1,0 +1,140 @@
+"""Where artifacts lie. A folder store: one machine, plain files.
+
+    artifacts/<asset>/<video>/<data_version>/   files and manifest.json, never changed once whole
+    artifacts/<asset>/<video>/current.json      names the live version
+    sources/<sha256><suffix>                    bytes of the videos
+    records/<kind>/<key>.json                   small facts: arrivals, failures
+
+Everything is written beside and renamed, so a reader sees all of a thing or nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from egoworld_resources.errors import DamagedArtifact
+from egoworld_resources.manifest import MANIFEST, Manifest, file_digest
+
+CURRENT = "current.json"
+
+
+class FolderStore:
+    """Artifacts, video bytes and records below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, manifest: Manifest) -> Path:
+        """Where an artifact's files are readable."""
+        return self.root / "artifacts" / manifest.asset / manifest.video / manifest.data_version
+
+    def put(self, staged: Path, manifest: Manifest) -> Path:
+        """Take a finished folder in and make it the live version; the folder is moved, the manifest written last.
+
+        When the same contents are already there, only the manifest is renewed: contents never change under a version.
+        """
+        final = self.folder(manifest)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if not (final / MANIFEST).is_file():
+            shutil.rmtree(final, ignore_errors=True)
+            incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=final.parent))
+            shutil.move(staged, incoming / "files")
+            sync_tree(incoming / "files")
+            (incoming / "files").rename(final)
+            incoming.rmdir()
+        else:
+            shutil.rmtree(staged)
+        write_whole(final / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+        write_whole(final.parent / CURRENT, json.dumps({"data_version": manifest.data_version}) + "\n")
+        return final
+
+    def current(self, asset: str, video: str) -> Manifest | None:
+        """The live version's manifest, or None. Raises DamagedArtifact when it is named but not readable."""
+        pointer = self.root / "artifacts" / asset / video / CURRENT
+        try:
+            version = json.loads(pointer.read_text(encoding="utf-8"))["data_version"]
+            text = (pointer.parent / version / MANIFEST).read_text(encoding="utf-8")
+            return Manifest.model_validate_json(text)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, ValidationError) as error:
+            raise DamagedArtifact(
+                f"{asset} of {video}: {pointer} cannot be read ({error}); remove it to make it again"
+            ) from error
+
+    def verify(self, manifest: Manifest) -> list[str]:
+        """Names what is missing or damaged in an artifact; empty when every byte is as the manifest says."""
+        folder = self.folder(manifest)
+        faults: list[str] = []
+        for file in manifest.files:
+            path = folder / file.path
+            if not path.is_file():
+                faults.append(f"{path} is missing")
+            elif path.stat().st_size != file.bytes or file_digest(path) != file.sha256:
+                faults.append(f"{path} is damaged")
+        return faults
+
+    def videos(self, asset: str) -> list[str]:
+        """Videos that have a live version of an asset, in name order."""
+        return sorted(p.parent.name for p in (self.root / "artifacts" / asset).glob(f"*/{CURRENT}"))
+
+    def source(self, sha256: str, suffix: str) -> Path:
+        """Where the bytes of a video lie."""
+        return self.root / "sources" / f"{sha256}{suffix}"
+
+    def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
+        """Write, or with None remove, a small fact."""
+        path = self.root / "records" / kind / f"{key}.json"
+        if value is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
+        """A small fact, or None."""
+        try:
+            return json.loads((self.root / "records" / kind / f"{key}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """All facts of a kind, in key order."""
+        for path in sorted((self.root / "records" / kind).rglob("*.json")):
+            yield (
+                path.relative_to(self.root / "records" / kind).as_posix()[:-5],
+                json.loads(path.read_text(encoding="utf-8")),
+            )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all, also after a power cut."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below to the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,50 @@
+"""Weights that are already on this machine: inside an env's packages, or below the model home."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from egoworld_resources.environments.declaration import Weights
+from egoworld_resources.errors import Terminal
+from egoworld_resources.manifest import file_digest
+
+
+class WeightsMissing(Terminal):
+    """A weights file is absent or not the one that the env declares."""
+
+
+def local_weights(declared: Sequence[Weights], python: Path) -> dict[str, Path]:
+    """Name to verified path. python: interpreter of the env, whose packages may carry weights.
+
+    Files outside packages lie below EGOWORLD_MODEL_HOME (default ./models). Raises WeightsMissing naming the file,
+    what was expected and the fix.
+    """
+    return {weights.name: _verified(weights, python) for weights in declared}
+
+
+def _verified(weights: Weights, python: Path) -> Path:
+    path = _folder(weights, python) / weights.path
+    if not path.is_file():
+        raise WeightsMissing(
+            f"weights '{weights.name}': {path} does not exist; put the file with sha256 {weights.sha256} there"
+        )
+    found = file_digest(path)
+    if found != weights.sha256:
+        raise WeightsMissing(
+            f"weights '{weights.name}': {path} has sha256 {found}, declared is {weights.sha256}; fetch it again"
+        )
+    return path
+
+
+def _folder(weights: Weights, python: Path) -> Path:
+    if weights.package is None:
+        return Path(os.environ.get("EGOWORLD_MODEL_HOME", "models")).resolve()
+    root = python.parent.parent
+    found = sorted(root.glob(f"lib/python3*/site-packages/{weights.package}"))
+    if not found:
+        raise WeightsMissing(
+            f"weights '{weights.name}': package '{weights.package}' is not installed in {root}; build the env again"
+        )
+    return found[0]
