@@ -73,10 +73,11 @@ class Catalog:
         return found
 
     def model(self, stage: str, env: str) -> StageModel:
-        """How ``env`` serves ``stage``; raises UnknownName with the envs that do."""
+        """How ``env`` serves ``stage``; raises UnknownName with the envs that do, BadDeclaration without its files."""
         found = self.env(env)
         if stage not in found.stages:
             raise UnknownName(f"env for stage '{stage}'", env, self.serving(stage))
+        found.stages[stage].check()
         return found.stages[stage]
 
     def lock_path(self, env: str) -> Path:
@@ -116,8 +117,7 @@ class Catalog:
     def runner_digest(self, stage: str, env: str) -> str:
         """Digest of the runner's module, the modules of its folder that it imports, and its declared data files."""
         model = self.model(stage, env)
-        data = [file for pattern in model.files for file in model.folder.glob(pattern) if file.is_file()]
-        return source_digest(model.folder, closure(model.folder, model.module), data)
+        return source_digest(model.folder, closure(model.folder, model.module), model.data_files())
 
     def contract_digest(self) -> str:
         """Digest of the source of the runner contract, the package egoworld_runner."""

@@ -71,6 +71,26 @@ class StageModel(_Declared):
     def module(self) -> str:
         return self.runner.partition(":")[0]
 
+    def data_files(self) -> list[Path]:
+        """The files that ``files`` names, sorted; raises BadDeclaration for a pattern without a file."""
+        found: set[Path] = set()
+        for pattern in self.files:
+            outside = Path(pattern).is_absolute() or ".." in Path(pattern).parts
+            matched = [] if outside else [file for file in self.folder.glob(pattern) if file.is_file()]
+            if not matched:
+                raise self._wrong("files", f"'{pattern}' matches no file in this folder")
+            found.update(matched)
+        return sorted(found)
+
+    def check(self) -> None:
+        """Raise BadDeclaration unless the runner's module and the data files are there."""
+        if not (self.folder / f"{self.module}.py").is_file():
+            raise self._wrong("runner", f"{self.module}.py does not exist in this folder")
+        self.data_files()
+
+    def _wrong(self, field: str, reason: str) -> BadDeclaration:
+        return BadDeclaration(self.folder / "pyproject.toml", f"tool.egoworld.stages.{self.stage}.{field}", reason)
+
 
 class ModelEnv(_Declared):
     """One folder under envs/. dependencies are those of our own interpreter when ``interpreter`` is "base"."""
@@ -129,7 +149,7 @@ def read_env(folder: Path) -> ModelEnv | None:
         env = ModelEnv.model_validate(raw)
     except ValidationError as error:
         raise _explained(file, error) from error
-    _check_files(env)
+    _check_base(env)
     return env
 
 
@@ -163,14 +183,7 @@ def _check_name(file: Path, name: str, document: dict[str, Any]) -> None:
         raise BadDeclaration(file, "project.name", f"must be '{expected}' in this folder, not {declared!r}")
 
 
-def _check_files(env: ModelEnv) -> None:
-    for stage, model in env.stages.items():
-        where = f"tool.egoworld.stages.{stage}"
-        if not (env.folder / f"{model.module}.py").is_file():
-            raise BadDeclaration(env.pyproject, f"{where}.runner", f"{model.module}.py does not exist in this folder")
-        for pattern in model.files:
-            if Path(pattern).is_absolute() or ".." in Path(pattern).parts or not any(env.folder.glob(pattern)):
-                raise BadDeclaration(env.pyproject, f"{where}.files", f"'{pattern}' matches no file in this folder")
+def _check_base(env: ModelEnv) -> None:
     if env.interpreter == "base" and env.dependencies:
         raise BadDeclaration(
             env.pyproject,

@@ -1,5 +1,7 @@
-"""What can go wrong with an environment; all of it is Terminal: the same declaration and lock give the same again.
+"""What can go wrong with an environment.
 
+Transient
+└── IndexUnreachable      packages could not be fetched; trying again may help
 Terminal
 ├── BadConfiguration
 │   ├── BadDeclaration    an envs/<name>/pyproject.toml is wrong; file and field are named
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from egoworld_resources.errors import BadConfiguration, Terminal
+from egoworld_resources.errors import BadConfiguration, Terminal, Transient
 
 
 class BadDeclaration(BadConfiguration):
@@ -38,6 +40,10 @@ class LockStale(BadConfiguration):
         super().__init__(
             f"{path} was made from other dependencies than {source} names; renew it with: make lock ENV={env}"
         )
+
+
+class IndexUnreachable(Transient):
+    """The package index did not answer and the cache does not hold what is needed."""
 
 
 class LockRefused(Terminal):

@@ -1,0 +1,175 @@
+"""The env builder: makes model envs from their locks, in generations that are whole or not there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import sysconfig
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from egoworld_resources.catalog import BASE, Catalog, ModelEnv
+from egoworld_resources.environments.contract import contract_folder
+from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged
+from egoworld_resources.environments.generations import Generations, Ready, exclusive
+from egoworld_resources.environments.lockfile import Lock
+from egoworld_resources.environments.records import damaged_files, make_read_only, stamp
+from egoworld_resources.environments.uv import Uv
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BuiltEnv:
+    """An env that can run: start ``python`` with -I. generation is "base" for our own interpreter."""
+
+    name: str
+    python: Path
+    site_packages: Path
+    generation: str
+    lock_digest: str
+
+
+class EnvBuilder:
+    """Builds model envs under ``root``; envs share files with uv's ``cache`` by hardlinks.
+
+    ``root`` and ``cache`` should lie on one partition. ``grace_s``: how long a superseded generation is kept.
+    """
+
+    def __init__(self, root: Path, catalog: Catalog, uv: Path, cache: Path, *, grace_s: float = 600.0) -> None:
+        self.root = root.absolute()
+        self._catalog = catalog
+        self._uv = Uv(uv, cache.absolute())
+        self._grace_s = grace_s
+
+    def ensure(self, env: str, *, fresh: bool = False) -> BuiltEnv:
+        """The env as its lock says, built when there is none or the one there is not whole.
+
+        ``fresh`` builds a new generation in any case. Raises LockMissing, LockStale, IndexUnreachable, EnvBuildFailed.
+        """
+        found = self._catalog.env(env)
+        lock = self._catalog.lock(env)
+        if found.interpreter == BASE:
+            purelib = Path(sysconfig.get_path("purelib"))
+            return BuiltEnv(env, Path(sys.executable), purelib, BASE, lock.digest)
+        built = None if fresh else self.built(env)
+        if built is not None:
+            return built
+        with exclusive(self.root / f"{env}.lock") as held:
+            built = None if fresh else self.built(env)
+            return built or self._build(found, lock, held)
+
+    def built(self, env: str) -> BuiltEnv | None:
+        """The env if its live generation is whole, unchanged and from the lock of today; nothing is built."""
+        generation = self._generations(env).current()
+        ready = Ready.read(generation) if generation else None
+        if generation is None or ready is None:
+            return None
+        digest = self._catalog.lock_digest(env)
+        whole = (
+            ready.lock_digest == digest
+            and ready.contract == str(contract_folder().parent)
+            and (generation / ready.python).exists()
+            and ready.stamp == stamp(generation / "lib")
+        )
+        return self._as_built(env, generation, ready) if whole else None
+
+    def verify(self, env: str) -> int:
+        """Compare every installed file with its RECORD and return how many there are; raises EnvDamaged."""
+        built = self.ensure(env)
+        damaged = [file for files in damaged_files(built.site_packages).values() for file in files]
+        if damaged:
+            raise EnvDamaged(env, built.site_packages, damaged)
+        return sum(1 for file in built.site_packages.rglob("*") if file.is_file())
+
+    def collect(self, env: str) -> list[str]:
+        """Remove generations that nothing uses; returns their names."""
+        with exclusive(self.root / f"{env}.lock"):
+            return self._generations(env).collect(self._grace_s)
+
+    def _build(self, env: ModelEnv, lock: Lock, held: int) -> BuiltEnv:
+        generations = self._generations(env.name)
+        generation = generations.fresh(lock.digest)
+        generations.collect(self._grace_s)
+        began = time.monotonic()
+        cache = self._uv.cache
+        with exclusive(cache / "egoworld-build.lock") as cache_held:
+            self._warn_about_partitions()
+            log.info("building env %s (%d packages) ...", env.name, len(lock.entries))
+            self._install(env, lock, generation, (held, cache_held))
+        site_packages = _site_packages(generation)
+        contract = contract_folder().parent
+        (site_packages / "egoworld_runner.pth").write_text(f"{contract}\n", encoding="utf-8")
+        make_read_only(generation / "lib")
+        ready = Ready(
+            env=env.name,
+            lock_digest=lock.digest,
+            contract=str(contract),
+            python="bin/python",
+            stamp=stamp(generation / "lib"),
+            files=sum(len(files) for _, _, files in os.walk(generation)),
+            seconds=round(time.monotonic() - began, 3),
+        )
+        ready.write(generation)
+        generations.swap(generation)
+        log.info("built env %s in %.1f s", env.name, ready.seconds)
+        return self._as_built(env.name, generation, ready)
+
+    def _install(self, env: ModelEnv, lock: Lock, generation: Path, held: tuple[int, ...]) -> None:
+        what = f"building env '{env.name}' from {lock.path}"
+        generation.mkdir()
+        self._uv.run(
+            ["venv", "--relocatable", "--allow-existing", "--python", self._interpreter(env, generation), generation],
+            cwd=generation,
+            held=held,
+            what=what,
+        )
+        builds = [part for name in env.sdists for part in ("--no-binary", name)]
+        sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
+        sync += ["--only-binary", ":all:", *builds, lock.path]
+        self._uv.run(sync, cwd=generation, held=held, what=what)
+        damaged = damaged_files(_site_packages(generation))
+        if not damaged:
+            return
+        log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
+        self._uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=held, what=what)
+        self._uv.run([*sync, "--reinstall"], cwd=generation, held=held, what=what)
+        damaged = damaged_files(_site_packages(generation))
+        if damaged:
+            raise EnvDamaged(env.name, generation, [file for files in damaged.values() for file in files])
+
+    def _interpreter(self, env: ModelEnv, cwd: Path) -> Path:
+        """Our own Python where it fits, else one from PATH; Python itself is never downloaded."""
+        version = ".".join(str(part) for part in sys.version_info[:3])
+        if SpecifierSet(env.python).contains(version):
+            return Path(sys.executable)
+        try:
+            found = self._uv.run(["python", "find", "--system", "--no-project", env.python], cwd, what="finding Python")
+        except EnvBuildFailed as error:
+            raise EnvBuildFailed(
+                f"env '{env.name}' needs Python {env.python}; this is {version} and no other on PATH fits. Install one"
+            ) from error
+        return Path(found.strip())
+
+    def _warn_about_partitions(self) -> None:
+        if self.root.stat().st_dev != self._uv.cache.stat().st_dev:
+            log.warning(
+                "%s and uv's cache %s lie on different partitions: every env is copied in full instead of hardlinked; "
+                "set UV_CACHE_DIR to a folder on the partition of the envs",
+                self.root,
+                self._uv.cache,
+            )
+
+    def _generations(self, env: str) -> Generations:
+        return Generations(self.root / env)
+
+    def _as_built(self, env: str, generation: Path, ready: Ready) -> BuiltEnv:
+        return BuiltEnv(env, generation / ready.python, _site_packages(generation), generation.name, ready.lock_digest)
+
+
+def _site_packages(generation: Path) -> Path:
+    return next((generation / "lib").glob("python3.*")) / "site-packages"

@@ -1,0 +1,205 @@
+"""Making a lock: the declaration of a model env and the needs of the runner contract, compiled for linux-64."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import tomli_w
+from packaging.markers import Marker
+from packaging.specifiers import SpecifierSet
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from egoworld_resources.catalog import BASE, Catalog
+from egoworld_resources.environments.contract import (
+    requires_python,
+    root_dependencies,
+    root_overrides,
+    root_source,
+    runner_dependencies,
+)
+from egoworld_resources.environments.declaration import read_toml
+from egoworld_resources.environments.errors import EnvBuildFailed, LockRefused
+from egoworld_resources.environments.lockfile import PYTHONS, Lock, lowest_python, marker_environment
+from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.uv import Uv
+
+DEV = "dev"
+"""Name of our own interpreter's lock with the tools of a developer; follows the base lock."""
+
+LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    name: str
+    dependencies: Sequence[str]
+    python: str
+    source: str
+    sdists: Sequence[str] = ()
+    overrides: Sequence[str] = ()
+    constraints: Sequence[str] = ()
+
+
+def lock(env: str, catalog: Catalog, uv: Uv, *, upgrade: bool = False) -> list[Path]:
+    """Compile the lock of ``env`` and return the files written; "base" also makes the lock of the developer tools.
+
+    Versions of the lock that is there are kept where they still fit, unless ``upgrade``. Raises LockRefused with the
+    resolver's own words, or naming the package that breaks envs/policy.toml; the old lock then stays as it is.
+    """
+    policy = Policy.read(catalog.envs_folders[0] / "policy.toml")
+    if env == BASE:
+        return _lock_base(catalog, uv, policy, upgrade)
+    found = catalog.env(env)
+    if found.interpreter == BASE:
+        raise LockRefused(f"env '{env}' runs in our own interpreter; lock that with: make lock ENV={BASE}")
+    wanted = _Wanted(
+        name=env,
+        dependencies=[*found.dependencies, *runner_dependencies()],
+        python=found.python,
+        source=catalog.lock_source(env),
+        sdists=found.sdists,
+        overrides=found.overrides,
+    )
+    return [_compile(wanted, catalog.lock_path(env), uv, policy, upgrade)]
+
+
+def _lock_base(catalog: Catalog, uv: Uv, policy: Policy, upgrade: bool) -> list[Path]:
+    folder = catalog.locks_folders[0]
+    root = folder.parent / "pyproject.toml"
+    python, overrides = requires_python(root), root_overrides(root)
+    base = _Wanted(BASE, root_dependencies(root), python, root_source(root), overrides=overrides)
+    written = _compile(base, folder / "pylock.base.toml", uv, policy, upgrade)
+    versions = Lock.read(BASE, written).packages(lowest_python(python))
+    same = [f"{name}=={version}" for name, version in versions.items()]
+    tools = _Wanted(
+        DEV, root_dependencies(root, DEV), python, root_source(root, DEV), overrides=overrides, constraints=same
+    )
+    return [written, _compile(tools, folder / "pylock.dev.toml", uv, policy, upgrade)]
+
+
+def _compile(wanted: _Wanted, target: Path, uv: Uv, policy: Policy, upgrade: bool) -> Path:
+    with tempfile.TemporaryDirectory(prefix="egoworld-lock-") as folder:
+        work = Path(folder)
+        (work / "pyproject.toml").write_text(tomli_w.dumps(_project(wanted)), encoding="utf-8")
+        (work / "constraints.txt").write_text("\n".join(wanted.constraints), encoding="utf-8")
+        output = work / target.name
+        if target.is_file() and not upgrade:
+            output.write_bytes(target.read_bytes())
+        arguments = [
+            *("pip", "compile", "pyproject.toml", "--universal", "--fork-strategy", "fewest"),
+            *("--python-version", lowest_python(wanted.python), "--format", "pylock.toml"),
+            *("--constraints", "constraints.txt", "--only-binary", ":all:"),
+            *(part for name in wanted.sdists for part in ("--no-binary", name)),
+            *("--quiet", "--no-header", "-o", output.name),
+        ]
+        try:
+            uv.run(arguments, work, what=f"locking env '{wanted.name}'")
+        except EnvBuildFailed as error:
+            raise LockRefused(str(error)) from error
+        entries = _for_linux(wanted, read_toml(output)["packages"], policy)
+    policy.check(wanted.name, entries)
+    return _write(target, wanted, entries)
+
+
+def _project(wanted: _Wanted) -> dict[str, Any]:
+    linux = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+    return {
+        "project": {
+            "name": f"egoworld-lock-{wanted.name}",
+            "version": "0",
+            "requires-python": wanted.python,
+            "dependencies": list(wanted.dependencies),
+        },
+        "tool": {
+            "uv": {
+                "environments": [linux],
+                "required-environments": [linux],
+                "override-dependencies": list(wanted.overrides),
+            }
+        },
+    }
+
+
+def _for_linux(wanted: _Wanted, entries: list[dict[str, Any]], policy: Policy) -> list[dict[str, Any]]:
+    """The entries that linux-64 installs, with the files that fit: no other platform, no musl, no sdist but listed."""
+    pythons = [python for python in PYTHONS if SpecifierSet(wanted.python).contains(f"{python}.99")]
+    tags = {tag for python in pythons for tag in _tags(python, policy.glibc)}
+    sdists = {canonicalize_name(name) for name in wanted.sdists}
+    kept: list[dict[str, Any]] = []
+    for entry in entries:
+        holds = [_holds(entry.get("marker"), python) for python in pythons]
+        if not any(holds):
+            continue
+        slim = {key: entry[key] for key in ("name", "version", "vcs", "directory", "archive") if key in entry}
+        if not all(holds):
+            slim["marker"] = entry["marker"]
+        if entry["name"] in sdists and "sdist" in entry:
+            slim["sdist"] = _file(entry["sdist"])
+        elif "wheels" in entry or "sdist" in entry:
+            slim["wheels"] = [_file(wheel) for wheel in entry.get("wheels", []) if _fits(wheel, tags)]
+            if not slim["wheels"]:
+                raise LockRefused(
+                    f"env '{wanted.name}': {entry['name']} {entry.get('version')} has no wheel for linux x86_64 with "
+                    f"Python {' or '.join(pythons)} and glibc {policy.glibc}; pin another version or list it in sdists"
+                )
+        kept.append(slim)
+    return kept
+
+
+def _holds(marker: str | None, python: str) -> bool:
+    return marker is None or Marker(marker).evaluate(marker_environment(python))
+
+
+def _tags(python: str, glibc: str) -> Iterator[Tag]:
+    major, minor = (int(part) for part in python.split("."))
+    newest = int(glibc.partition(".")[2])
+    platforms = [f"manylinux_2_{old}_x86_64" for old in range(newest, 4, -1)]
+    platforms += [f"{name}_x86_64" for old, name in LEGACY.items() if old <= newest] + ["linux_x86_64"]
+    yield from cpython_tags((major, minor), platforms=platforms)
+    yield from compatible_tags((major, minor), f"cp{major}{minor}", platforms)
+
+
+def _fits(wheel: dict[str, Any], tags: set[Tag]) -> bool:
+    name = wheel.get("name") or wheel["url"].rpartition("/")[2].replace("%2B", "+")
+    return not tags.isdisjoint(parse_wheel_filename(name)[3])
+
+
+def _file(file: dict[str, Any]) -> dict[str, Any]:
+    return {key: file[key] for key in ("name", "url", "path", "size", "hashes") if key in file}
+
+
+def _write(target: Path, wanted: _Wanted, entries: list[dict[str, Any]]) -> Path:
+    lines = [
+        f"# Made by `make lock ENV={BASE if wanted.name == DEV else wanted.name}`; never edited.",
+        'lock-version = "1.0"',
+        'created-by = "egoworld"',
+        f"requires-python = {_toml(wanted.python)}",
+    ]
+    for entry in entries:
+        lines += ["", "[[packages]]"]
+        for key, value in entry.items():
+            if isinstance(value, list):
+                files = cast("list[Any]", value)
+                lines += [f"{key} = [", *(f"    {_toml(file)}," for file in files), "]"]
+            else:
+                lines.append(f"{key} = {_toml(value)}")
+    lines += ["", "[tool.egoworld]", f"source = {_toml(wanted.source)}", ""]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    fresh.write_text("\n".join(lines), encoding="utf-8")
+    fresh.replace(target)
+    return target
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        table = cast("dict[str, Any]", value)
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in table.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,65 @@
+"""Calling uv: quiet, without downloads of Python, with its own words carried in the error."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable
+from egoworld_resources.errors import BadConfiguration
+
+UNREACHABLE = (
+    "dns error",
+    "failed to lookup address",
+    "error sending request",
+    "Connection refused",
+    "Connection reset",
+    "operation timed out",
+    "Network connectivity is disabled",
+)
+
+
+class Uv:
+    """The uv program with its cache. Run it outside any project: the pyproject.toml there would change what it does."""
+
+    def __init__(self, program: Path, cache: Path) -> None:
+        self.program = program
+        self.cache = cache
+
+    def run(self, arguments: Sequence[str | Path], cwd: Path, held: Sequence[int] = (), what: str = "uv") -> str:
+        """Run uv and return its standard output.
+
+        ``held`` are descriptors of locks that uv inherits: when we are killed, they stay locked until uv too has ended.
+        Raises IndexUnreachable when packages could not be fetched, EnvBuildFailed for everything else.
+        """
+        kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+        kept |= {"UV_CACHE_DIR": str(self.cache), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+        command = [str(self.program), "--no-progress", *(str(argument) for argument in arguments)]
+        try:
+            done = subprocess.run(
+                command, cwd=cwd, env=kept, capture_output=True, text=True, check=False, pass_fds=tuple(held)
+            )
+        except OSError as error:
+            raise BadConfiguration(f"cannot run uv at {self.program}: {error}; run: make setup") from error
+        if done.returncode == 0:
+            return done.stdout
+        words = (done.stderr.strip() or done.stdout.strip())[-4000:]
+        if any(sign in words for sign in UNREACHABLE):
+            raise IndexUnreachable(
+                f"{what}: packages could not be fetched and are not in the cache {self.cache}; uv says:\n{words}"
+            )
+        raise EnvBuildFailed(f"{what} failed (uv exit status {done.returncode}); uv says:\n{words}")
+
+
+def find_uv(project: Path) -> Path:
+    """The uv that the Makefile fetched, or the one on PATH."""
+    own = project / ".tools" / "bin" / "uv"
+    if own.is_file():
+        return own
+    found = shutil.which("uv")
+    if found is None:
+        raise BadConfiguration(f"no uv at {own} and none on PATH; run: make setup")
+    return Path(found)
