@@ -1,0 +1,182 @@
+"""What a robot-learning episode holds beside its pictures, on a grid of constant frame rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from ego_video import Letterbox
+from lerobot_v3 import Feature, vector
+from numpy.typing import NDArray
+
+from egoworld_runner import ClipFailed
+
+SIDES = ("right", "left")
+FIRST_OBJECT = 3
+"""obj_id 1 and 2 are the hands."""
+POSE = [f"{row}{column}" for row in range(4) for column in range(4)]
+
+
+@dataclass(frozen=True)
+class JointLayout:
+    """Which numbers the state and the action hold: joints of the right hand, then of the left."""
+
+    robot: str
+    joints: dict[str, list[str]]
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{side}.{joint}" for side in SIDES for joint in self.joints[side]]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> JointLayout:
+        """From a whole video's robot_trajectories; a side never seen gets the other side's joints.
+
+        Raises ClipFailed when one side is served by two robots or two joint orders.
+        """
+        found: dict[str, tuple[str, list[str]]] = {}
+        for side in SIDES:
+            rows = table.filter(pc.equal(table["side"], side)).select(["robot", "joint_names"])
+            kinds = sorted({(str(r), tuple(n)) for r, n in zip(*(c.to_pylist() for c in rows.columns), strict=True)})
+            if len(kinds) > 1:
+                robots = ", ".join(f"{robot} ({len(joints)} joints)" for robot, joints in kinds)
+                raise ClipFailed(
+                    f"robot_trajectories: the {side} hand has more than one joint layout ({robots}); "
+                    "make robot_trajectories again with one robot per side"
+                )
+            if kinds:
+                found[side] = (kinds[0][0], list(kinds[0][1]))
+        if not found:
+            return cls("", {side: [] for side in SIDES})
+        joints = {side: found[side][1] if side in found else _mirrored(found, side) for side in SIDES}
+        return cls("+".join(sorted({robot for robot, _ in found.values()})), joints)
+
+
+def _mirrored(found: dict[str, tuple[str, list[str]]], side: str) -> list[str]:
+    other = "left" if side == "right" else "right"
+    return [side + joint.removeprefix(other) if joint.startswith(other) else joint for joint in found[other][1]]
+
+
+def features(layout: JointLayout, max_objects: int) -> dict[str, Feature]:
+    """Declarations of everything but the pictures. Every ``valid`` is 1 where measured, 0 where the last value is held."""
+    xyz = [f"{point}.{axis}" for point in range(21) for axis in "xyz"]
+    xy = [f"{point}.{axis}" for point in range(21) for axis in "xy"]
+    slots = range(FIRST_OBJECT, FIRST_OBJECT + max_objects)
+    declared = {
+        "observation.state": vector(layout.names),
+        "action": vector(layout.names),
+        "observation.state.valid": vector(SIDES),
+    }
+    for side in SIDES:
+        declared[f"observation.hand.{side}.keypoints_3d"] = vector(xyz)
+        declared[f"observation.hand.{side}.keypoints_2d"] = vector(xy)
+        declared[f"observation.hand.{side}.valid"] = vector(["valid"])
+    declared["observation.camera.T_world_camera"] = vector(POSE)
+    declared["observation.camera.intrinsics"] = vector(["fx", "fy", "cx", "cy"])
+    declared["observation.camera.valid"] = vector(["valid"])
+    if max_objects:
+        declared["observation.objects.T_camera_object"] = vector([f"{obj}.{at}" for obj in slots for at in POSE])
+        declared["observation.objects.valid"] = vector([f"{obj}.valid" for obj in slots])
+    return declared
+
+
+def grid(times: NDArray[np.float64], start: int, end: int, fps: int) -> NDArray[np.int64]:
+    """The frame nearest to each multiple of 1/fps from the clip's first frame (the earlier one of two).
+
+    A variable frame rate becomes a constant one on purpose: a policy learns from equal steps.
+    """
+    span = times[start:end]
+    count = int(np.floor((span[-1] - span[0]) * fps + 1e-6)) + 1
+    wanted = span[0] + np.arange(count) / fps
+    after = np.clip(np.searchsorted(span, wanted), min(1, len(span) - 1), len(span) - 1)
+    before = np.maximum(after - 1, 0)
+    return start + np.where(wanted - span[before] <= span[after] - wanted + 1e-9, before, after)
+
+
+@dataclass(frozen=True)
+class Held:
+    """One quantity over the frames of a clip: values [n, size] with gaps filled, and where they were measured [n]."""
+
+    values: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, table: pa.Table, column: str, span: tuple[int, int], empty: Sequence[float]) -> Held:
+        """Gaps keep the last value, a gap at the start takes the first one, nothing at all gives ``empty``."""
+        start, end = span
+        table = table.filter(pc.is_valid(table[column]))
+        valid = np.zeros(end - start, dtype=np.bool_)
+        values = np.tile(np.asarray(empty, dtype=np.float64), (end - start, 1))
+        if len(table) == 0:
+            return cls(values, valid)
+        at = table["frame"].to_numpy().astype(np.int64)[::-1] - start
+        flat = table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+        values[at] = flat.reshape(len(table), -1)[::-1]
+        valid[at] = True
+        source = np.maximum.accumulate(np.where(valid, np.arange(end - start), -1))
+        source[source < 0] = int(valid.argmax())
+        return cls(values[source], valid)
+
+
+def select(table: pa.Table, **equal: object) -> pa.Table:
+    """Rows whose columns equal the given values."""
+    for column, value in equal.items():
+        table = table.filter(pc.equal(table[column], value))
+    return table
+
+
+def values_of_clip(
+    tables: dict[str, pa.Table],
+    layout: JointLayout,
+    letterbox: Letterbox,
+    span: tuple[int, int],
+    frames: NDArray[np.int64],
+    max_objects: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Every feature but the pictures, [len(frames), size], from one clip's rows; ``frames`` comes from ``grid``."""
+    at = frames - span[0]
+    state = [
+        Held.of(select(tables["robot_trajectories"], side=side), "positions", span, [0.0] * len(layout.joints[side]))
+        for side in SIDES
+    ]
+    joined = np.concatenate([held.values[at] for held in state], axis=1)
+    made = {
+        "observation.state": joined,
+        "action": np.concatenate([joined[1:], joined[-1:]]),
+        "observation.state.valid": np.stack([held.valid[at] for held in state], axis=1).astype(np.float64),
+    }
+    for side in SIDES:
+        rows = select(tables["hand_poses"], side=side)
+        held_3d = Held.of(rows, "keypoints_3d", span, [0.0] * 63)
+        held_2d = Held.of(rows, "keypoints_2d", span, [0.0] * 42)
+        canvas = letterbox.points(held_2d.values[at].reshape(-1, 21, 2)).reshape(-1, 42)
+        made[f"observation.hand.{side}.keypoints_3d"] = held_3d.values[at]
+        made[f"observation.hand.{side}.keypoints_2d"] = canvas if held_2d.valid.any() else canvas * 0.0
+        made[f"observation.hand.{side}.valid"] = (held_3d.valid & held_2d.valid)[at, None].astype(np.float64)
+    registered = select(tables["reconstructions"], registered=True)
+    camera = Held.of(registered, "T_world_camera", span, np.eye(4).reshape(-1).tolist())
+    lens = Held.of(registered, "intrinsics", span, [0.0] * 4)
+    made["observation.camera.T_world_camera"] = camera.values[at]
+    made["observation.camera.intrinsics"] = (
+        letterbox.intrinsics(lens.values[at]) if lens.valid.any() else lens.values[at]
+    )
+    made["observation.camera.valid"] = camera.valid[at, None].astype(np.float64)
+    if max_objects:
+        made.update(_objects(tables["object_poses"], span, at, max_objects))
+    return made
+
+
+def _objects(
+    table: pa.Table, span: tuple[int, int], at: NDArray[np.int64], count: int
+) -> dict[str, NDArray[np.float64]]:
+    slots = range(FIRST_OBJECT, FIRST_OBJECT + count)
+    held = [
+        Held.of(select(table, obj_id=obj), "T_camera_object", span, np.eye(4).reshape(-1).tolist()) for obj in slots
+    ]
+    return {
+        "observation.objects.T_camera_object": np.concatenate([one.values[at] for one in held], axis=1),
+        "observation.objects.valid": np.stack([one.valid[at] for one in held], axis=1).astype(np.float64),
+    }

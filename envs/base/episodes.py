@@ -1,0 +1,126 @@
+"""Stage episodes: the clips of one video as a complete LeRobot v3.0 dataset, one episode per clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from ego_video import EgoVideo, Letterbox
+from episode_values import JointLayout, features, grid, values_of_clip
+from lerobot_v3 import VIDEO_FILE, VIDEO_KEY, DatasetFiles, video
+from numpy.typing import NDArray
+
+from egoworld_runner import Clip, ClipFailed, Inputs, Params, Runner, tables
+from egoworld_runner.video import frames as decoded_frames
+
+READS = ("hand_poses", "reconstructions", "object_poses", "robot_trajectories")
+MAY_REQUIRE = ("hand_poses", "masks", "tracks", "reconstructions", "object_poses", "robot_trajectories")
+
+
+class LeRobotEpisodes(Runner):
+    """Pictures letterboxed onto one canvas and every number on one grid of constant frame rate.
+
+    The state is the robot's joint positions (rad), right hand then left; the action of a frame is the state of the
+    next one. A missing value is never NaN: the last one is held and its ``valid`` flag is 0. A clip without rows of
+    an asset named in ``require`` gives no episode; a video without any leaves no files, which a check reports.
+    """
+
+    writes = ()
+
+    def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
+        """Write ``data/``, ``videos/`` and ``meta/`` into the clip's folder. Raises ClipFailed on a bad parameter."""
+        _check(params)
+        given = {name: inputs.table(name) for name in READS}
+        spans = sorted(inputs.rows("clips"), key=lambda row: (row["start_frame"], row["end_frame"]))
+        kept, left_out = _choose(spans, inputs, params["require"])
+        fps = int(params["fps"])
+        chosen = [(row, grid(clip.index.time_s, row["start_frame"], row["end_frame"], fps)) for row in kept]
+        short = [row for row, frames in chosen if len(frames) < 2]
+        chosen = [(row, frames) for row, frames in chosen if len(frames) >= 2]
+        if chosen:
+            self._write(clip, params, given, chosen)
+        clip.note("episodes", len(chosen))
+        clip.note("episode_frames", sum(len(frames) for _, frames in chosen))
+        clip.note("clips_left_out", len(left_out) + len(short))
+        if not chosen:
+            why = [*left_out, *(f"clip {row['clip_id'][:8]} is shorter than two frames at {fps} fps" for row in short)]
+            clip.note("no_episode", "; ".join(why[:3]) or "the video has no clip")
+        yield from ()
+
+    def _write(self, clip: Clip, params: Params, given: dict[str, pa.Table], chosen: Sequence[Any]) -> None:
+        fps, max_objects = int(params["fps"]), int(params["max_objects"])
+        letterbox = Letterbox.fit(clip.width, clip.height, int(params["width"]), int(params["height"]))
+        layout = JointLayout.of(given["robot_trajectories"])
+        declared = {VIDEO_KEY: video(fps, letterbox.width, letterbox.height), **features(layout, max_objects)}
+        declared = {name: feature for name, feature in declared.items() if feature["shape"] != [0]}
+        files = DatasetFiles(clip.folder, declared, fps, layout.robot, str(params["task"]))
+        held, total = 0.0, 0
+        path = clip.folder / VIDEO_FILE
+        with EgoVideo(path, fps, letterbox, int(params["crf"]), int(params["keyframe_interval"])) as ego:
+            for row, frames in chosen:
+                span = (row["start_frame"], row["end_frame"])
+                of_clip = {
+                    name: table.filter(pc.equal(table["clip_id"], row["clip_id"])) for name, table in given.items()
+                }
+                values = values_of_clip(of_clip, layout, letterbox, span, frames, max_objects)
+                self._encode(clip, ego, frames)
+                files.add(
+                    {n: v for n, v in values.items() if n in declared}, ego.take_stats(), _facts(clip, row, letterbox)
+                )
+                held += float((values["observation.state.valid"].max(axis=1) == 0).sum())
+                total += len(frames)
+        files.close()
+        clip.note("frames_with_held_state", round(held / total, 4))
+
+    @staticmethod
+    def _encode(clip: Clip, ego: EgoVideo, wanted: NDArray[np.int64]) -> None:
+        """Give every wanted frame to the encoder; a frame may be wanted twice, or not at all."""
+        repeats = dict(zip(*(part.tolist() for part in np.unique(wanted, return_counts=True)), strict=True))
+        for frame in decoded_frames(clip.path, clip.index, int(wanted[0]), int(wanted[-1]) + 1):
+            for _ in range(repeats.get(frame.index, 0)):
+                ego.add(frame.rgb)
+            clip.progress(frame.index)
+
+
+def _check(params: Params) -> None:
+    if int(params["fps"]) < 1 or params["fps"] != int(params["fps"]):
+        raise ClipFailed(f"params.episodes.fps is {params['fps']}; LeRobot needs a whole number of frames per second")
+    if params["width"] % 2 or params["height"] % 2 or min(params["width"], params["height"]) < 16:
+        raise ClipFailed(
+            f"params.episodes: canvas {params['width']}x{params['height']} must be even and at least 16 px"
+        )
+    unknown = sorted(set(params["require"]) - set(MAY_REQUIRE))
+    if unknown:
+        raise ClipFailed(f"params.episodes.require names {', '.join(unknown)}; known: {', '.join(MAY_REQUIRE)}")
+
+
+def _choose(spans: Sequence[Any], inputs: Inputs, require: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """Clips that have rows of every required asset, and for the others why not."""
+    there = {name: set(inputs.table(name)["clip_id"].unique().to_pylist()) for name in require}
+    kept, left_out = [], []
+    for row in spans:
+        missing = [name for name in require if row["clip_id"] not in there[name]]
+        if missing:
+            left_out.append(f"clip {row['clip_id'][:8]} has no rows in {', '.join(missing)}")
+        else:
+            kept.append(row)
+    return kept, left_out
+
+
+def _facts(clip: Clip, row: Any, letterbox: Letterbox) -> dict[str, Any]:
+    """Where an episode comes from and how its pictures lie on the canvas; more columns than LeRobot asks for."""
+    return {
+        "egoworld/video": clip.video,
+        "egoworld/clip_id": row["clip_id"],
+        "egoworld/start_frame": row["start_frame"],
+        "egoworld/end_frame": row["end_frame"],
+        "egoworld/start_s": row["start_s"],
+        "egoworld/end_s": row["end_s"],
+        "egoworld/canvas_scale_x": letterbox.scale_x,
+        "egoworld/canvas_scale_y": letterbox.scale_y,
+        "egoworld/canvas_left": letterbox.left,
+        "egoworld/canvas_top": letterbox.top,
+    }

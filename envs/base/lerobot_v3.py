@@ -1,0 +1,206 @@
+"""Write the LeRobot dataset format v3.0 with pyarrow alone: data, episodes, tasks, info and statistics of one file each.
+
+Source of the format: https://huggingface.co/docs/lerobot/lerobot-dataset-v3 (codebase_version "v3.0"). The keys
+``chunk_index`` and ``chunks_size`` are the format's own words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+VIDEO_KEY = "observation.images.ego"
+DATA_FILE = "data/chunk-000/file-000.parquet"
+VIDEO_FILE = f"videos/{VIDEO_KEY}/chunk-000/file-000.mp4"
+EPISODES_FILE = "meta/episodes/chunk-000/file-000.parquet"
+QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
+
+Feature = dict[str, Any]
+Stats = dict[str, Any]
+
+INDEX_FEATURES: dict[str, Feature] = {
+    "timestamp": {"dtype": "float32", "shape": [1], "names": None},
+    "frame_index": {"dtype": "int64", "shape": [1], "names": None},
+    "episode_index": {"dtype": "int64", "shape": [1], "names": None},
+    "index": {"dtype": "int64", "shape": [1], "names": None},
+    "task_index": {"dtype": "int64", "shape": [1], "names": None},
+}
+
+
+def vector(names: Sequence[str]) -> Feature:
+    """The declaration of a float32 vector feature."""
+    return {"dtype": "float32", "shape": [len(names)], "names": list(names)}
+
+
+def video(fps: int, width: int, height: int) -> Feature:
+    """The declaration of the H.264 video feature; sizes in px."""
+    facts = {
+        "video.height": height,
+        "video.width": width,
+        "video.codec": "h264",
+        "video.pix_fmt": "yuv420p",
+        "video.is_depth_map": False,
+        "video.fps": fps,
+        "video.channels": 3,
+        "has_audio": False,
+    }
+    return {"dtype": "video", "shape": [height, width, 3], "names": ["height", "width", "channels"], "info": facts}
+
+
+def arrow_type(feature: Feature) -> pa.DataType:
+    """The Parquet column type of a feature: a scalar for shape [1], else a list of fixed size."""
+    value = pa.float32() if feature["dtype"] == "float32" else pa.int64()
+    size = feature["shape"][0]
+    return value if size == 1 else pa.list_(value, size)
+
+
+def vector_stats(values: NDArray[Any]) -> Stats:
+    """min, max, mean, std, count and quantiles per component of values [n, size]."""
+    wide = values.reshape(len(values), -1).astype(np.float64)
+    found: Stats = {"min": wide.min(0), "max": wide.max(0), "mean": wide.mean(0), "std": wide.std(0)}
+    found["count"] = np.array([len(wide)])
+    for share, row in zip(QUANTILES, np.quantile(wide, QUANTILES, axis=0), strict=True):
+        found[f"q{round(share * 100):02d}"] = row
+    return {name: value.tolist() for name, value in found.items()}
+
+
+def merge_stats(parts: Sequence[Mapping[str, Stats]]) -> dict[str, Stats]:
+    """Statistics of several episodes as one; quantiles become means weighted by frames, as LeRobot itself does."""
+    return {key: _merge_feature([part[key] for part in parts]) for key in parts[0]}
+
+
+def _merge_feature(parts: Sequence[Stats]) -> Stats:
+    arrays = [{name: np.asarray(value, dtype=np.float64) for name, value in part.items()} for part in parts]
+    counts = np.array([float(part["count"][0]) for part in arrays])
+    shares = counts / counts.sum()
+    merged = {
+        name: sum(share * part[name] for share, part in zip(shares, arrays, strict=True))
+        for name in arrays[0]
+        if name == "mean" or name.startswith("q")
+    }
+    merged["min"] = np.min([part["min"] for part in arrays], axis=0)
+    merged["max"] = np.max([part["max"] for part in arrays], axis=0)
+    spread = [part["std"] ** 2 + (part["mean"] - merged["mean"]) ** 2 for part in arrays]
+    merged["std"] = np.sqrt(sum(share * value for share, value in zip(shares, spread, strict=True)))
+    lists: Stats = {name: np.asarray(value).tolist() for name, value in sorted(merged.items())}
+    lists["count"] = [int(counts.sum())]
+    return lists
+
+
+class DatasetFiles:
+    """Collects the episodes of one video and writes every file but the mp4 below a folder.
+
+    features: declarations of all features in column order, the video included.
+    """
+
+    def __init__(self, folder: Path, features: Mapping[str, Feature], fps: int, robot_type: str, task: str) -> None:
+        self._folder, self._fps, self._robot_type, self._task = folder, fps, robot_type, task
+        self.features = {**features, **INDEX_FEATURES}
+        columns = {name: f for name, f in self.features.items() if f["dtype"] != "video"}
+        self._schema = pa.schema([pa.field(name, arrow_type(f)) for name, f in columns.items()])
+        (folder / DATA_FILE).parent.mkdir(parents=True)
+        self._data = pq.ParquetWriter(folder / DATA_FILE, self._schema, compression="snappy")
+        self._episodes: list[dict[str, Any]] = []
+        self._stats: list[dict[str, Stats]] = []
+        self.frames = 0
+
+    @property
+    def episodes(self) -> int:
+        return len(self._episodes)
+
+    def add(self, values: Mapping[str, NDArray[Any]], image_stats: Stats, facts: Mapping[str, Any]) -> None:
+        """One episode: values [n, size] by feature, statistics of its pictures, further columns of its metadata."""
+        count = len(next(iter(values.values())))
+        number, first = len(self._episodes), self.frames
+        index = {
+            "timestamp": np.arange(count, dtype=np.float64) / self._fps,
+            "frame_index": np.arange(count),
+            "episode_index": np.full(count, number),
+            "index": np.arange(first, first + count),
+            "task_index": np.zeros(count, dtype=np.int64),
+        }
+        all_values = {**values, **index}
+        arrays = [_column(all_values[field.name], field.type) for field in self._schema]
+        self._data.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        stats = {VIDEO_KEY: image_stats, **{name: vector_stats(all_values[name]) for name in self._schema.names}}
+        self._stats.append(stats)
+        self._episodes.append(
+            {
+                "episode_index": number,
+                "tasks": [self._task],
+                "length": count,
+                "data/chunk_index": 0,
+                "data/file_index": 0,
+                "dataset_from_index": first,
+                "dataset_to_index": first + count,
+                f"videos/{VIDEO_KEY}/chunk_index": 0,
+                f"videos/{VIDEO_KEY}/file_index": 0,
+                f"videos/{VIDEO_KEY}/from_timestamp": first / self._fps,
+                f"videos/{VIDEO_KEY}/to_timestamp": (first + count) / self._fps,
+                "meta/episodes/chunk_index": 0,
+                "meta/episodes/file_index": 0,
+                **facts,
+                **{f"stats/{name}/{kind}": value for name, kinds in stats.items() for kind, value in kinds.items()},
+            }
+        )
+        self.frames += count
+
+    def close(self) -> None:
+        """Finish the data file and, when there is an episode, write the metadata."""
+        self._data.close()
+        if not self._episodes:
+            (self._folder / DATA_FILE).unlink()
+            return
+        (self._folder / EPISODES_FILE).parent.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(self._episodes), self._folder / EPISODES_FILE, compression="snappy")
+        write_tasks(self._folder / "meta" / "tasks.parquet", [self._task])
+        info = {
+            "codebase_version": "v3.0",
+            "robot_type": self._robot_type,
+            "total_episodes": len(self._episodes),
+            "total_frames": self.frames,
+            "total_tasks": 1,
+            "chunks_size": 1000,
+            "data_files_size_in_mb": 100,
+            "video_files_size_in_mb": 200,
+            "fps": self._fps,
+            "splits": {"train": f"0:{len(self._episodes)}"},
+            "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+            "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+            "features": self.features,
+        }
+        for name, value in (("info", info), ("stats", merge_stats(self._stats))):
+            text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
+            (self._folder / "meta" / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def _column(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.array(values.reshape(-1), type=kind)
+    flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1), type=kind.value_type)
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+
+
+def write_tasks(path: Path, tasks: Sequence[str]) -> None:
+    """The task table; its text column is the index of a pandas frame, which is how LeRobot reads it."""
+    level = "__index_level_0__"
+    described = [
+        {
+            "name": "task_index",
+            "field_name": "task_index",
+            "pandas_type": "int64",
+            "numpy_type": "int64",
+            "metadata": None,
+        },
+        {"name": None, "field_name": level, "pandas_type": "unicode", "numpy_type": "object", "metadata": None},
+    ]
+    pandas = {"index_columns": [level], "column_indexes": [], "columns": described, "pandas_version": "2.0.0"}
+    table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), level: pa.array(tasks, pa.string())})
+    pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), path, compression="snappy")
