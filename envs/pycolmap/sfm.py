@@ -1,0 +1,145 @@
+"""Structure from motion on keyframes: SIFT, matching, verification and incremental mapping by COLMAP.
+
+Everything runs on one thread with fixed seeds, because the order in which threads finish would decide the last bits.
+COLMAP's pixels have the first pixel's centre at 0.5; OpenCV's and ours have it at 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from static_world import View, inside
+
+SEED = 1
+HALF = 0.5
+OFFSETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+ALL_PAIRS_UP_TO = 12
+MAX_RATIO = 0.8
+MAX_ANGLE = 0.7
+SIFT_NORM = 512.0
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """The SIFT keypoints of one keyframe: [n, 4 or 6] in COLMAP's pixels, descriptors uint8 [n, 128], RGB [n, 3]."""
+
+    frame: int
+    keypoints: NDArray[np.float32]
+    descriptors: NDArray[np.uint8]
+    colours: NDArray[np.uint8]
+
+    @property
+    def name(self) -> str:
+        return f"{self.frame:09d}"
+
+
+class Sift:
+    """COLMAP's SIFT on the CPU, without its up-sampled first octave: a quarter of the time for the same accuracy."""
+
+    def __init__(self, max_features: int) -> None:
+        options = pycolmap.FeatureExtractionOptions()
+        options.type = pycolmap.FeatureExtractorType.SIFT  # the learned extractors abort the process without their model
+        options.num_threads, options.use_gpu = 1, False
+        options.sift.first_octave, options.sift.max_num_features = 0, max_features
+        self._extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
+
+    def keyframe(self, view: View) -> Keyframe:
+        """Keypoints of a view that lie on the static world."""
+        found, described = self._extractor.extract_from_uint8_array(view.grey)
+        keypoints = np.asarray(pycolmap.keypoints_to_matrix(found), np.float32)
+        descriptors = np.asarray(described.data, np.uint8)
+        if not len(keypoints):
+            empty = np.zeros((0, 3), np.uint8)
+            return Keyframe(view.frame, np.zeros((0, 4), np.float32), np.zeros((0, 128), np.uint8), empty)
+        keep = inside(view.static, keypoints[:, :2] - HALF)
+        keypoints, descriptors = keypoints[keep], descriptors[keep]
+        at = np.clip(keypoints[:, :2].astype(int), 0, [view.grey.shape[1] - 1, view.grey.shape[0] - 1])
+        return Keyframe(view.frame, keypoints, descriptors, view.rgb[at[:, 1], at[:, 0]])
+
+
+def match(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Mutual nearest neighbours that pass Lowe's ratio test: pairs of indices [m, 2].
+
+    Descriptors are whole numbers up to 255, so their products are exact in float32 and the same on every machine.
+    """
+    if len(a) < 2 or len(b) < 2:
+        return np.zeros((0, 2), np.uint32)
+    alike = a @ b.T
+    rows = np.arange(len(a))
+    best, back = alike.argmax(axis=1), alike.argmax(axis=0)
+    first = alike[rows, best]
+    alike[rows, best] = -1.0
+    second = alike.max(axis=1)
+    angle, next_angle = (np.arccos(np.clip(x / SIFT_NORM**2, -1.0, 1.0)) for x in (first, second))
+    keep = (angle < MAX_ANGLE) & (angle < MAX_RATIO * next_angle) & (back[best] == rows)
+    return np.stack([rows[keep], best[keep]], axis=1).astype(np.uint32)
+
+
+def pairs_of(count: int) -> list[tuple[int, int]]:
+    """All pairs of a few keyframes; of many, those at the distances of OFFSETS."""
+    if count <= ALL_PAIRS_UP_TO:
+        return list(combinations(range(count), 2))
+    return [(a, a + offset) for a in range(count) for offset in OFFSETS if a + offset < count]
+
+
+def reconstruct(
+    keyframes: list[Keyframe], size: tuple[int, int], camera_model: str, focal_factor: float, scratch: Path
+) -> pycolmap.Reconstruction | None:
+    """The largest model that COLMAP can build from the keyframes, or None.
+
+    Images are named like their keyframes. ``size``: width and height, px; ``focal_factor``: first guess of the focal
+    length in long sides.
+    """
+    database = scratch / "features.db"
+    _write_features(database, keyframes, size, camera_model, focal_factor)
+    pairs = pairs_of(len(keyframes))
+    _write_matches(database, keyframes, pairs)
+    listing = scratch / "pairs.txt"
+    listing.write_text("".join(f"{keyframes[a].name} {keyframes[b].name}\n" for a, b in pairs), encoding="ascii")
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed, verification.ransac.num_threads = SEED, 1
+    pycolmap.verify_matches(database, listing, verification)
+    models = pycolmap.incremental_mapping(database, scratch, scratch, _mapping_options())
+    return max(models.values(), key=lambda m: (m.num_reg_images(), m.num_points3D()), default=None)
+
+
+def _mapping_options() -> Any:
+    options = pycolmap.IncrementalPipelineOptions()
+    options.num_threads = options.mapper.num_threads = 1
+    options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = SEED
+    options.extract_colors = False
+    options.min_model_size, options.max_num_models = 3, 3
+    return options
+
+
+def _write_features(
+    database: Path, keyframes: list[Keyframe], size: tuple[int, int], camera_model: str, focal_factor: float
+) -> None:
+    camera = pycolmap.Camera.create_from_model_name(1, camera_model, focal_factor * max(size), *size)
+    with pycolmap.Database.open(database) as db:
+        sensor = pycolmap.sensor_t(pycolmap.SensorType.CAMERA, db.write_camera(camera))
+        rig = pycolmap.Rig()
+        rig.add_ref_sensor(sensor)
+        rig_id = db.write_rig(rig)
+        for keyframe in keyframes:
+            image_id = db.write_image(pycolmap.Image(name=keyframe.name, camera_id=sensor.id))
+            frame = pycolmap.Frame()
+            frame.rig_id = rig_id
+            frame.add_data_id(pycolmap.data_t(sensor, image_id))
+            db.write_frame(frame)
+            db.write_keypoints(image_id, keyframe.keypoints)
+
+
+def _write_matches(database: Path, keyframes: list[Keyframe], pairs: list[tuple[int, int]]) -> None:
+    floats = [keyframe.descriptors.astype(np.float32) for keyframe in keyframes]
+    with pycolmap.Database.open(database) as db:
+        ids = [db.read_image_with_name(keyframe.name).image_id for keyframe in keyframes]
+        for a, b in pairs:
+            db.write_matches(ids[a], ids[b], match(floats[a], floats[b]))
