@@ -35,6 +35,10 @@ class Layout:
         return self.home / "dagster"
 
     @property
+    def dataset(self) -> Path:
+        return self.home / "dataset"
+
+    @property
     def logs(self) -> Path:
         return self.home / "logs"
 

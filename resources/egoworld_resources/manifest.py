@@ -13,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 MANIFEST = "manifest.json"
 
 
+NOT_CONTENTS = {"packages", "label", "licence"}
+"""Fields of a recipe that do not decide contents: the lock digest covers the versions, the others are words."""
+
+
 def digest(value: Any) -> str:
     """SHA-256 of a value's canonical JSON, as hex."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -43,6 +47,7 @@ class Recipe(_Frozen):
     weights: Mapping[str, str] = Field(description="sha256 by weight name")
     params: Mapping[str, Any]
     device: str
+    licence: str = Field(description="of the model, without its inputs'")
 
 
 class StoredFile(_Frozen):
@@ -109,8 +114,8 @@ class Manifest(_Frozen):
 
 
 def fingerprint(recipe: Recipe, inputs: Mapping[str, str | None]) -> str:
-    """Digest of all that decides an artifact's contents. Package versions are left out: the lock digest covers them."""
-    return digest({"recipe": recipe.model_dump(mode="json", exclude={"packages", "label"}), "inputs": dict(inputs)})
+    """Digest of all that decides an artifact's contents."""
+    return digest({"recipe": recipe.model_dump(mode="json", exclude=NOT_CONTENTS), "inputs": dict(inputs)})
 
 
 def data_version(files: Sequence[StoredFile]) -> str:

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     )
     silence_s: float = Field(900, gt=0, description="Seconds a runner may say nothing before its clip counts as hung.")
     settle_s: float = Field(5, ge=0, description="Seconds an inbox file must rest unchanged before it is taken.")
+    files_url: str = Field(
+        "http://127.0.0.1:3001", description="Where browsers get files of artifacts; `egoworld ui` serves them."
+    )
     refresh_limit: int = Field(200, ge=1, description="Videos that the nightly refresh takes on at most.")
 
     @classmethod

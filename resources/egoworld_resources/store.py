@@ -60,15 +60,21 @@ class FolderStore:
         """The live version's manifest, or None. Raises DamagedArtifact when it is named but not readable."""
         pointer = self.root / "artifacts" / asset / video / CURRENT
         try:
-            version = json.loads(pointer.read_text(encoding="utf-8"))["data_version"]
-            text = (pointer.parent / version / MANIFEST).read_text(encoding="utf-8")
-            return Manifest.model_validate_json(text)
+            return self.version(asset, video, json.loads(pointer.read_text(encoding="utf-8"))["data_version"])
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, ValidationError) as error:
             raise DamagedArtifact(
                 f"{asset} of {video}: {pointer} cannot be read ({error}); remove it to make it again"
             ) from error
+
+    def version(self, asset: str, video: str, data_version: str) -> Manifest | None:
+        """The manifest of one version, live or not; None when it is not (or no longer) here."""
+        path = self.root / "artifacts" / asset / video / data_version / MANIFEST
+        try:
+            return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
 
     def verify(self, manifest: Manifest) -> list[str]:
         """Names what is missing or damaged in an artifact; empty when every byte is as the manifest says."""

@@ -108,6 +108,7 @@ class Workbench:
                 weights={w.name: w.sha256 for w in model.weights},
                 params={**model.params, **given},
                 device=model.device,
+                licence=model.licence,
             )
         return self._recipes[stage.name]
 

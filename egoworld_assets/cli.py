@@ -1,0 +1,205 @@
+"""The command line: egoworld demo | ingest | refresh | status | lineage | view | ui."""
+
+from __future__ import annotations
+
+import glob
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from egoworld_resources.errors import BadConfiguration, EgoworldError
+from egoworld_resources.settings import Settings
+from egoworld_resources.workbench import Workbench
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="First-person video to robot-learning data.")
+console = Console()
+
+Videos = Annotated[list[str] | None, typer.Argument(help="Video files, folders or globs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a command whose known errors are shown as one message and exit status 1."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except EgoworldError as error:
+            Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from error
+
+    return app.command()(run)
+
+
+def bench() -> Workbench:
+    """The workbench of the configuration in force."""
+    return Workbench(Settings.load())
+
+
+@contextmanager
+def dagster_quiet() -> Iterator[None]:
+    """Dagster marks some of what is used as beta on every start; people at a terminal need not read that."""
+    import dagster as dg
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        yield
+
+
+@command
+def demo(videos: Videos = None, seconds: float = 12.0, seed: int = 0) -> None:
+    """Turn videos (default: a generated sample) into a dataset, and say where to look."""
+    found = video_files(videos) if videos else [sample(bench(), seconds, seed)]
+    flow(found)
+
+
+@command
+def ingest(videos: Videos = None) -> None:
+    """Take videos into the store without running anything; `egoworld refresh` or Dagster makes the rest."""
+    from egoworld_assets.flow import instance_of, take
+
+    workbench = bench()
+    with dagster_quiet(), instance_of(workbench) as instance:
+        for arrival in take(workbench, instance, video_files(videos)):
+            told = f" (same bytes as {arrival.duplicate_of})" if arrival.duplicate_of else ""
+            console.print(f"{arrival.name}: {arrival.state}{told}, video {arrival.video}", soft_wrap=True)
+
+
+@command
+def refresh(
+    videos: Annotated[list[str] | None, typer.Argument(help="Video keys or names; default all.")] = None,
+) -> None:
+    """Make what is missing or stale, through Dagster."""
+    from egoworld_assets.report import find_video
+
+    workbench = bench()
+    keys = (
+        [find_video(workbench, v) for v in videos] if videos else [key for key, _ in workbench.store.records("videos")]
+    )
+    run(keys)
+
+
+@command
+def status(
+    videos: Annotated[list[str] | None, typer.Argument(help="Video keys or names; default all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How every asset of every video stands: fresh, stale, missing, failed, quarantined or blocked, and why."""
+    from egoworld_assets import report
+    from egoworld_assets.definitions import stages
+
+    workbench = bench()
+    keys = (
+        [report.find_video(workbench, v) for v in videos]
+        if videos
+        else [key for key, _ in workbench.store.records("videos")]
+    )
+    entries = [entry for key in keys for entry in report.status_of(workbench, stages().values(), key)]
+    if as_json:
+        print(json.dumps({"assets": entries, "duplicates": report.duplicates(workbench)}, indent=2, ensure_ascii=False))
+    elif entries:
+        console.print(report.status_table(workbench, entries))
+    else:
+        console.print("no videos yet: `egoworld ingest FILE`, or put one into " + str(workbench.settings.inbox_folder))
+
+
+@command
+def lineage(artifact: Annotated[str, typer.Argument(help="VIDEO/ASSET")], as_json: Json = False) -> None:
+    """What an artifact was made from: back to the video's bytes, code, lock, weights and parameters."""
+    from egoworld_assets import report
+    from egoworld_assets.definitions import stages
+
+    workbench = bench()
+    node = report.lineage_of(workbench, report.artifact(workbench, stages().values(), artifact))
+    if as_json:
+        print(json.dumps(node, indent=2, ensure_ascii=False))
+    else:
+        console.print(report.lineage_tree(node), soft_wrap=True)
+
+
+@command
+def view(video: str, port: int = 9876) -> None:
+    """Open a video's recording in Rerun's web viewer, on this machine only."""
+    from egoworld_assets.report import find_video
+    from egoworld_assets.viewing import view_recording
+
+    view_recording(bench(), find_video(bench(), video), port)
+
+
+@command
+def ui(port: int = 3000) -> None:
+    """Open the Dagster UI on this state, with its sensors and schedules, on this machine only."""
+    from egoworld_assets.viewing import dagster_ui
+
+    raise typer.Exit(dagster_ui(bench(), port))
+
+
+def video_files(names: Sequence[str] | None) -> list[Path]:
+    """Files behind names, folders and globs, each once; raises BadConfiguration for a name that is none."""
+    found: list[Path] = []
+    for name in names or []:
+        path = Path(name)
+        if path.is_dir():
+            matches = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        else:
+            matches = [path] if path.exists() else sorted(Path(p) for p in glob.glob(name, recursive=True))
+        if not matches:
+            raise BadConfiguration(f"no video at {name!r}; give a file, a folder with files, or a glob in quotes")
+        found += matches
+    return list(dict.fromkeys(found))
+
+
+def sample(workbench: Workbench, seconds: float, seed: int) -> Path:
+    """The generated sample video of a seed, rendered once."""
+    from egoworld_resources.sample import SampleOptions, render
+
+    path = workbench.layout.home / "sample" / f"sample-{seed}-{seconds:g}s.mp4"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with console.status(f"rendering a sample video of {seconds:g} s"):
+            render(path, SampleOptions(seed=seed, seconds=seconds))
+    return path
+
+
+def flow(paths: Sequence[Path]) -> None:
+    """Take files in and run everything for them."""
+    from egoworld_assets.flow import instance_of, take
+
+    workbench = bench()
+    with dagster_quiet(), instance_of(workbench) as instance:
+        taken = take(workbench, instance, paths)
+    for arrival in taken:
+        if arrival.duplicate_of:
+            console.print(f"{arrival.name}: same bytes as {arrival.duplicate_of}, not processed again", soft_wrap=True)
+    run(list(dict.fromkeys(arrival.duplicate_of or arrival.video for arrival in taken)))
+
+
+def run(videos: Sequence[str]) -> None:
+    """Run the flow for some videos with progress; ends with the table and exit status 1 when a video did not get through."""
+    from egoworld_assets import report
+    from egoworld_assets.definitions import stages
+    from egoworld_assets.flow import instance_of, run_flow
+    from egoworld_assets.progress import FlowProgress, flow_bar
+
+    workbench = bench()
+    with dagster_quiet(), instance_of(workbench) as instance, flow_bar() as bar:
+        run_flow(instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
+    entries = [entry for video in videos for entry in report.status_of(workbench, stages().values(), video)]
+    console.print(report.run_table(entries, stages().values()))
+    report.print_where_to_look(workbench, console, entries)
+    if any(entry["state"] not in ("fresh", "quarantined") for entry in entries if entry["asset"] == "previews"):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app()

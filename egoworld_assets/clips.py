@@ -1,0 +1,26 @@
+"""clips: spans between cuts."""
+
+import dagster as dg
+
+from egoworld_assets import checks
+from egoworld_assets.arrival import videos
+from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+
+STAGE = Stage(
+    "clips",
+    env="base",
+    inputs=("videos",),
+    unit="video",
+    checks=(
+        checks.has_rows("clips"),
+        checks.clips_in_order,
+    ),
+)
+
+
+@stage_asset(STAGE, deps=[videos], kinds={"table"})
+def clips(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+    """Spans of the video between cuts; long shots are split. Everything after this stage works clip by clip."""
+    yield from materialize(context, egoworld, STAGE)

@@ -1,0 +1,24 @@
+"""detections: boxes of hands and moved objects."""
+
+import dagster as dg
+
+from egoworld_assets import checks
+from egoworld_assets.arrival import videos
+from egoworld_assets.clips import clips
+from egoworld_assets.hand_poses import hand_poses
+from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+
+STAGE = Stage(
+    "detections",
+    env="base",
+    inputs=("videos", "clips", "hand_poses"),
+    checks=(checks.boxes_inside,),
+)
+
+
+@stage_asset(STAGE, deps=[videos, clips, hand_poses], kinds={"opencv"})
+def detections(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+    """Boxes around the hands and around what moves against the motion of the camera."""
+    yield from materialize(context, egoworld, STAGE)

@@ -1,0 +1,105 @@
+"""episodes: the video as robot-learning episodes."""
+
+from typing import Any
+
+import dagster as dg
+from filelock import FileLock
+
+from egoworld_assets import checks
+from egoworld_assets.arrival import videos
+from egoworld_assets.clips import clips
+from egoworld_assets.hand_poses import hand_poses
+from egoworld_assets.masks import masks
+from egoworld_assets.object_poses import object_poses
+from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_assets.reconstructions import reconstructions
+from egoworld_assets.robot_trajectories import robot_trajectories
+from egoworld_assets.tracks import tracks
+from egoworld_resources.dataset import ArtifactLineage, EpisodeArtifact, merge
+from egoworld_resources.manifest import Manifest, file_digest
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
+
+STAGE = Stage(
+    "episodes",
+    env="base",
+    inputs=("videos", "clips", "hand_poses", "robot_trajectories"),
+    optional=("masks", "tracks", "reconstructions", "object_poses"),
+    unit="video",
+    checks=(checks.has_files("meta/info.json"),),
+)
+
+
+@stage_asset(
+    STAGE,
+    deps=[videos, clips, hand_poses, masks, tracks, reconstructions, object_poses, robot_trajectories],
+    kinds={"table"},
+)
+def episodes(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+    """One LeRobot v3.0 dataset per video: an episode per clip with hand, camera, objects and robot joints."""
+    yield from materialize(context, egoworld, STAGE)
+
+
+@dg.asset(deps=[episodes], group_name="dataset", kinds={"lerobot"}, owners=["team:egoworld"], pool="cpu")
+def dataset(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> dg.MaterializeResult[Any]:
+    """One LeRobot v3.0 dataset over all videos that pass their checks; videos that did not change are not copied again."""
+    bench = egoworld.workbench()
+    target = bench.layout.dataset
+    with FileLock(target.with_suffix(".lock")):
+        report = merge(usable_episodes(bench), target, previous=target if target.is_dir() else None)
+    for video, why in report.refused.items():
+        context.log.warning("%s is not in the dataset: %s", video, why)
+    if not report.written:
+        raise dg.Failure("no video has usable episodes; see `egoworld status`", allow_retries=False)
+    return dg.MaterializeResult(
+        metadata={
+            "videos": len(report.videos),
+            "episodes": report.episodes,
+            "frames": report.frames,
+            "files_linked": report.linked,
+            "files_rewritten": report.rewritten,
+            "commercial": report.commercial,
+            "licences": ", ".join(report.licences),
+            "refused": dg.MetadataValue.json(dict(report.refused)),
+            "folder": dg.MetadataValue.path(str(target)),
+        },
+        data_version=dg.DataVersion(file_digest(target / "lineage.json")[:32]),
+    )
+
+
+def usable_episodes(bench: Workbench) -> list[EpisodeArtifact]:
+    """The episodes of every video whose current state is fresh: not stale, failed or quarantined."""
+    found: list[EpisodeArtifact] = []
+    for video in bench.store.videos(STAGE.name):
+        state = bench.state(STAGE, video)
+        if state.condition == "fresh" and state.manifest:
+            made = state.manifest
+            found.append(
+                EpisodeArtifact(
+                    video=video,
+                    folder=bench.store.folder(made),
+                    data_version=made.data_version,
+                    licences=made.licences,
+                    sha256=made.source["sha256"],
+                    lineage=[lineage_of(bench, made), *(lineage_of(bench, up) for up in inputs_of(bench, made))],
+                )
+            )
+    return found
+
+
+def inputs_of(bench: Workbench, made: Manifest) -> list[Manifest]:
+    """The manifests of all artifacts behind one, each once."""
+    found: dict[str, Manifest] = {}
+    for asset, version in made.inputs.items():
+        up = bench.store.version(asset, made.video, version) if version else None
+        if up and asset not in found:
+            found[asset] = up
+            found.update({m.asset: m for m in inputs_of(bench, up)})
+    return [found[name] for name in sorted(found)]
+
+
+def lineage_of(bench: Workbench, made: Manifest) -> ArtifactLineage:
+    """One line of the dataset card."""
+    recipe = made.recipe
+    return ArtifactLineage(made.asset, made.data_version, recipe.env, recipe.licence, recipe.label)

@@ -1,0 +1,71 @@
+"""Run the flow from the command line: through Dagster, stage after stage, many videos per model load."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from egoworld_assets.definitions import build, stages
+from egoworld_assets.partitions import VIDEOS
+from egoworld_assets.progress import FlowProgress
+from egoworld_assets.upkeep import DATASET, FLOW, WANTS_WORK, contiguous
+from egoworld_resources.arrivals import Arrival, Arrivals
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.settings import PROJECT
+from egoworld_resources.workbench import Workbench
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+def dagster_home(bench: Workbench) -> Path:
+    """DAGSTER_HOME of this installation, made ready and put into the environment."""
+    home = bench.layout.dagster
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT / "infra" / "dagster.yaml", home / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+def instance_of(bench: Workbench) -> dg.DagsterInstance:
+    """The Dagster instance of this installation."""
+    dagster_home(bench)
+    return dg.DagsterInstance.get()
+
+
+def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) -> list[Arrival]:
+    """Take files in and add a partition for each new video."""
+    arrivals = Arrivals(bench.store)
+    taken = [arrivals.take(path) for path in paths]
+    known = set(instance.get_dynamic_partitions(str(VIDEOS.name)))
+    new = [a.video for a in taken if a.duplicate_of is None and a.video not in known]
+    instance.add_dynamic_partitions(str(VIDEOS.name), list(dict.fromkeys(new)))
+    return taken
+
+
+def run_flow(instance: dg.DagsterInstance, videos: Sequence[str], progress: FlowProgress) -> None:
+    """Make all that is missing or stale of some videos, then the dataset; what fails is recorded, not raised."""
+    egoworld = EgoworldResource.listening(progress.listen)
+    bench = egoworld.workbench()
+    definitions = build(egoworld)
+    flow = definitions.resolve_job_def(FLOW.name)
+    keys = instance.get_dynamic_partitions(str(VIDEOS.name))
+    for stage in stages().values():
+        wanted = {video for video in videos if bench.state(stage, video).condition in WANTS_WORK}
+        progress.begin(stage, sorted(wanted))
+        for group in contiguous(keys, wanted):
+            flow.execute_in_process(
+                instance=instance,
+                asset_selection=[dg.AssetKey(stage.name)],
+                tags=dict(zip(RANGE, (group[0], group[-1]), strict=True)),
+                run_config=QUIET,
+                raise_on_error=False,
+            )
+        progress.end(stage)
+    definitions.resolve_job_def(DATASET.name).execute_in_process(
+        instance=instance, run_config=QUIET, raise_on_error=False
+    )

@@ -1,0 +1,27 @@
+"""hand_poses: 21 joints per hand."""
+
+import dagster as dg
+
+from egoworld_assets import checks
+from egoworld_assets.arrival import videos
+from egoworld_assets.clips import clips
+from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+
+STAGE = Stage(
+    "hand_poses",
+    env="mediapipe",
+    inputs=("videos", "clips"),
+    checks=(
+        checks.has_rows("hand_poses"),
+        checks.hands_differ,
+        checks.hands_move_physically,
+    ),
+)
+
+
+@stage_asset(STAGE, deps=[videos, clips], kinds={"table"})
+def hand_poses(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+    """21 joints of each hand in each frame, in the picture (px) and in space (m), left and right told apart."""
+    yield from materialize(context, egoworld, STAGE)

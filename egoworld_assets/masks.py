@@ -1,0 +1,28 @@
+"""masks: pixels of hands and objects."""
+
+import dagster as dg
+
+from egoworld_assets import checks
+from egoworld_assets.arrival import videos
+from egoworld_assets.clips import clips
+from egoworld_assets.detections import detections
+from egoworld_assets.hand_poses import hand_poses
+from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+
+STAGE = Stage(
+    "masks",
+    env="base",
+    inputs=("videos", "clips", "hand_poses", "detections"),
+    checks=(
+        checks.has_rows("masks"),
+        checks.masks_not_empty,
+    ),
+)
+
+
+@stage_asset(STAGE, deps=[videos, clips, hand_poses, detections], kinds={"opencv"})
+def masks(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+    """Pixels of each hand and object, frame by frame, under one obj_id per clip."""
+    yield from materialize(context, egoworld, STAGE)

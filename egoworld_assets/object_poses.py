@@ -1,0 +1,26 @@
+"""object_poses: 6-D poses of objects."""
+
+import dagster as dg
+
+from egoworld_assets import checks
+from egoworld_assets.arrival import videos
+from egoworld_assets.clips import clips
+from egoworld_assets.masks import masks
+from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_assets.reconstructions import reconstructions
+from egoworld_assets.tracks import tracks
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+
+STAGE = Stage(
+    "object_poses",
+    env="base",
+    inputs=("videos", "clips", "masks", "tracks", "reconstructions"),
+    checks=(checks.poses_are_rigid,),
+)
+
+
+@stage_asset(STAGE, deps=[videos, clips, masks, tracks, reconstructions], kinds={"opencv"})
+def object_poses(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+    """6-D pose of each object in the camera; no row where the fit is not to be trusted."""
+    yield from materialize(context, egoworld, STAGE)

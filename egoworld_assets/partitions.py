@@ -1,0 +1,170 @@
+"""What all stage assets share: one partition per video, batches in backfills, and the step that makes artifacts."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from egoworld_resources.manifest import NOT_CONTENTS, Manifest, Recipe, digest
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Outcome
+
+VIDEOS = dg.DynamicPartitionsDefinition(name="videos")
+"""One partition per video file; clips are rows, never partitions."""
+
+CHECK = "valid"
+BATCH = 32
+
+Upstream = dg.AssetsDefinition
+Step = Iterator[dg.MaterializeResult[Any]]
+
+
+def backfill_batches(inputs: int) -> dg.BackfillPolicy:
+    """Batches of videos per run, of another size for a stage than for its inputs.
+
+    Dagster puts a stage into the run of its input when both have the same policy, and such a run goes on with all of its
+    videos or with none. With another size each stage gets its own runs, and just the videos that got through one
+    stage go on to the next. A stage has more inputs than any of these, so their number sets the sizes apart.
+    """
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=BATCH + inputs)
+
+
+def stage_asset(
+    stage: Stage, *, deps: Sequence[Upstream], kinds: set[str], pool: str = "cpu"
+) -> Callable[[Callable[..., Step]], dg.AssetsDefinition]:
+    """Declare the asset of a stage, made video by video or in batches."""
+    rules = "; ".join((check.__doc__ or "").split("\n")[0] for check in stage.checks)
+
+    def declare(step: Callable[..., Step]) -> dg.AssetsDefinition:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", dg.BetaWarning
+            )  # backfill policies, in use since 1.5, are still marked beta
+            return dg.asset(
+                name=stage.name,
+                deps=list(deps),
+                partitions_def=VIDEOS,
+                backfill_policy=backfill_batches(len(deps)),
+                output_required=False,
+                group_name="video_to_dataset",
+                kinds=kinds,
+                owners=["team:egoworld"],
+                pool=pool,
+                retry_policy=dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL),
+                check_specs=[dg.AssetCheckSpec(CHECK, asset=stage.name, blocking=True, description=rules)],
+            )(step)
+
+    return declare
+
+
+def materialize(context: dg.AssetExecutionContext, egoworld: EgoworldResource, stage: Stage) -> Step:
+    """Make a stage's artifacts for the videos of this run.
+
+    One video: its result is the step's. Several: each that was made is logged under its own partition and data version,
+    and the run fails in the end, naming the others, when any was not. Only transient faults are tried again.
+    """
+    videos = list(context.partition_keys)
+    outcomes = egoworld.workbench().make(stage, videos, context.run_id)
+    made = [outcome for outcome in outcomes if outcome.manifest]
+    if len(videos) == 1 and made:
+        yield result(egoworld, made[0])
+        return
+    for outcome in made:
+        log_partition(context, egoworld, outcome)
+    yield batch_verdict(made)
+    lost = {outcome.video: outcome.why for outcome in outcomes if not outcome.manifest}
+    if lost:
+        raise dg.Failure(
+            description=f"{stage.name}: {len(lost)} of {len(videos)} not made: "
+            + "; ".join(f"{v}: {w}" for v, w in lost.items()),
+            metadata={"videos": dg.MetadataValue.json(lost)},
+            allow_retries=any(outcome.transient for outcome in outcomes),
+        )
+
+
+def result(egoworld: EgoworldResource, outcome: Outcome) -> dg.MaterializeResult[Any]:
+    """What Dagster is told of one artifact."""
+    manifest = outcome.manifest
+    assert manifest is not None
+    return dg.MaterializeResult(
+        metadata=describe(egoworld, outcome),
+        data_version=dg.DataVersion(manifest.data_version),
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=CHECK, passed=not manifest.quarantine, description=manifest.quarantine or None
+            )
+        ],
+    )
+
+
+def batch_verdict(made: Sequence[Outcome]) -> dg.AssetCheckResult:
+    """The check over several videos: a warning, since the good ones go on; the metadata names the others and why."""
+    bad = {o.video: o.manifest.quarantine for o in made if o.manifest and o.manifest.quarantine}
+    return dg.AssetCheckResult(
+        check_name=CHECK,
+        passed=not bad,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(bad)} of {len(made)} quarantined" if bad else f"{len(made)} videos",
+        metadata={"quarantined": dg.MetadataValue.json(bad)},
+    )
+
+
+def log_partition(context: dg.AssetExecutionContext, egoworld: EgoworldResource, outcome: Outcome) -> None:
+    """The same for one of several videos in a run."""
+    manifest = outcome.manifest
+    assert manifest is not None
+    context.log_event(
+        dg.AssetMaterialization(
+            asset_key=manifest.asset,
+            partition=manifest.video,
+            metadata=describe(egoworld, outcome),
+            tags={
+                "dagster/data_version": manifest.data_version,
+                "dagster/code_version": code_version(manifest.recipe),
+            },
+        )
+    )
+
+
+def code_version(recipe: Recipe) -> str:
+    """What Dagster compares: lock, runner, contract, weights and parameters in one short digest."""
+    return digest(recipe.model_dump(mode="json", exclude=NOT_CONTENTS))[:12]
+
+
+def describe(egoworld: EgoworldResource, outcome: Outcome) -> dict[str, Any]:
+    """Metadata of one materialization: numbers to plot, provenance, and the contact sheet where there is one."""
+    manifest = outcome.manifest
+    assert manifest is not None
+    sheet = next((f.path for f in manifest.files if f.path.endswith("contact_sheet.png")), None)
+    return {
+        "state": outcome.state,
+        "seconds": manifest.seconds,
+        "bytes": sum(file.bytes for file in manifest.files),
+        **{f"rows/{table}": rows for table, rows in manifest.rows.items()},
+        **notes(manifest),
+        "clips": dg.MetadataValue.json([report.model_dump(mode="json") for report in manifest.clips]),
+        "env": manifest.recipe.env + (f" ({manifest.recipe.label})" if manifest.recipe.label else ""),
+        "lock": manifest.recipe.lock[:12],
+        "fingerprint": manifest.fingerprint[:12],
+        "licences": ", ".join(manifest.licences),
+        "folder": dg.MetadataValue.path(str(egoworld.workbench().store.folder(manifest))),
+        **(
+            {"contact_sheet": dg.MetadataValue.md(f"![contact sheet]({egoworld.url(manifest, sheet)})")}
+            if sheet
+            else {}
+        ),
+    }
+
+
+def notes(manifest: Manifest) -> dict[str, float]:
+    """Numeric notes of the runner, as the mean over the clips."""
+    values: dict[str, list[float]] = {}
+    for clip in manifest.clips:
+        for name, value in clip.notes.items():
+            if isinstance(value, int | float):
+                values.setdefault(f"note/{name}", []).append(float(value))
+    return {name: sum(found) / len(found) for name, found in values.items()}

@@ -1,0 +1,37 @@
+"""previews: what a person looks at."""
+
+import dagster as dg
+
+from egoworld_assets import checks
+from egoworld_assets.arrival import videos
+from egoworld_assets.clips import clips
+from egoworld_assets.detections import detections
+from egoworld_assets.hand_poses import hand_poses
+from egoworld_assets.masks import masks
+from egoworld_assets.object_poses import object_poses
+from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_assets.reconstructions import reconstructions
+from egoworld_assets.robot_trajectories import robot_trajectories
+from egoworld_assets.tracks import tracks
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+
+STAGE = Stage(
+    "previews",
+    env="rerun",
+    inputs=("videos", "clips"),
+    optional=("hand_poses", "detections", "masks", "tracks", "reconstructions", "object_poses", "robot_trajectories"),
+    unit="video",
+    checks=(checks.has_files("contact_sheet.png", "overlay.mp4", "recording.rrd"),),
+    shows_quarantined=True,
+)
+
+
+@stage_asset(
+    STAGE,
+    deps=[videos, clips, hand_poses, detections, masks, tracks, reconstructions, object_poses, robot_trajectories],
+    kinds={"rerun"},
+)
+def previews(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+    """Contact sheet, overlay video and Rerun recording of everything that was found. Drawn of quarantined videos too."""
+    yield from materialize(context, egoworld, STAGE)

@@ -1,0 +1,83 @@
+"""Progress with an ETA while the flow runs in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from egoworld_resources.runner import Event
+from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
+
+UNKNOWN_COST = 0.03
+"""Seconds a frame takes in a stage that was never run here; replaced by what was measured as soon as there is some."""
+
+
+class FlowProgress:
+    """One bar over all stages. A stage weighs what a frame of it cost in past runs, so the ETA holds across stages."""
+
+    def __init__(self, bench: Workbench, bar: Progress, stages: Sequence[Stage], videos: Sequence[str]) -> None:
+        self._bench = bench
+        self._bar = bar
+        self._cost = {stage.name: seconds_per_frame(bench, stage) for stage in stages}
+        self._frames = {video: frames_of(bench, video) for video in videos}
+        self._task: TaskID = bar.add_task("starting", total=None)
+        self._stages = list(stages)
+        self._done_cost = 0.0
+        self._unit: dict[tuple[str, str], float] = {}
+
+    def begin(self, stage: Stage, videos: Sequence[str]) -> None:
+        """A stage starts on some videos."""
+        self._frames.update({video: frames_of(self._bench, video) for video in videos})
+        self._unit.clear()
+        self._bar.update(self._task, description=stage.name, total=self._total() or None)
+
+    def listen(self, stage: str, event: Event) -> None:
+        """Take an event of a running job."""
+        if event["event"] == "loaded":
+            self._bar.update(self._task, description=f"{stage} (model loaded in {event['seconds']:.1f} s)")
+        elif event["event"] == "progress":
+            self._unit[event["video"], event["unit"]] = event["done"]
+            done = sum(self._unit.values()) * self._cost[stage]
+            self._bar.update(self._task, description=stage, completed=self._done_cost + done)
+
+    def end(self, stage: Stage) -> None:
+        """A stage is through."""
+        self._done_cost += sum(self._frames.values()) * self._cost[stage.name]
+        self._bar.update(self._task, completed=self._done_cost, total=self._total() or None)
+
+    def _total(self) -> float:
+        return sum(self._frames.values()) * sum(self._cost.values())
+
+
+def flow_bar() -> Progress:
+    """The bar's columns."""
+    return Progress(
+        TextColumn("{task.description:<42}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        transient=True,
+    )
+
+
+def frames_of(bench: Workbench, video: str) -> int:
+    """Frames of a video, 0 before it was probed."""
+    probed = bench.store.current("videos", video)
+    if probed is None:
+        return 0
+    return int(next((clip.notes["frames"] for clip in probed.clips if "frames" in clip.notes), 0))
+
+
+def seconds_per_frame(bench: Workbench, stage: Stage, videos: int = 20) -> float:
+    """What a frame of a stage cost in past runs, as the median over some videos."""
+    costs: list[float] = []
+    for video in bench.store.videos(stage.name)[:videos]:
+        made, frames = bench.store.current(stage.name, video), frames_of(bench, video)
+        if made and frames:
+            costs.append(made.seconds / frames)
+    return median(costs) if costs else UNKNOWN_COST

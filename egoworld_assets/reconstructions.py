@@ -1,0 +1,24 @@
+"""reconstructions: camera trajectory and points."""
+
+import dagster as dg
+
+from egoworld_assets import checks
+from egoworld_assets.arrival import videos
+from egoworld_assets.clips import clips
+from egoworld_assets.masks import masks
+from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+
+STAGE = Stage(
+    "reconstructions",
+    env="pycolmap",
+    inputs=("videos", "clips", "masks"),
+    checks=(checks.cameras_are_real,),
+)
+
+
+@stage_asset(STAGE, deps=[videos, clips, masks], kinds={"colmap"})
+def reconstructions(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+    """Where the camera was in each frame, its intrinsics, and the static world as points."""
+    yield from materialize(context, egoworld, STAGE)

@@ -1,0 +1,193 @@
+"""What people read in a terminal: status, lineage, and the table at the end of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from egoworld_resources.errors import EgoworldError, UnknownName
+from egoworld_resources.manifest import Manifest
+from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import SOURCE, Workbench
+
+COLOURS = {
+    "fresh": "green",
+    "stale": "yellow",
+    "missing": "dim",
+    "failed": "red",
+    "quarantined": "magenta",
+    "blocked": "dim",
+    "duplicate": "cyan",
+}
+
+
+def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dict[str, Any]]:
+    """One entry per stage: asset, state, why, and what there is."""
+    entries: list[dict[str, Any]] = []
+    for stage in stages:
+        try:
+            state = bench.state(stage, video)
+            condition, why, made = state.condition, state.why, state.manifest
+        except EgoworldError as error:
+            condition, why, made = "failed", str(error), None
+        entries.append(
+            {
+                "video": video,
+                "asset": stage.name,
+                "state": condition,
+                "why": why,
+                "env": bench.env_of(stage),
+                "label": made.recipe.label if made else "",
+                "data_version": made.data_version if made else None,
+                "rows": sum(made.rows.values()) if made else 0,
+                "seconds": made.seconds if made else 0.0,
+                "folder": str(bench.store.folder(made)) if made else None,
+            }
+        )
+    return entries
+
+
+def duplicates(bench: Workbench) -> list[dict[str, Any]]:
+    """Files that were not taken because their bytes are another video's."""
+    return [{"video": key, **facts} for key, facts in bench.store.records("duplicates")]
+
+
+def status_table(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Table:
+    """One line per video and asset, in data-flow order."""
+    table = Table("video", "asset", "state", "why", header_style="bold")
+    names = dict(bench.store.records("videos"))
+    last = ""
+    for entry in entries:
+        if entry["video"] != last:
+            table.add_section()
+        shown = names.get(entry["video"], {}).get("name", entry["video"]) if entry["video"] != last else ""
+        last = entry["video"]
+        table.add_row(shown, entry["asset"], coloured(entry["state"]), entry["why"])
+    for entry in duplicates(bench):
+        table.add_section()
+        table.add_row(entry["name"], "", coloured("duplicate"), f"same bytes as {entry['duplicate_of']}")
+    return table
+
+
+def run_table(entries: Sequence[dict[str, Any]], stages: Iterable[Stage]) -> Table:
+    """One line per stage over some videos: who served it, what came out, what it cost, how it stands."""
+    table = Table("stage", "model env", "rows", "seconds", "state", header_style="bold")
+    for stage in stages:
+        found = [entry for entry in entries if entry["asset"] == stage.name]
+        env = found[0]["env"] + (f" ({found[0]['label']})" if found[0]["label"] else "")
+        states = Counter(entry["state"] for entry in found)
+        shown = ", ".join(f"{n} {coloured(s)}" if len(found) > 1 else coloured(s) for s, n in states.items())
+        table.add_row(
+            stage.name, env, f"{sum(e['rows'] for e in found):,}", f"{sum(e['seconds'] for e in found):.1f}", shown
+        )
+    return table
+
+
+def coloured(state: str) -> str:
+    """A state in its colour."""
+    colour = COLOURS.get(state, "white")
+    return f"[{colour}]{state}[/{colour}]"
+
+
+def lineage_of(bench: Workbench, made: Manifest) -> dict[str, Any]:
+    """An artifact with all that it was made from, down to the bytes of the video."""
+    recipe = made.recipe
+    node: dict[str, Any] = {
+        "asset": made.asset,
+        "video": made.video,
+        "data_version": made.data_version,
+        "fingerprint": made.fingerprint,
+        "made_at": made.made_at,
+        "run_id": made.run_id,
+        "env": recipe.env,
+        "model": recipe.model,
+        "label": recipe.label,
+        "runner": recipe.runner,
+        "contract": recipe.contract,
+        "lock": recipe.lock,
+        "weights": dict(recipe.weights),
+        "params": dict(recipe.params),
+        "licences": list(made.licences),
+        "inputs": [],
+    }
+    for asset, version in made.inputs.items():
+        if asset == SOURCE:
+            node["inputs"].append({"asset": SOURCE, **made.source})
+        elif version is None:
+            node["inputs"].append({"asset": asset, "data_version": None})
+        else:
+            up = bench.store.version(asset, made.video, version)
+            gone = {"asset": asset, "data_version": version, "note": "this version is no longer in the store"}
+            node["inputs"].append(lineage_of(bench, up) if up else gone)
+    return node
+
+
+def lineage_tree(node: dict[str, Any], seen: set[str] | None = None) -> Tree:
+    """The same as a tree; an artifact that was shown before is only named."""
+    seen = set() if seen is None else seen
+    if node["asset"] == SOURCE:
+        return Tree(f"[bold]source[/bold] {node['name']} ({node['bytes']:,} bytes, sha256 {node['sha256'][:16]}…)")
+    version = node.get("data_version")
+    if version is None or "env" not in node:
+        return Tree(f"[bold]{node['asset']}[/bold] {version or 'did not exist'} {node.get('note', '')}")
+    if version in seen:
+        return Tree(f"[bold]{node['asset']}[/bold] {version[:12]} (above)")
+    seen.add(version)
+    label = f", {node['label']}" if node["label"] else ""
+    tree = Tree(
+        f"[bold]{node['asset']}[/bold] {version[:12]}  made {node['made_at']} by env {node['env']} ({node['model']}{label})"
+    )
+    tree.add(f"lock {node['lock'][:12]}  runner {node['runner'][:12]}  contract {node['contract'][:12]}")
+    if node["weights"]:
+        tree.add("weights " + ", ".join(f"{name} {digest[:12]}" for name, digest in node["weights"].items()))
+    if node["params"]:
+        tree.add("parameters " + ", ".join(f"{name}={value}" for name, value in node["params"].items()))
+    tree.add("licences " + ", ".join(node["licences"]))
+    for up in node["inputs"]:
+        tree.add(lineage_tree(up, seen))
+    return tree
+
+
+def artifact(bench: Workbench, stages: Iterable[Stage], name: str) -> Manifest:
+    """The live artifact named VIDEO/ASSET; raises UnknownName listing what there is."""
+    video, _, asset = name.rpartition("/")
+    video = find_video(bench, video)
+    made = bench.store.current(asset, video)
+    if made is None:
+        raise UnknownName(f"artifact of {video}", asset, [s.name for s in stages if bench.store.current(s.name, video)])
+    return made
+
+
+def find_video(bench: Workbench, name: str) -> str:
+    """The key of a video given by key or by file name; raises UnknownName listing the keys."""
+    known = dict(bench.store.records("videos"))
+    found = [key for key, facts in known.items() if name in (key, facts["name"], Path(facts["name"]).name)]
+    if len(found) != 1:
+        raise UnknownName("video", name, known)
+    return found[0]
+
+
+def print_where_to_look(bench: Workbench, console: Console, entries: Sequence[dict[str, Any]]) -> None:
+    """Why something did not get through, and the places with results."""
+    for entry in entries:
+        if entry["state"] in ("failed", "quarantined", "stale"):
+            console.print(
+                f"{entry['video']}/{entry['asset']} {coloured(entry['state'])}: {entry['why']}", soft_wrap=True
+            )
+    table = Table.grid(padding=(0, 2))
+    for entry in entries:
+        if entry["asset"] == "previews" and entry["folder"]:
+            table.add_row("contact sheet", f"{entry['folder']}/contact_sheet.png")
+    if (bench.layout.dataset / "README.md").is_file():
+        table.add_row("dataset", str(bench.layout.dataset))
+    table.add_row("status", "egoworld status")
+    table.add_row("viewer", "egoworld view VIDEO")
+    table.add_row("Dagster UI", "make ui")
+    console.print("\nwhere to look:")
+    console.print(table, soft_wrap=True)

@@ -1,0 +1,27 @@
+"""robot_trajectories: joint positions of a robot hand."""
+
+import dagster as dg
+
+from egoworld_assets import checks
+from egoworld_assets.arrival import videos
+from egoworld_assets.clips import clips
+from egoworld_assets.hand_poses import hand_poses
+from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+
+STAGE = Stage(
+    "robot_trajectories",
+    env="dex_retarget",
+    inputs=("videos", "clips", "hand_poses"),
+    checks=(
+        checks.has_rows("robot_trajectories"),
+        checks.joints_move_physically,
+    ),
+)
+
+
+@stage_asset(STAGE, deps=[videos, clips, hand_poses], kinds={"pytorch"})
+def robot_trajectories(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+    """Joint positions of a robot hand that follows the human hand."""
+    yield from materialize(context, egoworld, STAGE)

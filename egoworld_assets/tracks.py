@@ -1,0 +1,24 @@
+"""tracks: points followed over time."""
+
+import dagster as dg
+
+from egoworld_assets import checks
+from egoworld_assets.arrival import videos
+from egoworld_assets.clips import clips
+from egoworld_assets.masks import masks
+from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.stage import Stage
+
+STAGE = Stage(
+    "tracks",
+    env="base",
+    inputs=("videos", "clips", "masks"),
+    checks=(checks.has_rows("tracks"),),
+)
+
+
+@stage_asset(STAGE, deps=[videos, clips, masks], kinds={"opencv"})
+def tracks(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+    """Points followed from frame to frame, each with the object that it lies on."""
+    yield from materialize(context, egoworld, STAGE)

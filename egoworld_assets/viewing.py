@@ -1,0 +1,77 @@
+"""Looking at results: the Dagster UI with contact sheets, and Rerun's viewer. Loopback only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+from egoworld_assets.flow import dagster_home
+from egoworld_resources.errors import UnknownName
+from egoworld_resources.runner import end_group
+from egoworld_resources.settings import PROJECT
+from egoworld_resources.workbench import Workbench
+
+LOOPBACK = "127.0.0.1"
+
+
+class ArtifactFiles(SimpleHTTPRequestHandler):
+    """Serves files of artifacts, no listings."""
+
+    def list_directory(self, path: str) -> None:
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def served_artifacts(bench: Workbench) -> Iterator[None]:
+    """Files of artifacts over HTTP at settings.files_url while the context lasts."""
+    root = bench.layout.store / "artifacts"
+    root.mkdir(parents=True, exist_ok=True)
+    port = urlsplit(bench.settings.files_url).port or 80
+    with ThreadingHTTPServer((LOOPBACK, port), partial(ArtifactFiles, directory=str(root))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+
+def dagster_ui(bench: Workbench, port: int) -> int:
+    """Run webserver, daemon and the file server until interrupted; returns Dagster's exit status."""
+    home = dagster_home(bench)
+    bench.settings.inbox_folder.mkdir(parents=True, exist_ok=True)
+    workspace = PROJECT / "workspace.yaml"
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", LOOPBACK, "-p", str(port)]
+    print(f"Dagster: http://{LOOPBACK}:{port}  (state in {home}; inbox {bench.settings.inbox_folder}; Ctrl-C ends it)")
+    with served_artifacts(bench):
+        return in_own_group(command)
+
+
+def view_recording(bench: Workbench, video: str, port: int) -> None:
+    """Serve a video's recording in Rerun's web viewer until interrupted."""
+    made = bench.store.current("previews", video)
+    if made is None:
+        raise UnknownName("video with a recording", video, bench.store.videos("previews"))
+    env = bench.builder.ensure(made.recipe.env)
+    recording = bench.store.folder(made) / "recording.rrd"
+    script = bench.catalog.env(made.recipe.env).folder / "view.py"
+    in_own_group([str(env.python), "-I", str(script), str(recording), "--port", str(port)])
+
+
+def in_own_group(command: list[str]) -> int:
+    """Run a server in a process group of its own; when we are interrupted the whole group ends with us."""
+    child = subprocess.Popen(command, start_new_session=True)
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        end_group(child, 0.0)
