@@ -151,7 +151,9 @@ def _rows_of(frame: int, size: tuple[int, int], robot: str, robot_sides: Sequenc
         tables.CameraPose(frame, camera(frame), frame % 7 != 6, [width, width, width / 2, height / 2], [0.0] * 4),
         tables.ObjectPose(frame, 3, _object_pose(frame), 0.9),
     ]
-    made += [tables.TrackPoint(number, frame, x + 3 * number, y + 2 * number, True, 3) for number in range(4)]
+    made += [
+        tables.TrackPoint(number, frame, x + 3 * number, y + 2 * number, visible=True, obj_id=3) for number in range(4)
+    ]
     for side in ("left", "right"):
         if side == "left" and frame % 10 == 9:
             continue
@@ -176,7 +178,7 @@ def _object_pose(frame: int) -> NDArray[np.float64]:
 def write_ply(path: Path, count: int = 200) -> None:
     """A little coloured cloud, ASCII PLY."""
     rng = np.random.default_rng(0)
-    points = rng.uniform(-1, 1, (count, 3)) + (0, 0, 2)
+    points = rng.uniform((-1, -1, 1), (1, 1, 3), (count, 3))
     colours = rng.integers(0, 255, (count, 3))
     kinds = [*(f"property float {n}" for n in "xyz"), *(f"property uchar {n}" for n in ("red", "green", "blue"))]
     header = ["ply", "format ascii 1.0", f"element vertex {count}", *kinds, "end_header"]

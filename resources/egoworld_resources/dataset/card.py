@@ -1,0 +1,118 @@
+"""The dataset card: what the hub shows, under which licences, and where every number comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NON_COMMERCIAL = (
+    "> [!WARNING]\n> **NON-COMMERCIAL, or unclear terms.** At least one model behind this dataset does not allow, or\n"
+    "> is not known to allow, commercial use; the licences below name it. A commercial export refuses this dataset.\n"
+)
+
+INTRODUCTION = (
+    "Made by egoworld from first-person video: robot joint trajectories that follow the human hands, with hand\n"
+    "keypoints, camera trajectory and object poses. Format: LeRobot v3.0.\n"
+)
+
+HUB_LICENCES = {
+    "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0",
+    "cc-by-nc-sa-4.0", "mpl-2.0", "isc",
+}  # fmt: skip
+"""Identifiers that the hub knows; anything else is "other" with a name."""
+
+
+def text(
+    info: Mapping[str, Any],
+    entries: Sequence[Mapping[str, Any]],
+    refused: Mapping[str, str],
+    licences: Sequence[str],
+    *,
+    commercial: bool,
+) -> str:
+    """The card as Markdown with the front matter that the hub reads."""
+    parts = [
+        _front_matter(licences, commercial=commercial),
+        "# First-person manipulation episodes\n",
+        INTRODUCTION,
+        "" if commercial else NON_COMMERCIAL,
+        _contents(info),
+        _features(info),
+        _licences(licences, entries),
+        _lineage(entries),
+        _refused(refused),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _front_matter(licences: Sequence[str], *, commercial: bool) -> str:
+    names = {licence.lower() for licence in licences}
+    lines = ["---"]
+    if len(names) == 1 and names <= HUB_LICENCES:
+        lines.append(f"license: {next(iter(names))}")
+    else:
+        name = "mixed-commercial" if commercial else "mixed-non-commercial"
+        lines += ["license: other", f"license_name: {name}", "license_link: README.md#licences"]
+    tags = ["LeRobot", "egocentric", *([] if commercial else ["non-commercial"])]
+    lines += ["task_categories:", "- robotics", "tags:", *(f"- {tag}" for tag in tags)]
+    lines += ["configs:", "- config_name: default", "  data_files: data/*/*.parquet", "---", ""]
+    return "\n".join(lines)
+
+
+def _contents(info: Mapping[str, Any]) -> str:
+    seconds = info["total_frames"] / info["fps"]
+    frames = f"{info['total_frames']} ({seconds:.1f} s at {info['fps']} fps)"
+    counts = f"- episodes: {info['total_episodes']}\n- frames: {frames}\n- tasks: {info['total_tasks']}\n"
+    return counts + f"- robot: {info['robot_type'] or 'none'}\n"
+
+
+def _features(info: Mapping[str, Any]) -> str:
+    rows = [f"| `{name}` | {f['dtype']} | {f['shape']} |" for name, f in info["features"].items()]
+    note = (
+        "`action` is the next frame's `observation.state`. Where a `valid` is 0 nothing was measured and the last\n"
+        "value is held. Poses are row-major 4x4 matrices, camera axes are OpenCV's, angles radians. Lengths along\n"
+        "the camera trajectory are in the scale of each clip's own reconstruction. Pictures are letterboxed:\n"
+        "the transform is in the columns `egoworld/canvas_*` of `meta/episodes`.\n"
+    )
+    return "\n".join(["## Features", "", "| feature | type | shape |", "|---|---|---|", *rows, "", note])
+
+
+def _licences(licences: Sequence[str], entries: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        "## Licences",
+        "",
+        "Of the models and weights behind the data; the rights in the videos are their owner's.",
+        "",
+    ]
+    offending = sorted({(name, found) for entry in entries for name, found in entry["offending"].items()})
+    lines += [f"- {licence}" for licence in licences] or ["- none recorded"]
+    if offending:
+        lines += ["", "| not for commercial use | terms |", "|---|---|", *(f"| {n} | {f} |" for n, f in offending)]
+    return "\n".join([*lines, ""])
+
+
+def _lineage(entries: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        "## Lineage",
+        "",
+        "| video | sha256 | episodes | artifact | data version | env | licence |",
+        "|" + "---|" * 7,
+    ]
+    for entry in entries:
+        video = f"{_cell(entry['video'])} | {entry['sha256'][:16]} | {entry['episodes']}"
+        lines.append(f"| {video} | episodes | {entry['data_version'][:12]} | | {_cell(', '.join(entry['licences']))} |")
+        for made in entry["made_from"]:
+            env = f"{made['env']} ({made['label']})" if made["label"] else made["env"]
+            cells = [made["asset"], made["data_version"][:12], env, made["licence"]]
+            lines.append(f"| | | | {' | '.join(_cell(cell) for cell in cells)} |")
+    return "\n".join([*lines, "", "The same in full, for programs: `lineage.json`.", ""])
+
+
+def _refused(refused: Mapping[str, str]) -> str:
+    if not refused:
+        return ""
+    return "\n".join(["## Videos left out", "", *(f"- {video}: {why}" for video, why in refused.items()), ""])
+
+
+def _cell(value: str) -> str:
+    return value.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,150 @@
+"""One video's episodes as the merge takes them: a small LeRobot v3.0 dataset and where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import av
+import pyarrow.parquet as pq
+from av.error import FFmpegError
+
+from egoworld_resources.dataset.licences import Terms, terms
+from egoworld_resources.errors import Terminal
+
+VIDEO_KEY = "observation.images.ego"
+DATA = "data/chunk-{chunk:03d}/file-{file:03d}.parquet"
+VIDEO = f"videos/{VIDEO_KEY}/chunk-{{chunk:03d}}/file-{{file:03d}}.mp4"
+EPISODES = "meta/episodes/chunk-{chunk:03d}/file-{file:03d}.parquet"
+
+
+@dataclass(frozen=True)
+class ArtifactLineage:
+    """One artifact that the episodes were made from: its version, the model env that made it and that env's licence."""
+
+    asset: str
+    data_version: str
+    env: str
+    licence: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class EpisodeArtifact:
+    """The episodes of one video. folder: the artifact; licences: of all artifacts behind it; sha256: of the video file.
+
+    lineage may be empty; then a licence cannot be traced to the artifact that brought it.
+    """
+
+    video: str
+    folder: Path
+    data_version: str
+    licences: Sequence[str]
+    sha256: str = ""
+    lineage: Sequence[ArtifactLineage] = ()
+
+    def offending(self) -> dict[str, Terms]:
+        """What forbids commercial use, or may: "asset (licence)" or the licence alone, with its terms."""
+        named = {f"{entry.asset} ({entry.licence})": terms(entry.licence) for entry in self.lineage}
+        traced = {entry.licence for entry in self.lineage}
+        rest = {licence: terms(licence) for licence in self.licences if licence not in traced}
+        return {name: found for name, found in {**named, **rest}.items() if found is not Terms.COMMERCIAL}
+
+
+class BadSource(Terminal):
+    """A video's episodes cannot be part of the dataset; the message says why."""
+
+
+class Source:
+    """A video's dataset, opened: raises BadSource when a file is missing, unreadable, or says something else."""
+
+    def __init__(self, artifact: EpisodeArtifact) -> None:
+        self.artifact = artifact
+        self.data = artifact.folder / DATA.format(chunk=0, file=0)
+        self.video = artifact.folder / VIDEO.format(chunk=0, file=0)
+        self.episode_file = artifact.folder / EPISODES.format(chunk=0, file=0)
+        info = artifact.folder / "meta" / "info.json"
+        if not info.is_file():
+            raise BadSource("it has no episode (no meta/info.json)")
+        for file in (
+            self.data,
+            self.video,
+            self.episode_file,
+            info.with_name("stats.json"),
+            info.with_name("tasks.parquet"),
+        ):
+            if not file.is_file():
+                raise BadSource(f"{file.relative_to(artifact.folder)} is missing; make its episodes again")
+        try:
+            self.info: dict[str, Any] = json.loads(info.read_text(encoding="utf-8"))
+            self.stats: dict[str, Any] = json.loads(info.with_name("stats.json").read_text(encoding="utf-8"))
+            schema = set(pq.read_schema(self.data).names)
+            rows = pq.read_metadata(self.data).num_rows
+            pictures = _pictures(self.video)
+            listed = pq.read_table(self.episode_file, columns=["length"])["length"].to_pylist()
+        except (OSError, ValueError, FFmpegError) as error:
+            raise BadSource(f"its files cannot be read ({error}); make its episodes again") from error
+        if self.info.get("codebase_version") != "v3.0":
+            raise BadSource(f"its format is {self.info.get('codebase_version')}, not v3.0; make its episodes again")
+        numbers = {name for name, feature in self.info["features"].items() if feature["dtype"] != "video"}
+        if numbers != schema or set(self.info["features"]) != set(self.stats):
+            odd = sorted(numbers ^ schema) or sorted(set(self.info["features"]) ^ set(self.stats))
+            raise BadSource(f"info.json, stats.json and the data differ in {', '.join(odd)}; make its episodes again")
+        if not (pictures == rows == sum(listed) == self.frames and len(listed) == self.episodes):
+            raise BadSource(
+                f"its files disagree: {pictures} pictures, {rows} rows of data, {sum(listed)} frames in {len(listed)} "
+                f"episodes, info.json says {self.frames} in {self.episodes}; make its episodes again"
+            )
+
+    @property
+    def frames(self) -> int:
+        return int(self.info["total_frames"])
+
+    @property
+    def episodes(self) -> int:
+        return int(self.info["total_episodes"])
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Task texts in the order of their task_index."""
+        table = pq.read_table(self.artifact.folder / "meta" / "tasks.parquet")
+        column = next(name for name in table.column_names if name != "task_index")
+        pairs = zip(table["task_index"].to_pylist(), table[column].to_pylist(), strict=True)
+        return [text for _, text in sorted(pairs)]
+
+    def differs(self, first: Source) -> str:
+        """What keeps this dataset from lying in one with ``first``; empty when nothing does."""
+        for key in ("fps", "robot_type"):
+            if self.info[key] != first.info[key]:
+                return f"{key} is {self.info[key]!r}, the dataset's is {first.info[key]!r}"
+        mine, theirs = _shapes(self.info), _shapes(first.info)
+        for name in sorted({*mine, *theirs}):
+            if mine.get(name) != theirs.get(name):
+                return f"feature {name} is {mine.get(name, 'absent')}, the dataset's is {theirs.get(name, 'absent')}"
+        return ""
+
+
+def _pictures(path: Path) -> int:
+    """How many frames an mp4 says that it holds."""
+    with av.open(str(path)) as container:
+        return container.streams.video[0].frames
+
+
+def _shapes(info: Mapping[str, Any]) -> dict[str, str]:
+    described: dict[str, str] = {}
+    for name, feature in info["features"].items():
+        names: list[str] = feature.get("names") or []
+        text = f"{feature['dtype']}{feature['shape']}"
+        described[name] = f"{text} of {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}" if names else text
+        described[name] += "" if len(names) <= 4 else f" ({hash_of(names)})"
+    return described
+
+
+def hash_of(names: Sequence[str]) -> str:
+    """Eight hex digits that stand for a list of names."""
+    return hashlib.sha256("\n".join(names).encode("utf-8")).hexdigest()[:8]

@@ -1,0 +1,239 @@
+"""Merging the episodes of many videos: order, index columns, reuse, refusals, licences."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from egoworld_resources.dataset import ArtifactLineage, EpisodeArtifact, LicenceRefused, export, merge
+from egoworld_resources.errors import BadConfiguration
+from tests.made_artifacts import declared_params, make, run_stage
+
+BASE = Path(__file__).parents[4] / "envs" / "base"
+VIDEO = "videos/observation.images.ego/chunk-000"
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EpisodeArtifact]:
+    """Episodes of a small video, made once by the real stage; further keywords change the video or the parameters."""
+    folder = tmp_path_factory.mktemp("episodes")
+
+    def make_one(name: str, version: str = "v1", params: dict[str, Any] | None = None, **video: Any) -> EpisodeArtifact:
+        place = folder / name / version
+        if not place.exists():
+            small = {"width": 96, "height": 54, **(params or {})}
+            source = make(folder / name / f"{version}-in", name, frames=40, clips=((0, 20), (20, 40)), **video)
+            given = {**declared_params(BASE / "pyproject.toml", "episodes"), **small}
+            out, report = run_stage(
+                BASE, "episodes:LeRobotEpisodes", "episodes", source, folder / name / f"{version}-out", given
+            )
+            assert report["state"] == "done", report
+            shutil.copytree(out, place)
+        lineage = (ArtifactLineage("hand_poses", "d" * 32, "mediapipe", "Apache-2.0"),)
+        return EpisodeArtifact(name, place, f"{version}-{name}", ("Apache-2.0",), "a" * 64, lineage)
+
+    return make_one
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def frames_of(dataset: Path) -> Any:
+    return pq.read_table([str(p) for p in sorted((dataset / "data").rglob("*.parquet"))])
+
+
+def test_index_columns_run_through_and_values_stay(made: Callable[..., EpisodeArtifact], tmp_path: Path) -> None:
+    one, two = made("one"), made("two", robot_clips=(1,))
+    report = merge([two, one], tmp_path / "dataset")
+    assert (report.videos, report.episodes) == (("one", "two"), 3)
+    table = frames_of(tmp_path / "dataset")
+    assert table["index"].to_pylist() == list(range(report.frames))
+    episodes = pq.read_table(sorted((tmp_path / "dataset" / "meta" / "episodes").rglob("*.parquet")))
+    assert episodes["episode_index"].to_pylist() == [0, 1, 2]
+    bounds = list(
+        zip(episodes["dataset_from_index"].to_pylist(), episodes["dataset_to_index"].to_pylist(), strict=True)
+    )
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == report.frames
+    assert [a[1] for a in bounds[:-1]] == [b[0] for b in bounds[1:]]
+    assert episodes["data/file_index"].to_pylist() == [0, 0, 1]
+    for number, (start, end) in enumerate(bounds):
+        assert set(table["episode_index"][start:end].to_pylist()) == {number}
+        assert table["frame_index"][start:end].to_pylist() == list(range(end - start))
+        assert episodes["stats/index/min"][number].as_py() == [start]
+        assert episodes["stats/index/max"][number].as_py() == [end - 1]
+    alone = pq.read_table(two.folder / "data/chunk-000/file-000.parquet")
+    start = bounds[2][0]
+    assert table["observation.state"][start:].to_pylist() == alone["observation.state"].to_pylist()
+
+
+def test_statistics_are_those_of_all_frames(made: Callable[..., EpisodeArtifact], tmp_path: Path) -> None:
+    report = merge([made("one"), made("two", robot_clips=(1,))], tmp_path / "dataset")
+    found = json.loads((tmp_path / "dataset/meta/stats.json").read_text(encoding="utf-8"))
+    state = np.array(frames_of(tmp_path / "dataset")["observation.state"].to_pylist())
+    for kind, value in (("mean", state.mean(0)), ("std", state.std(0)), ("min", state.min(0)), ("max", state.max(0))):
+        np.testing.assert_allclose(found["observation.state"][kind], value, atol=1e-6)
+    assert found["index"]["max"] == [report.frames - 1]
+    assert found["action"]["count"] == [report.frames]
+    assert np.shape(found["observation.images.ego"]["mean"]) == (3, 1, 1)
+
+
+def test_adding_a_video_reuses_files_and_equals_a_merge_from_nothing(
+    made: Callable[..., EpisodeArtifact], tmp_path: Path
+) -> None:
+    one, two = made("one"), made("two", robot_clips=(1,))
+    first = merge([one], tmp_path / "dataset")
+    assert (first.linked, first.rewritten) == (1, 2)
+    data = (tmp_path / "dataset/data/chunk-000/file-000.parquet").stat().st_ino
+    second = merge([one, two], tmp_path / "dataset", previous=tmp_path / "dataset")
+    assert (second.linked, second.rewritten) == (4, 2)
+    assert (tmp_path / "dataset/data/chunk-000/file-000.parquet").stat().st_ino == data
+    assert (tmp_path / "dataset" / VIDEO / "file-001.mp4").samefile(two.folder / VIDEO / "file-000.mp4")
+    merge([two, one], tmp_path / "anew")
+    assert tree(tmp_path / "dataset") == tree(tmp_path / "anew")
+
+
+def test_a_video_before_the_others_moves_them(made: Callable[..., EpisodeArtifact], tmp_path: Path) -> None:
+    one, two = made("one"), made("two", robot_clips=(1,))
+    merge([two], tmp_path / "dataset")
+    moved = merge([one, two], tmp_path / "dataset", previous=tmp_path / "dataset")
+    assert (moved.linked, moved.rewritten) == (2, 4)
+    assert frames_of(tmp_path / "dataset")["index"].to_pylist() == list(range(moved.frames))
+
+
+def test_a_new_version_of_a_video_is_not_taken_from_before(
+    made: Callable[..., EpisodeArtifact], tmp_path: Path
+) -> None:
+    one, newer = made("one"), made("one", version="v2", params={"task": "sort blocks"})
+    merge([one], tmp_path / "dataset")
+    report = merge([newer], tmp_path / "dataset", previous=tmp_path / "dataset")
+    assert report.rewritten == 2
+    tasks = pq.read_table(tmp_path / "dataset/meta/tasks.parquet").to_pydict()
+    assert tasks == {"task_index": [0], "__index_level_0__": ["sort blocks"]}
+
+
+def test_tasks_of_several_videos_get_one_table(made: Callable[..., EpisodeArtifact], tmp_path: Path) -> None:
+    merge([made("one"), made("two", robot_clips=(1,)), made("three", params={"task": "pour"})], tmp_path / "dataset")
+    tasks = pq.read_table(tmp_path / "dataset/meta/tasks.parquet").to_pydict()
+    assert tasks["__index_level_0__"] == ["first-person manipulation", "pour"]
+    table = frames_of(tmp_path / "dataset")
+    assert set(table["task_index"].to_pylist()) == {0, 1}
+    episodes = pq.read_table(sorted((tmp_path / "dataset" / "meta" / "episodes").rglob("*.parquet"))).to_pylist()
+    for row in episodes:
+        at = table["task_index"][row["dataset_from_index"]].as_py()
+        assert row["tasks"] == [tasks["__index_level_0__"][at]]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("faster", {"params": {"fps": 10}}, "fps is 10, the dataset's is 15"),
+        ("wider", {"params": {"width": 128}}, "feature observation.images.ego"),
+        ("shadow", {"robot": "shadow"}, "robot_type is 'shadow'"),
+    ],
+)
+def test_the_odd_one_out_is_refused_with_its_reason(
+    made: Callable[..., EpisodeArtifact], tmp_path: Path, name: str, change: dict[str, Any], reason: str
+) -> None:
+    report = merge([made("aaa-" + name, **change), made("one"), made("two", robot_clips=(1,))], tmp_path / "dataset")
+    assert report.videos == ("one", "two")
+    assert reason in report.refused["aaa-" + name]
+    assert f"aaa-{name}" in (tmp_path / "dataset" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("data/chunk-000/file-000.parquet", b"PAR1 not really", "cannot be read"),
+        ("meta/stats.json", b"{", "cannot be read"),
+        ("meta/stats.json", b"{}", "stats.json and the data differ in action"),
+        (f"{VIDEO}/file-000.mp4", b"no mp4", "cannot be read"),
+        ("meta/tasks.parquet", None, "meta/tasks.parquet is missing"),
+        ("meta/info.json", None, "no episode"),
+    ],
+)
+def test_damaged_episodes_are_refused_and_without_any_video_nothing_changes(
+    made: Callable[..., EpisodeArtifact], tmp_path: Path, file: str, content: bytes | None, reason: str
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(made("one").folder, broken)
+    (broken / file).unlink()
+    if content is not None:
+        (broken / file).write_bytes(content)
+    merge([made("one")], tmp_path / "dataset")
+    before = tree(tmp_path / "dataset")
+    report = merge([EpisodeArtifact("broken", broken, "v", ("MIT",))], tmp_path / "dataset")
+    assert not report.written
+    assert reason in report.refused["broken"]
+    assert tree(tmp_path / "dataset") == before
+
+
+def test_a_failure_in_the_middle_leaves_the_old_dataset(made: Callable[..., EpisodeArtifact], tmp_path: Path) -> None:
+    merge([made("one")], tmp_path / "dataset")
+    before = tree(tmp_path / "dataset")
+    broken = tmp_path / "broken"
+    shutil.copytree(made("two", robot_clips=(1,)).folder, broken)
+    data = broken / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(data)
+    tasks = np.full(len(table), 7)
+    pq.write_table(table.set_column(table.column_names.index("task_index"), "task_index", [tasks]), data)
+    with pytest.raises(IndexError):
+        merge([made("one"), EpisodeArtifact("two", broken, "v", ("MIT",))], tmp_path / "dataset")
+    assert tree(tmp_path / "dataset") == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["broken", "dataset"]
+
+
+def test_an_old_dataset_moved_aside_by_a_killed_merge_comes_back(
+    made: Callable[..., EpisodeArtifact], tmp_path: Path
+) -> None:
+    merge([made("one")], tmp_path / "dataset")
+    (tmp_path / "dataset").rename(tmp_path / ".dataset.old")
+    report = merge([made("one")], tmp_path / "dataset", previous=tmp_path / "dataset")
+    assert report.written
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dataset"]
+
+
+def non_commercial(artifact: EpisodeArtifact) -> EpisodeArtifact:
+    lineage = (*artifact.lineage, ArtifactLineage("masks", "e" * 32, "some_model", "CC-BY-NC-4.0"))
+    return EpisodeArtifact(
+        artifact.video, artifact.folder, artifact.data_version, ("Apache-2.0", "CC-BY-NC-4.0"), "", lineage
+    )
+
+
+def test_a_non_commercial_licence_is_said_loudly_and_stops_a_commercial_export(
+    made: Callable[..., EpisodeArtifact], tmp_path: Path
+) -> None:
+    report = merge([made("one"), non_commercial(made("two", robot_clips=(1,)))], tmp_path / "dataset")
+    assert not report.commercial
+    card = (tmp_path / "dataset/README.md").read_text(encoding="utf-8")
+    assert "NON-COMMERCIAL" in card
+    assert "license_name: mixed-non-commercial" in card
+    with pytest.raises(LicenceRefused, match=r"two: masks \(CC-BY-NC-4.0\), non-commercial"):
+        export(tmp_path / "dataset", tmp_path / "out", commercial=True)
+    assert not (tmp_path / "out").exists()
+    export(tmp_path / "dataset", tmp_path / "out", commercial=False)
+    assert tree(tmp_path / "out") == tree(tmp_path / "dataset")
+
+
+def test_a_commercial_export_is_a_copy_of_its_own(made: Callable[..., EpisodeArtifact], tmp_path: Path) -> None:
+    report = merge([made("one")], tmp_path / "dataset")
+    assert report.commercial
+    assert (
+        (tmp_path / "dataset/README.md")
+        .read_text(encoding="utf-8")
+        .startswith("---\nlicense: apache-2.0\ntask_categories:")
+    )
+    export(tmp_path / "dataset", tmp_path / "out", commercial=True)
+    assert not (tmp_path / "out" / VIDEO / "file-000.mp4").samefile(tmp_path / "dataset" / VIDEO / "file-000.mp4")
+    with pytest.raises(BadConfiguration, match="exists"):
+        export(tmp_path / "dataset", tmp_path / "out", commercial=True)
+    with pytest.raises(BadConfiguration, match="not a merged dataset"):
+        export(tmp_path, tmp_path / "other", commercial=True)
