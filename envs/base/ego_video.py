@@ -1,4 +1,4 @@
-"""The ego video of a dataset: frames letterboxed onto a fixed canvas, H.264 at a constant rate, with their statistics."""
+"""The ego video of a dataset: frames letterboxed onto a fixed canvas, H.264 at a constant rate, with statistics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import av
 import numpy as np
@@ -72,9 +72,10 @@ class EgoVideo:
         self._letterbox, self._base = letterbox, Fraction(1, fps)
         self._count = 0
         self._histogram = np.zeros((3, 256), dtype=np.int64)
+        self._all = np.zeros((3, 256), dtype=np.int64)
         self._counted = 0
 
-    def __enter__(self) -> EgoVideo:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -99,22 +100,32 @@ class EgoVideo:
         self._counted += 1
 
     def take_stats(self) -> dict[str, Any]:
-        """Statistics of the pictures since the last call, 0-1 per channel, shape [3, 1, 1]; then start anew."""
-        values = np.arange(256) / 255.0
-        shares = self._histogram / self._histogram.sum(axis=1, keepdims=True)
-        below = np.cumsum(shares, axis=1)
-        mean = shares @ values
-        there = self._histogram > 0
-        found = {
-            "min": values[there.argmax(axis=1)],
-            "max": values[255 - there[:, ::-1].argmax(axis=1)],
-            "mean": mean,
-            "std": np.sqrt(np.maximum(shares @ values**2 - mean**2, 0.0)),
-        }
-        for share in QUANTILES:
-            found[f"q{round(share * 100):02d}"] = values[(below < share - 1e-12).sum(axis=1)]
-        stats: dict[str, Any] = {name: value.reshape(3, 1, 1).tolist() for name, value in found.items()}
-        stats["count"] = [self._counted]
+        """Statistics of the pictures since the last call; then start anew."""
+        stats = picture_stats(self._histogram, self._counted)
+        self._all += self._histogram
         self._histogram[:] = 0
         self._counted = 0
         return stats
+
+    def all_stats(self) -> dict[str, Any]:
+        """Statistics of all pictures whose own statistics were taken."""
+        return picture_stats(self._all, self._count)
+
+
+def picture_stats(histogram: NDArray[np.int64], pictures: int) -> dict[str, Any]:
+    """Statistics per channel, 0-1, shape [3, 1, 1], from counts of the 256 levels [3, 256]."""
+    values = np.arange(256) / 255.0
+    shares = histogram / histogram.sum(axis=1, keepdims=True)
+    below = np.cumsum(shares, axis=1)
+    mean = shares @ values
+    there = histogram > 0
+    found = {
+        "min": values[there.argmax(axis=1)],
+        "max": values[255 - there[:, ::-1].argmax(axis=1)],
+        "mean": mean,
+        "std": np.sqrt(np.maximum(shares @ values**2 - mean**2, 0.0)),
+    }
+    for share in QUANTILES:
+        found[f"q{round(share * 100):02d}"] = values[(below < share - 1e-12).sum(axis=1)]
+    stats: dict[str, Any] = {name: value.reshape(3, 1, 1).tolist() for name, value in found.items()}
+    return {**stats, "count": [pictures]}

@@ -61,7 +61,7 @@ def _mirrored(found: dict[str, tuple[str, list[str]]], side: str) -> list[str]:
 
 
 def features(layout: JointLayout, max_objects: int) -> dict[str, Feature]:
-    """Declarations of everything but the pictures. Every ``valid`` is 1 where measured, 0 where the last value is held."""
+    """Declarations of everything but the pictures; a ``valid`` is 1 where measured, 0 where the last value is held."""
     xyz = [f"{point}.{axis}" for point in range(21) for axis in "xyz"]
     xy = [f"{point}.{axis}" for point in range(21) for axis in "xy"]
     slots = range(FIRST_OBJECT, FIRST_OBJECT + max_objects)

@@ -72,7 +72,7 @@ class LeRobotEpisodes(Runner):
                 )
                 held += float((values["observation.state.valid"].max(axis=1) == 0).sum())
                 total += len(frames)
-        files.close()
+        files.close(ego.all_stats())
         clip.note("frames_with_held_state", round(held / total, 4))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Write the LeRobot dataset format v3.0 with pyarrow alone: data, episodes, tasks, info and statistics of one file each.
+"""Write the LeRobot dataset format v3.0 with pyarrow alone: one data and one episodes file, tasks, info, statistics.
 
 Source of the format: https://huggingface.co/docs/lerobot/lerobot-dataset-v3 (codebase_version "v3.0"). The keys
 ``chunk_index`` and ``chunks_size`` are the format's own words.
@@ -71,29 +71,6 @@ def vector_stats(values: NDArray[Any]) -> Stats:
     return {name: value.tolist() for name, value in found.items()}
 
 
-def merge_stats(parts: Sequence[Mapping[str, Stats]]) -> dict[str, Stats]:
-    """Statistics of several episodes as one; quantiles become means weighted by frames, as LeRobot itself does."""
-    return {key: _merge_feature([part[key] for part in parts]) for key in parts[0]}
-
-
-def _merge_feature(parts: Sequence[Stats]) -> Stats:
-    arrays = [{name: np.asarray(value, dtype=np.float64) for name, value in part.items()} for part in parts]
-    counts = np.array([float(part["count"][0]) for part in arrays])
-    shares = counts / counts.sum()
-    merged = {
-        name: sum(share * part[name] for share, part in zip(shares, arrays, strict=True))
-        for name in arrays[0]
-        if name == "mean" or name.startswith("q")
-    }
-    merged["min"] = np.min([part["min"] for part in arrays], axis=0)
-    merged["max"] = np.max([part["max"] for part in arrays], axis=0)
-    spread = [part["std"] ** 2 + (part["mean"] - merged["mean"]) ** 2 for part in arrays]
-    merged["std"] = np.sqrt(sum(share * value for share, value in zip(shares, spread, strict=True)))
-    lists: Stats = {name: np.asarray(value).tolist() for name, value in sorted(merged.items())}
-    lists["count"] = [int(counts.sum())]
-    return lists
-
-
 class DatasetFiles:
     """Collects the episodes of one video and writes every file but the mp4 below a folder.
 
@@ -108,7 +85,6 @@ class DatasetFiles:
         (folder / DATA_FILE).parent.mkdir(parents=True)
         self._data = pq.ParquetWriter(folder / DATA_FILE, self._schema, compression="snappy")
         self._episodes: list[dict[str, Any]] = []
-        self._stats: list[dict[str, Stats]] = []
         self.frames = 0
 
     @property
@@ -130,7 +106,6 @@ class DatasetFiles:
         arrays = [_column(all_values[field.name], field.type) for field in self._schema]
         self._data.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
         stats = {VIDEO_KEY: image_stats, **{name: vector_stats(all_values[name]) for name in self._schema.names}}
-        self._stats.append(stats)
         self._episodes.append(
             {
                 "episode_index": number,
@@ -152,12 +127,9 @@ class DatasetFiles:
         )
         self.frames += count
 
-    def close(self) -> None:
-        """Finish the data file and, when there is an episode, write the metadata."""
+    def close(self, image_stats: Stats) -> None:
+        """Finish the data file and write the metadata. image_stats: of the pictures of all episodes."""
         self._data.close()
-        if not self._episodes:
-            (self._folder / DATA_FILE).unlink()
-            return
         (self._folder / EPISODES_FILE).parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(self._episodes), self._folder / EPISODES_FILE, compression="snappy")
         write_tasks(self._folder / "meta" / "tasks.parquet", [self._task])
@@ -176,9 +148,18 @@ class DatasetFiles:
             "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
             "features": self.features,
         }
-        for name, value in (("info", info), ("stats", merge_stats(self._stats))):
+        for name, value in (("info", info), ("stats", {VIDEO_KEY: image_stats, **self._stats_of_all()})):
             text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
             (self._folder / "meta" / f"{name}.json").write_text(text, encoding="utf-8")
+
+    def _stats_of_all(self) -> dict[str, Stats]:
+        """Statistics over all episodes, one column of the written file at a time."""
+        found: dict[str, Stats] = {}
+        for field in self._schema:
+            column = pq.read_table(self._folder / DATA_FILE, columns=[field.name])[field.name].combine_chunks()
+            flat = column.flatten() if pa.types.is_fixed_size_list(field.type) else column
+            found[field.name] = vector_stats(flat.to_numpy().reshape(self.frames, -1))
+        return found
 
 
 def _column(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
