@@ -16,6 +16,7 @@ from egoworld_resources.catalog import BASE, Catalog, ModelEnv
 from egoworld_resources.environments.contract import contract_folder
 from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged
 from egoworld_resources.environments.generations import Generations, Ready, exclusive
+from egoworld_resources.environments.ledger import Ledger
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.records import damaged_files, make_read_only, stamp
 from egoworld_resources.environments.uv import Uv
@@ -132,15 +133,21 @@ class EnvBuilder:
         sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
         sync += ["--only-binary", ":all:", *builds, lock.path]
         self._uv.run(sync, cwd=generation, held=held, what=what)
-        damaged = damaged_files(_site_packages(generation))
+        damaged = self._check(generation)
         if not damaged:
             return
         log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
         self._uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=held, what=what)
         self._uv.run([*sync, "--reinstall"], cwd=generation, held=held, what=what)
-        damaged = damaged_files(_site_packages(generation))
+        damaged = self._check(generation)
         if damaged:
             raise EnvDamaged(env.name, generation, [file for files in damaged.values() for file in files])
+
+    def _check(self, generation: Path) -> dict[str, list[str]]:
+        ledger = Ledger(self._uv.cache / "egoworld-ledger.json")
+        damaged = damaged_files(_site_packages(generation), ledger)
+        ledger.save()
+        return damaged
 
     def _interpreter(self, env: ModelEnv, cwd: Path) -> Path:
         """Our own Python where it fits, else one from PATH; Python itself is never downloaded."""

@@ -92,18 +92,18 @@ def _compile(wanted: _Wanted, target: Path, uv: Uv, policy: Policy, upgrade: boo
         output = work / target.name
         if target.is_file() and not upgrade:
             output.write_bytes(target.read_bytes())
-        arguments = [
+        asked = [
             *("pip", "compile", "pyproject.toml", "--universal", "--fork-strategy", "fewest"),
-            *("--python-version", lowest_python(wanted.python), "--format", "pylock.toml"),
-            *("--constraints", "constraints.txt", "--only-binary", ":all:"),
-            *(part for name in wanted.sdists for part in ("--no-binary", name)),
-            *("--quiet", "--no-header", "-o", output.name),
+            *("--python-version", lowest_python(wanted.python), "--constraints", "constraints.txt"),
+            *("--only-binary", ":all:", *(part for name in wanted.sdists for part in ("--no-binary", name))),
         ]
+        what = f"locking env '{wanted.name}'"
         try:
-            uv.run(arguments, work, what=f"locking env '{wanted.name}'")
+            uv.run([*asked, "--quiet", "--format", "pylock.toml", "-o", output.name], work, what=what)
+            annotated = uv.run([*asked, "--quiet", "--no-annotate", "--emit-index-annotation"], work, what=what)
         except EnvBuildFailed as error:
             raise LockRefused(str(error)) from error
-        entries = _for_linux(wanted, read_toml(output)["packages"], policy)
+        entries = _for_linux(wanted, read_toml(output)["packages"], policy, _indexes(annotated))
     policy.check(wanted.name, entries)
     return _write(target, wanted, entries)
 
@@ -127,7 +127,25 @@ def _project(wanted: _Wanted) -> dict[str, Any]:
     }
 
 
-def _for_linux(wanted: _Wanted, entries: list[dict[str, Any]], policy: Policy) -> list[dict[str, Any]]:
+def _indexes(annotated: str) -> dict[str, str]:
+    """Package to index, from requirement lines that are each followed by ``# from <index>``.
+
+    uv leaves the index out of the pylock that it compiles, and looks a package up in its cache under its index only.
+    """
+    found: dict[str, str] = {}
+    name = ""
+    for line in annotated.splitlines():
+        word, _, rest = line.strip().partition(" from ")
+        if word == "#":
+            found[name] = rest
+        else:
+            name = line.partition("==")[0].strip()
+    return found
+
+
+def _for_linux(
+    wanted: _Wanted, entries: list[dict[str, Any]], policy: Policy, indexes: dict[str, str]
+) -> list[dict[str, Any]]:
     """The entries that linux-64 installs, with the files that fit: no other platform, no musl, no sdist but listed."""
     pythons = [python for python in PYTHONS if SpecifierSet(wanted.python).contains(f"{python}.99")]
     tags = {tag for python in pythons for tag in _tags(python, policy.glibc)}
@@ -140,6 +158,8 @@ def _for_linux(wanted: _Wanted, entries: list[dict[str, Any]], policy: Policy) -
         slim = {key: entry[key] for key in ("name", "version", "vcs", "directory", "archive") if key in entry}
         if not all(holds):
             slim["marker"] = entry["marker"]
+        if entry["name"] in indexes:
+            slim["index"] = indexes[entry["name"]]
         if entry["name"] in sdists and "sdist" in entry:
             slim["sdist"] = _file(entry["sdist"])
         elif "wheels" in entry or "sdist" in entry:

@@ -11,45 +11,52 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from egoworld_resources.environments.ledger import Ledger
+
 PYCACHE = "__pycache__"
 
 
-def damaged_files(site_packages: Path) -> dict[str, list[str]]:
+def damaged_files(site_packages: Path, ledger: Ledger | None = None) -> dict[str, list[str]]:
     """Distribution name to those of its files that are missing or differ from its RECORD; empty when all is well.
 
-    RECORD: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+    With a ``ledger``, files that it knows are not read. RECORD:
+    https://packaging.python.org/en/latest/specifications/recording-installed-packages/
     """
+    damaged: dict[str, list[str]] = {}
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         checks = [
-            (name, file, pool.submit(_matches, site_packages / file, *rest))
-            for name, file, *rest in _recorded(site_packages)
+            (name, file, pool.submit(_matches, site_packages / file, digest, ledger))
+            for name, file, digest in _recorded(site_packages)
         ]
-        damaged: dict[str, list[str]] = {}
         for name, file, check in checks:
             if not check.result():
                 damaged.setdefault(name, []).append(file)
     return damaged
 
 
-def _recorded(site_packages: Path) -> Iterator[tuple[str, str, str, str]]:
+def _recorded(site_packages: Path) -> Iterator[tuple[str, str, str]]:
     for record in sorted(site_packages.glob("*.dist-info/RECORD")):
         name = record.parent.name.partition("-")[0]
         with record.open(newline="", encoding="utf-8") as lines:
-            for file, digest, size in csv.reader(lines):
+            for file, digest, _size in csv.reader(lines):
                 if digest:
-                    yield name, file, digest, size
+                    yield name, file, digest
 
 
-def _matches(file: Path, digest: str, size: str) -> bool:
-    algorithm, _, expected = digest.partition("=")
+def _matches(file: Path, digest: str, ledger: Ledger | None) -> bool:
     try:
-        if size and file.stat().st_size != int(size):
-            return False
         with file.open("rb") as content:
-            found = hashlib.file_digest(content, algorithm).digest()
+            found = os.fstat(content.fileno())
+            if ledger and ledger.knows(found, digest):
+                return True
+            algorithm, _, expected = digest.partition("=")
+            actual = hashlib.file_digest(content, algorithm).digest()
     except OSError:
         return False
-    return base64.urlsafe_b64encode(found).rstrip(b"=").decode() == expected
+    same = base64.urlsafe_b64encode(actual).rstrip(b"=").decode() == expected
+    if same and ledger:
+        ledger.learn(found, digest)
+    return same
 
 
 def stamp(folder: Path) -> str:
