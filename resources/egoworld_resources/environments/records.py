@@ -24,13 +24,17 @@ def damaged_files(site_packages: Path, ledger: Ledger | None = None) -> dict[str
     """
     damaged: dict[str, list[str]] = {}
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        checks = [
-            (name, file, pool.submit(_matches, site_packages / file, digest, ledger))
+        reads = [
+            (name, file, digest, pool.submit(_read, site_packages / file, digest))
             for name, file, digest in _recorded(site_packages)
+            if not (ledger and _known(ledger, site_packages / file, digest))
         ]
-        for name, file, check in checks:
-            if not check.result():
+        for name, file, digest, read in reads:
+            found = read.result()
+            if found is None:
                 damaged.setdefault(name, []).append(file)
+            elif ledger:
+                ledger.learn(found, digest)
     return damaged
 
 
@@ -43,20 +47,23 @@ def _recorded(site_packages: Path) -> Iterator[tuple[str, str, str]]:
                     yield name, file, digest
 
 
-def _matches(file: Path, digest: str, ledger: Ledger | None) -> bool:
+def _known(ledger: Ledger, file: Path, digest: str) -> bool:
+    try:
+        return ledger.knows(file.stat(), digest)
+    except OSError:
+        return False
+
+
+def _read(file: Path, digest: str) -> os.stat_result | None:
+    """The state of the file when its bytes have the digest, else None."""
+    algorithm, _, expected = digest.partition("=")
     try:
         with file.open("rb") as content:
             found = os.fstat(content.fileno())
-            if ledger and ledger.knows(found, digest):
-                return True
-            algorithm, _, expected = digest.partition("=")
             actual = hashlib.file_digest(content, algorithm).digest()
     except OSError:
-        return False
-    same = base64.urlsafe_b64encode(actual).rstrip(b"=").decode() == expected
-    if same and ledger:
-        ledger.learn(found, digest)
-    return same
+        return None
+    return found if base64.urlsafe_b64encode(actual).rstrip(b"=").decode() == expected else None
 
 
 def stamp(folder: Path) -> str:
