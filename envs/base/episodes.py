@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from egoworld_runner import Clip, ClipFailed, Inputs, Params, Runner, tables
 from egoworld_runner.video import frames as decoded_frames
 
-READS = ("hand_poses", "reconstructions", "object_poses", "robot_trajectories")
+READS = (tables.HandPose, tables.CameraPose, tables.ObjectPose, tables.RobotPose)
 MAY_REQUIRE = ("hand_poses", "masks", "tracks", "reconstructions", "object_poses", "robot_trajectories")
 
 
@@ -33,7 +33,7 @@ class LeRobotEpisodes(Runner):
     def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
         """Write ``data/``, ``videos/`` and ``meta/`` into the clip's folder. Raises ClipFailed on a bad parameter."""
         _check(params)
-        given = {name: inputs.table(name) for name in READS}
+        given = {row.table: given_table(inputs, row) for row in READS}
         spans = sorted(inputs.rows("clips"), key=lambda row: (row["start_frame"], row["end_frame"]))
         kept, left_out = _choose(spans, inputs, params["require"])
         fps = int(params["fps"])
@@ -85,6 +85,11 @@ class LeRobotEpisodes(Runner):
             clip.progress(frame.index)
 
 
+def given_table(inputs: Inputs, row: type[tables.Row]) -> pa.Table:
+    """A whole video's rows; none when an optional stage was not made."""
+    return inputs.table(row.table) if row.table in inputs.artifacts else tables.schema(row).empty_table()
+
+
 def _check(params: Params) -> None:
     if int(params["fps"]) < 1 or params["fps"] != int(params["fps"]):
         raise ClipFailed(f"params.episodes.fps is {params['fps']}; LeRobot needs a whole number of frames per second")
@@ -99,7 +104,10 @@ def _check(params: Params) -> None:
 
 def _choose(spans: Sequence[Any], inputs: Inputs, require: Sequence[str]) -> tuple[list[Any], list[str]]:
     """Clips that have rows of every required asset, and for the others why not."""
-    there = {name: set(inputs.table(name)["clip_id"].unique().to_pylist()) for name in require}
+    there = {
+        name: set(inputs.table(name)["clip_id"].unique().to_pylist()) if name in inputs.artifacts else set()
+        for name in require
+    }
     kept, left_out = [], []
     for row in spans:
         missing = [name for name in require if row["clip_id"] not in there[name]]

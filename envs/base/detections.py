@@ -1,0 +1,153 @@
+"""Stage detections, classical: hands from their keypoints, objects by their motion against the camera's own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+import cv2
+import numpy as np
+
+from egoworld_runner import Clip, Inputs, Params, Runner, tables
+from hands import Array, Hand, Picture, Pixels, Skin, bridged, colour_of, hands_by_frame
+from linking import Box, Tracklet, link
+from motion import Motion, MotionField, pixel_grid
+
+GAP_S = 0.17
+"""Seconds between the two frames that motion is seen between."""
+
+LEAST_AREA = 0.0012
+"""Share of the picture that an object fills at least."""
+
+MOST_AREA = 0.35
+
+LEAST_FILL = 0.35
+"""Share of its box that an object fills at least: rims of shadows and gaps between fingers are thin."""
+
+SKIN_FRAMES = 10
+"""Frames that the colour of the hands is learnt from before the first pass."""
+
+
+class MovingObjects(Runner):
+    """Boxes labelled "left hand", "right hand" and "object"; an object is reported in the frames in which it moves."""
+
+    writes = (tables.Detection,)
+
+    def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
+        """Rows ordered by frame and label. Objects: regions that move on their own for long enough, not the arm."""
+        cv2.setNumThreads(1)
+        cv2.setRNGSeed(0)
+        scale = min(1.0, float(params["work_width"]) / clip.width)
+        hands = hands_by_frame(inputs.rows("hand_poses"), scale)
+        rows = [hand_row(clip, frame, hand, scale) for frame, found in hands.items() for hand in found]
+        finder = RegionFinder(clip, scale, bridged(hands, round(0.5 * clip.fps)))
+        finder.learn_skin(hands)
+        regions = [found for frame in clip.frames() if (found := finder.regions(frame.index, frame.rgb))]
+        tracklets = link(regions, patience=max(2, round(0.4 * clip.fps)))
+        kept = [track for track in tracklets if worth(track, clip.fps, clip.width * scale)]
+        rows += [object_row(clip, box, scale) for track in kept for box in track.boxes]
+        yield from sorted(rows, key=lambda row: (row.frame, row.label, row.x0, row.y0))
+        clip.note("objects", len(kept))
+
+
+class RegionFinder:
+    """Finds the regions of a frame that move on their own and are no hand or arm."""
+
+    def __init__(self, clip: Clip, scale: float, hands: Mapping[int, list[Hand]]) -> None:
+        self._width, self._height = round(clip.width * scale), round(clip.height * scale)
+        gap = max(1, round(GAP_S * clip.fps))
+        self._field = MotionField(self._height, self._width, gap)
+        self._grid = pixel_grid(self._height, self._width)
+        self._recent: deque[tuple[Pixels, Pixels]] = deque(maxlen=gap + 1)
+        self._skin = Skin()
+        self._hands = hands
+        self._clip = clip
+
+    def learn_skin(self, hands: Mapping[int, list[Hand]]) -> None:
+        """Learn the colour of the hands from a few of the first frames that show them, so it is known from the start."""
+        wanted = set(sorted(hands)[: 4 * SKIN_FRAMES : 4])
+        for frame in self._clip.frames() if wanted else ():
+            if frame.index in wanted:
+                self._bodies(hands[frame.index], colour_of(self._small(frame.rgb)))
+            if frame.index >= max(wanted):
+                return
+
+    def _small(self, rgb: Picture) -> Picture:
+        return cv2.resize(rgb, (self._width, self._height), interpolation=cv2.INTER_AREA)
+
+    def regions(self, frame: int, rgb: Picture) -> tuple[int, list[Box]] | None:
+        """A frame and the boxes of its moving regions, px of the reduced picture; lags behind ``frame``."""
+        small = self._small(rgb)
+        self._clip.progress(frame)
+        near, body = self._bodies(self._hands.get(frame, []), colour_of(small))
+        self._recent.append((near, body))
+        motion = self._field.step(frame, small, near)
+        if motion is None:
+            return None
+        near, body = self._recent[0]
+        return motion.frame, self._boxes(filled(motion, self._width) & ~body, motion, near)
+
+    def _bodies(self, hands: list[Hand], colour: Array) -> tuple[Pixels, Pixels]:
+        """The surroundings of the hands, and the pixels that are hand or arm themselves."""
+        shape = (self._height, self._width)
+        unit = self._width / 320
+        skin = cv2.morphologyEx(self._skin.likely(colour).astype(np.uint8), cv2.MORPH_OPEN, disc(unit))
+        skin = cv2.dilate(cv2.morphologyEx(skin, cv2.MORPH_CLOSE, disc(5 * unit)), disc(unit))
+        near, body = np.zeros(shape, bool), skin.astype(bool)
+        for hand in hands:
+            self._skin.learn(colour, hand.flesh(shape, 0.08))
+            near |= hand.flesh(shape, 0.9) | hand.forearm(shape, 4.0)
+            body |= hand.flesh(shape, 0.16) | hand.behind(self._grid)
+        return near, body
+
+    def _boxes(self, moving: Pixels, motion: Motion, near: Pixels) -> list[Box]:
+        total, labels, stats, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8), connectivity=8)
+        picture = self._width * self._height
+        boxes: list[Box] = []
+        for label in range(1, total):
+            x, y, w, h, area = (int(v) for v in stats[label])
+            if not LEAST_AREA * picture <= area <= MOST_AREA * picture or area < LEAST_FILL * w * h:
+                continue
+            inside = labels == label
+            contrast = float(np.median(motion.residual[inside])) / motion.threshold
+            touching = bool((inside & near).any())
+            score = float(np.clip(0.25 + 0.15 * contrast, 0, 0.6)) + (0.35 if touching else 0.0)
+            border = x <= 1 or y <= 1 or x + w >= self._width - 1 or y + h >= self._height - 1
+            boxes.append(Box(motion.frame, x, y, x + w, y + h, score, border))
+        return boxes
+
+
+def filled(motion: Motion, width: int) -> Pixels:
+    """The surfaces whose moving edges are seen: the gaps between them closed where flow says motion, specks removed."""
+    grown = cv2.morphologyEx(motion.moving.astype(np.uint8), cv2.MORPH_CLOSE, disc(5 * width / 320)).astype(bool)
+    surface = (grown & (motion.residual > 0.5 * motion.threshold)).astype(np.uint8)
+    return cv2.morphologyEx(surface, cv2.MORPH_OPEN, disc(1.5 * width / 320)).astype(bool)
+
+
+def disc(radius: float) -> Picture:
+    """A round structuring element of ``radius`` px."""
+    size = 2 * max(1, round(radius)) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)).astype(np.uint8)
+
+
+def worth(track: Tracklet, fps: float, width: float) -> bool:
+    """Whether a tracklet is an object: seen for 0.3 s, moved, and not forever half outside the picture."""
+    boxes = track.boxes
+    inside = sum(not box.border for box in boxes)
+    return len(boxes) >= max(4, round(0.3 * fps)) and track.path >= 0.01 * width and inside >= 0.2 * len(boxes)
+
+
+def hand_row(clip: Clip, frame: int, hand: Hand, scale: float) -> tables.Detection:
+    """The box of a hand, cut to the picture."""
+    return _row(clip, Box(frame, *hand.box(), hand.score), f"{hand.side} hand", scale)
+
+
+def object_row(clip: Clip, box: Box, scale: float) -> tables.Detection:
+    """The box of a moving object."""
+    return _row(clip, box, "object", scale)
+
+
+def _row(clip: Clip, box: Box, label: str, scale: float) -> tables.Detection:
+    x0, x1 = (min(max(v / scale, 0.0), float(clip.width)) for v in (box.x0, box.x1))
+    y0, y1 = (min(max(v / scale, 0.0), float(clip.height)) for v in (box.y0, box.y1))
+    return tables.Detection(box.frame, label, round(box.score, 4), x0, y0, x1, y1)

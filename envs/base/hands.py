@@ -1,0 +1,146 @@
+"""The shape of a hand in the picture, from its 21 joints in MediaPipe's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Picture = NDArray[np.uint8]
+Pixels = NDArray[np.bool_]
+
+FINGERS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
+PALM = (0, 1, 5, 9, 13, 17)
+SIDES = ("left", "right")
+SKIN_SPREAD = 3.0
+"""Mahalanobis distance in colour up to which a pixel may be skin."""
+
+
+@dataclass(frozen=True)
+class Hand:
+    """One hand in one frame: joints [21x2] in px of the picture at hand, side and score."""
+
+    side: str
+    score: float
+    joints: Array
+
+    @property
+    def obj_id(self) -> int:
+        """1 for the left hand, 2 for the right one."""
+        return 1 + SIDES.index(self.side)
+
+    @property
+    def palm(self) -> float:
+        """Length of the palm, px: wrist to middle knuckle, or what its breadth tells when it is seen end-on."""
+        joints = self.joints
+        length = float(np.linalg.norm(joints[9] - joints[0]))
+        breadth = float(np.linalg.norm(joints[17] - joints[5]))
+        return max(length, 1.3 * breadth, 1.0)
+
+    def box(self, pad: float = 0.14) -> tuple[float, float, float, float]:
+        """x0, y0, x1, y1 around the joints, wider by ``pad`` palms: joints lie inside the flesh."""
+        grow = pad * self.palm
+        low, high = self.joints.min(axis=0) - grow, self.joints.max(axis=0) + grow
+        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+    def flesh(self, shape: tuple[int, int], width: float) -> Pixels:
+        """Palm and fingers drawn ``width`` palms thick; shape: height, width."""
+        canvas = np.zeros(shape, np.uint8)
+        points = np.rint(self.joints * 8).astype(np.int32)
+        thickness = max(1, round(width * self.palm))
+        cv2.fillPoly(canvas, [points[list(PALM)]], 1, shift=3)
+        for finger in FINGERS:
+            cv2.polylines(canvas, [points[[0 if finger[0] == 1 else finger[0], *finger]]], False, 1, thickness, shift=3)
+        cv2.polylines(canvas, [points[list(PALM)]], True, 1, thickness, shift=3)
+        return canvas.astype(bool)
+
+    def forearm(self, shape: tuple[int, int], length: float, width: float = 0.75) -> Pixels:
+        """A bar from the wrist away from the fingers, ``length`` and ``width`` in palms."""
+        canvas = np.zeros(shape, np.uint8)
+        wrist, knuckles = self.joints[0], self.joints[[5, 9, 13, 17]].mean(axis=0)
+        away = wrist - knuckles
+        away = away / max(float(np.linalg.norm(away)), 1e-6)
+        ends = np.rint(np.stack([wrist, wrist + away * length * self.palm]) * 8).astype(np.int32)
+        cv2.polylines(canvas, [ends], False, 1, max(1, round(width * self.palm)), shift=3)
+        return canvas.astype(bool)
+
+    def behind(self, grid: Array) -> Pixels:
+        """Pixels behind the wrist, where the arm is: a cone of 45 degrees to both sides; grid: x, y of every pixel."""
+        wrist, knuckles = self.joints[0], self.joints[[5, 9, 13, 17]].mean(axis=0)
+        away = (wrist - knuckles) / max(float(np.linalg.norm(wrist - knuckles)), 1e-6)
+        offset = grid - wrist
+        along = offset @ away + 0.15 * self.palm
+        aside = np.abs(offset @ np.array([-away[1], away[0]], np.float32))
+        return (along > 0) & (aside < 0.6 * self.palm + along)
+
+
+def hands_by_frame(rows: Iterable[Mapping[str, Any]], scale: float, least: float = 0.0) -> dict[int, list[Hand]]:
+    """Rows of hand_poses as hands per frame, joints times ``scale``, left before right; ``least``: score to count."""
+    found: dict[int, list[Hand]] = {}
+    for row in rows:
+        if row["score"] >= least:
+            joints = np.asarray(row["keypoints_2d"], np.float32).reshape(21, 2) * np.float32(scale)
+            found.setdefault(int(row["frame"]), []).append(Hand(row["side"], float(row["score"]), joints))
+    for hands in found.values():
+        hands.sort(key=lambda hand: hand.side)
+    return found
+
+
+def bridged(hands: Mapping[int, list[Hand]], longest: int) -> dict[int, list[Hand]]:
+    """The same with gaps of at most ``longest`` frames filled by straight interpolation, side by side."""
+    filled = {frame: list(found) for frame, found in hands.items()}
+    for side in SIDES:
+        seen = [(frame, hand) for frame in sorted(hands) for hand in hands[frame] if hand.side == side]
+        for (start, first), (end, second) in pairwise(seen):
+            if end - start > longest:
+                continue
+            for frame in range(start + 1, end):
+                part = np.float32((frame - start) / (end - start))
+                joints = (1 - part) * first.joints + part * second.joints
+                filled.setdefault(frame, []).append(Hand(side, min(first.score, second.score), joints))
+    for found in filled.values():
+        found.sort(key=lambda hand: hand.side)
+    return filled
+
+
+class Skin:
+    """The wearer's own skin: mean and spread of colour (Y, Cr, Cb), learnt from pixels surely inside the hands."""
+
+    def __init__(self) -> None:
+        self._mean: NDArray[np.float64] | None = None
+        self._spread = np.eye(3)
+
+    def learn(self, colour: Array, inside: Pixels, rate: float = 0.1) -> None:
+        """Take the pixels ``inside`` of a frame; colour: [h, w, 3] of ``colour_of``."""
+        pixels = colour[inside]
+        if len(pixels) < 30:
+            return
+        away = np.abs(pixels - np.median(pixels, axis=0))
+        near = pixels[(away[:, 0] < 60) & (away[:, 1:].max(axis=1) < 14)]
+        if len(near) < 20:
+            return
+        mean, spread = near.mean(axis=0), np.cov(near.T) + np.diag([100.0, 16.0, 16.0])
+        if self._mean is None:
+            self._mean, self._spread = mean, spread
+        else:
+            self._mean = (1 - rate) * self._mean + rate * mean
+            self._spread = (1 - rate) * self._spread + rate * spread
+
+    def likely(self, colour: Array) -> Pixels:
+        """Pixels that may be skin; none of them before anything was learnt."""
+        if self._mean is None:
+            return np.zeros(colour.shape[:2], bool)
+        away = colour - self._mean.astype(np.float32)
+        inverse = np.linalg.inv(self._spread).astype(np.float32)
+        return ((away @ inverse) * away).sum(axis=2) < SKIN_SPREAD**2
+
+
+def colour_of(rgb: Picture) -> Array:
+    """Y, Cr and Cb of a picture, [h, w, 3], a little smoothed."""
+    return cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2YCrCb), (0, 0), 1.0).astype(np.float32)
