@@ -1,9 +1,8 @@
-"""``python -m egoworld_resources.environments lock|build|verify|list NAME...`` as the Makefile calls it."""
+"""``python -m egoworld_resources.environments lock|build|verify NAME...`` as the Makefile calls it."""
 
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,43 +10,30 @@ import typer
 
 from egoworld_resources.catalog import BASE, Catalog
 from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
 from egoworld_resources.environments.lock import lock as make_lock
-from egoworld_resources.environments.uv import Uv, find_uv
 from egoworld_resources.errors import EgoworldError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Locks and builds the model envs of this checkout.")
 
 Names = Annotated[list[str] | None, typer.Argument(help="names of model envs; all of them when none is given")]
-
-
-def checkout_catalog(project: Path) -> Catalog:
-    """The envs of the project and of its tests, each with the locks folder beside it."""
-    envs = [folder for folder in (project / "envs", project / "tests" / "envs") if folder.is_dir()]
-    return Catalog.load(envs, [folder.parent / "locks" for folder in envs])
-
-
-def checkout_uv(project: Path) -> Uv:
-    """uv with the cache of UV_CACHE_DIR, or of the project."""
-    cache = Path(os.environ.get("UV_CACHE_DIR") or project / "data" / "uv-cache")
-    return Uv(find_uv(project), cache.absolute())
+Fresh = Annotated[bool, typer.Option(help="a new generation even if the old one is whole")]
+Upgrade = Annotated[bool, typer.Option(help="take the newest versions that fit")]
 
 
 @app.command()
-def lock(names: Names = None, upgrade: Annotated[bool, typer.Option(help="take the newest that fits")] = False) -> None:
-    """Compile locks/pylock.<name>.toml from envs/<name>/pyproject.toml."""
+def lock(names: Names = None, upgrade: Upgrade = False) -> None:
+    """Compile the lock of each env from its pyproject.toml."""
     project = Path.cwd()
     catalog, uv = checkout_catalog(project), checkout_uv(project)
     own = [name for name in catalog.names if catalog.env(name).interpreter != BASE]
     for name in names or [BASE, *own]:
         for file in make_lock(name, catalog, uv, upgrade=upgrade):
-            typer.echo(f"{file.relative_to(project)}")
+            typer.echo(file.relative_to(project))
 
 
 @app.command()
-def build(
-    names: Names = None,
-    fresh: Annotated[bool, typer.Option(help="a new generation even if the old one is whole")] = False,
-) -> None:
+def build(names: Names = None, fresh: Fresh = False) -> None:
     """Build model envs from their locks; those that are whole already take no time."""
     builder, catalog = _builder()
     for name in names or catalog.names:

@@ -37,7 +37,13 @@ class Uv:
         """
         kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
         kept |= {"UV_CACHE_DIR": str(self.cache), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
-        command = [str(self.program), "--no-progress", *(str(argument) for argument in arguments)]
+        command = [
+            str(self.program),
+            "--no-progress",
+            "--preview-features",
+            "pylock",
+            *(str(argument) for argument in arguments),
+        ]
         try:
             done = subprocess.run(
                 command, cwd=cwd, env=kept, capture_output=True, text=True, check=False, pass_fds=tuple(held)
