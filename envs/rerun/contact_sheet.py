@@ -1,0 +1,151 @@
+"""The contact sheet: one picture that says what was found in a video, clip by clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from content import Content, Span, share_of_frames
+from numpy.typing import NDArray
+from painter import Painter
+from palette import BACKGROUND, MUTED, RULE, SIDES, TEXT, Colour, colour_of
+from PIL import Image, ImageDraw, ImageFont
+from plots import camera_plot, facts, joints_plot
+
+from egoworld_runner import Clip
+from egoworld_runner.video import frames as decoded_frames
+
+MARGIN, GAP, SIDE = 36, 8, 372
+TILE_HEIGHT = 168
+"""px; the width of a tile follows from the video's shape."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things go: tiles per row, rows per clip, size of a tile, px."""
+
+    columns: int
+    rows: int
+    tile_width: int
+    tile_height: int
+
+    @classmethod
+    def of(cls, clip: Clip, clips: int, width: int) -> Layout:
+        """Tiles fill the width left of the plots; up to six clips get two rows each."""
+        room = width - 2 * MARGIN - SIDE - GAP
+        columns = min(10, max(3, round(room / (TILE_HEIGHT * clip.width / clip.height + GAP))))
+        tile = (room - columns * GAP) // columns
+        return cls(columns, 2 if clips <= 6 else 1, tile, max(2, 2 * round(tile * clip.height / clip.width / 2)))
+
+    @property
+    def block_height(self) -> int:
+        return self.rows * self.tile_height + (self.rows - 1) * GAP
+
+
+def write_contact_sheet(content: Content, path: Path, width: int, max_clips: int, tail_frames: int) -> int:
+    """Draw the sheet as PNG, ``width`` px wide; returns the number of frames shown."""
+    shown = evenly(content.spans, max_clips)
+    layout = Layout.of(content.clip, len(shown), width)
+    top = 176
+    step = 44 + layout.block_height + 26
+    sheet = Image.new("RGB", (width, top + step * len(shown) + 14), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    _header(draw, content, len(shown), width)
+    painter = Painter(content, layout.tile_width * 2, tail_frames)
+    count = 0
+    for number, span in enumerate(shown):
+        y = top + step * number
+        draw.text((MARGIN, y), f"Clip {span.number}", font=_font(22), fill=TEXT)
+        after = MARGIN + draw.textlength(f"Clip {span.number}", font=_font(22)) + 16
+        draw.text((after, y + 6), f"{span.clip_id[:8]}  ·  {facts(content, span)}", font=_font(15), fill=MUTED)
+        for at, tile in enumerate(_tiles(content, painter, span, layout)):
+            row, column = divmod(at, layout.columns)
+            place = (MARGIN + column * (layout.tile_width + GAP), y + 36 + row * (layout.tile_height + GAP))
+            sheet.paste(tile, place)
+            count += 1
+        _plots(sheet, content, span, layout, width, y + 36)
+    sheet.save(path, optimize=True)
+    return count
+
+
+def evenly(spans: list[Span], most: int) -> list[Span]:
+    """At most ``most`` of the clips, evenly spaced, the first and the last among them."""
+    if len(spans) <= most:
+        return spans
+    return [spans[at] for at in np.unique(np.linspace(0, len(spans) - 1, max(1, most)).round().astype(int))]
+
+
+def _tiles(content: Content, painter: Painter, span: Span, layout: Layout) -> Iterator[Image.Image]:
+    """Painted frames from the middles of equal parts of the clip; each frame at most once."""
+    wanted = min(len(span), layout.columns * layout.rows)
+    picks = span.start + ((np.arange(wanted) + 0.5) * len(span) / wanted).astype(int)
+    for pick in picks.tolist():
+        for frame in decoded_frames(content.clip.path, content.clip.index, pick, pick + 1):
+            painted = painter.paint(frame.rgb, frame.index, span)
+            yield _tile(painted, f"{frame.time_s:.2f} s", layout)
+
+
+def _tile(picture: NDArray[np.uint8], stamp: str, layout: Layout) -> Image.Image:
+    tile = Image.fromarray(picture).resize((layout.tile_width, layout.tile_height), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(tile, "RGBA")
+    x, y = layout.tile_width - 6, layout.tile_height - 5
+    left, top, right, bottom = draw.textbbox((x, y), stamp, font=_font(12), anchor="rs")
+    draw.rounded_rectangle((left - 4, top - 3, right + 4, bottom + 3), 3, fill=(12, 14, 18, 170))
+    draw.text((x, y), stamp, font=_font(12), fill=TEXT, anchor="rs")
+    return tile
+
+
+def _plots(sheet: Image.Image, content: Content, span: Span, layout: Layout, width: int, y: int) -> None:
+    """Above each other beside two rows of frames, next to each other beside one."""
+    x = width - MARGIN - SIDE
+    if layout.rows == 2:
+        height = (layout.block_height - GAP) // 2
+        sheet.paste(camera_plot(content, span, SIDE, height), (x, y))
+        sheet.paste(joints_plot(content, span, SIDE, layout.block_height - height - GAP), (x, y + height + GAP))
+        return
+    half = (SIDE - GAP) // 2
+    sheet.paste(camera_plot(content, span, half, layout.block_height), (x, y))
+    sheet.paste(joints_plot(content, span, half, layout.block_height), (x + half + GAP, y))
+
+
+def _header(draw: ImageDraw.ImageDraw, content: Content, shown: int, width: int) -> None:
+    clip = content.clip
+    draw.text((MARGIN, 28), clip.video, font=_font(34), fill=TEXT)
+    rate = f"{clip.fps:.2f} fps" + (" (variable)" if clip.index.variable else "")
+    count = f"{len(content.spans)} clip{'' if len(content.spans) == 1 else 's'}"
+    if shown < len(content.spans):
+        count += f", {shown} shown"
+    whole = content.spans[-1].end_s if len(clip.times) < 2 else float(clip.times[-1]) + 1 / (clip.fps or 1)
+    parts = [f"{clip.width} x {clip.height} px", rate, f"{whole:.2f} s", f"{len(clip)} frames", count]
+    draw.text((MARGIN, 78), "  ·  ".join(parts), font=_font(18), fill=MUTED)
+    x = float(MARGIN)
+    for colour, text in _legend(content):
+        draw.rounded_rectangle((x, 117, x + 14, 131), 4, fill=colour)
+        draw.text((x + 22, 124), text, font=_font(15), fill=TEXT, anchor="lm")
+        x += 22 + draw.textlength(text, font=_font(15)) + 28
+        if x > width - MARGIN - 120:
+            break
+    draw.line((MARGIN, 152, width - MARGIN, 152), fill=RULE, width=1)
+
+
+def _legend(content: Content) -> Iterator[tuple[Colour, str]]:
+    """Colours with what they stand for and how often it was found."""
+    frames = sum(len(span) for span in content.spans)
+    hands, masks = content.hands.table, content.masks.table
+    for side, obj in SIDES.items():
+        rows = hands.filter(np.array(hands["side"].to_pylist(), dtype=object) == side) if len(hands) else hands
+        yield colour_of(obj), f"{side} hand {share_of_frames(rows, frames):.0%}"
+    for obj, label in content.labels.items():
+        if obj not in SIDES.values():
+            rows = masks.filter(masks["obj_id"].to_numpy() == obj)
+            yield colour_of(obj), f"{label} (obj_id {obj}) {share_of_frames(rows, frames):.0%}"
+    if len(content.robots.table):
+        errors = content.robots.table["tip_error"].to_numpy()
+        robots = ", ".join(sorted(set(content.robots.table["robot"].unique().to_pylist())))
+        yield MUTED, f"robot {robots}, median tip error {np.median(errors) * 1000:.1f} mm"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

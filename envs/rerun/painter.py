@@ -1,0 +1,170 @@
+"""Draw what was found onto a frame: masks, boxes, track tails, hand skeletons, object axes, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from content import Content, Span
+from numpy.typing import NDArray
+from palette import AXIS_COLOURS, CONNECTIONS, SIDES, Colour, colour_of, colour_of_label
+from PIL import Image, ImageDraw, ImageFont
+from pycocotools import mask as coco
+
+Picture = NDArray[np.uint8]
+SHIFT = 3
+"""Fractional bits of drawing coordinates: lines move by eighths of a pixel, so they do not jitter."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """Text beside something, at px of the painted picture."""
+
+    text: str
+    x: float
+    y: float
+    colour: Colour
+
+
+def mask_of(row: dict[str, Any]) -> Picture:
+    """A mask row as uint8 [height, width] of 0 and 1."""
+    return coco.decode({"counts": row["rle"].encode("ascii"), "size": [row["height"], row["width"]]})
+
+
+def fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Points in the fixed-point form that OpenCV draws."""
+    return np.round(points * (1 << SHIFT)).astype(np.int32)
+
+
+class Painter:
+    """Paints frames of one video at a given width (px). The same frame always gives the same picture."""
+
+    def __init__(self, content: Content, width: int, tail_frames: int) -> None:
+        self._content, self._tail = content, tail_frames
+        self.width = width
+        self.height = max(2, 2 * round(content.clip.height * width / content.clip.width / 2))
+        self._scale = np.array([width / content.clip.width, self.height / content.clip.height])
+        self._line = max(1, round(width / 480))
+        self._font = ImageFont.load_default(max(11, round(width / 60)))
+
+    def paint(self, rgb: Picture, frame: int, span: Span, *, labels: bool = True) -> Picture:
+        """The frame at the painter's size with everything that belongs to it, uint8 [height, width, 3]."""
+        smaller = self.width < rgb.shape[1]
+        how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+        picture = cv2.resize(rgb, (self.width, self.height), interpolation=how)
+        texts = self._masks(picture, frame)
+        self._tails(picture, frame, span)
+        texts += self._boxes(picture, frame, {label.text for label in texts})
+        texts += self._axes(picture, frame)
+        texts += self._hands(picture, frame)
+        return self._write(picture, texts) if labels else picture
+
+    def _masks(self, picture: Picture, frame: int) -> list[Label]:
+        texts: list[Label] = []
+        for row in sorted(self._content.masks.rows(frame), key=lambda row: row["obj_id"]):
+            mask = cv2.resize(mask_of(row), (self.width, self.height), interpolation=cv2.INTER_LINEAR_EXACT)
+            inside = mask > 0
+            if not inside.any():
+                continue
+            colour = colour_of(row["obj_id"])
+            picture[inside] = (picture[inside] * 0.58 + np.array(colour) * 0.42).astype(np.uint8)
+            outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            cv2.drawContours(picture, outline, -1, colour, self._line, cv2.LINE_AA)
+            if row["obj_id"] not in SIDES.values():
+                largest = max(outline, key=cv2.contourArea).reshape(-1, 2)
+                x, y = largest[largest[:, 1].argmin()]
+                texts.append(Label(row["label"], float(x), float(y) - 4, colour))
+        return texts
+
+    def _boxes(self, picture: Picture, frame: int, said: set[str]) -> list[Label]:
+        """Detections that no mask stands for."""
+        texts: list[Label] = []
+        masked = said | {row["label"] for row in self._content.masks.rows(frame)}
+        for row in self._content.detections.rows(frame):
+            if row["label"] in masked:
+                continue
+            colour = colour_of_label(row["label"])
+            corners = fixed(np.array([[row["x0"], row["y0"]], [row["x1"], row["y1"]]]) * self._scale)
+            cv2.rectangle(picture, corners[0].tolist(), corners[1].tolist(), colour, 1, cv2.LINE_AA, SHIFT)
+            x, y = np.array([row["x0"], row["y0"]]) * self._scale
+            texts.append(Label(f"{row['label']} {row['score']:.2f}", x, y - 2, colour))
+        return texts
+
+    def _tails(self, picture: Picture, frame: int, span: Span) -> None:
+        """Where every track visible now has been lately."""
+        table = self._content.tracks.between(max(span.start, frame - self._tail), frame)
+        table = table.filter(table["visible"])
+        if len(table) == 0:
+            return
+        columns = {name: table[name].to_numpy() for name in ("track_id", "frame", "x", "y", "obj_id")}
+        order = np.lexsort((columns["frame"], columns["track_id"]))
+        ids, frames, objects = (columns[name][order] for name in ("track_id", "frame", "obj_id"))
+        points = fixed(np.stack([columns["x"][order], columns["y"][order]], axis=1) * self._scale)
+        for part in np.split(np.arange(len(ids)), np.flatnonzero(np.diff(ids)) + 1):
+            if frames[part[-1]] != frame:
+                continue
+            obj = int(objects[part[-1]])
+            colour = colour_of(obj)
+            cv2.polylines(picture, [points[part]], False, colour, 1, cv2.LINE_AA, SHIFT)
+            size = round((1.6 if obj else 1.0) * self._line * (1 << SHIFT))
+            cv2.circle(picture, points[part[-1]].tolist(), size, colour, -1, cv2.LINE_AA, SHIFT)
+
+    def _hands(self, picture: Picture, frame: int) -> list[Label]:
+        texts: list[Label] = []
+        for row in self._content.hands.rows(frame):
+            colour = colour_of(SIDES.get(row["side"], 0))
+            points = np.array(row["keypoints_2d"], dtype=np.float64).reshape(21, 2) * self._scale
+            at = fixed(points)
+            for width, tint in ((self._line + 2, (0, 0, 0)), (self._line + 1, colour)):
+                for a, b in CONNECTIONS:
+                    cv2.line(picture, at[a].tolist(), at[b].tolist(), tint, width, cv2.LINE_AA, SHIFT)
+            for point in at:
+                cv2.circle(
+                    picture,
+                    point.tolist(),
+                    round((self._line + 0.8) * (1 << SHIFT)),
+                    (255, 255, 255),
+                    -1,
+                    cv2.LINE_AA,
+                    SHIFT,
+                )
+            low = points[points[:, 1].argmin()]
+            texts.append(Label(f"{row['side']} {row['score']:.2f}", low[0], low[1] - 6, colour))
+        return texts
+
+    def _axes(self, picture: Picture, frame: int) -> list[Label]:
+        """Each object's axes, an eighth of its distance long, by the intrinsics of the camera trajectory."""
+        cameras = self._content.cameras.rows(frame)
+        texts: list[Label] = []
+        for row in self._content.objects.rows(frame) if cameras else ():
+            fx, fy, cx, cy = cameras[0]["intrinsics"]
+            pose = np.array(row["T_camera_object"]).reshape(4, 4)
+            if pose[2, 3] <= 0:
+                continue
+            ends = pose[:3, 3] + np.concatenate([np.zeros((1, 3)), pose[:3, :3].T * pose[2, 3] / 8])
+            if (ends[:, 2] <= 0).any():
+                continue
+            px = (ends[:, :2] / ends[:, 2:] * (fx, fy) + (cx, cy)) * self._scale
+            for end, colour in zip(px[1:], AXIS_COLOURS, strict=True):
+                cv2.line(
+                    picture, fixed(px[0]).tolist(), fixed(end).tolist(), colour, self._line + 1, cv2.LINE_AA, SHIFT
+                )
+            name = self._content.labels.get(row["obj_id"], "object")
+            texts.append(
+                Label(f"{name} {row['obj_id']}: {pose[2, 3]:.2f} away", *(px[0] + (6, 18)), colour_of(row["obj_id"]))
+            )
+        return texts
+
+    def _write(self, picture: Picture, texts: list[Label]) -> Picture:
+        image = Image.fromarray(picture)
+        draw = ImageDraw.Draw(image, "RGBA")
+        for label in texts:
+            left, top, right, bottom = draw.textbbox((0, 0), label.text, font=self._font)
+            x = min(max(label.x - (right - left) / 2, 3), max(3, self.width - right - 5))
+            y = min(max(label.y - bottom, 3), self.height - bottom - 3)
+            box = (x + left - 3, y + top - 2, x + right + 3, y + bottom + 2)
+            draw.rounded_rectangle(box, 3, fill=(12, 14, 18, 170))
+            draw.text((x, y), label.text, font=self._font, fill=label.colour)
+        return np.asarray(image)

@@ -1,0 +1,98 @@
+"""Stage previews: what a person looks at. A contact sheet, an overlay video and a Rerun recording of one video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import numpy as np
+from contact_sheet import write_contact_sheet
+from content import Content, Span, bounded
+from encode import Mp4
+from numpy.typing import NDArray
+from painter import Painter
+from palette import TEXT
+from PIL import Image, ImageDraw, ImageFont
+from recording import Recording
+
+from egoworld_runner import Clip, Inputs, Params, Runner, tables
+from egoworld_runner.video import frames as decoded_frames
+
+STRIP = 30
+"""px below the overlay's picture that carry the words."""
+
+
+class RerunPreviews(Runner):
+    """Writes contact_sheet.png, overlay.mp4 and recording.rrd; yields no rows.
+
+    A stage that was not made is simply not drawn. Long videos are cut, see ``bounded``; the notes say to what.
+    """
+
+    writes = ()
+
+    def setup(self, weights: Mapping[str, Path], device: str) -> None:
+        cv2.setNumThreads(1)
+
+    def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
+        """Raises ClipFailed when the video has no clip or a file of its reconstruction cannot be read."""
+        content = Content(clip, inputs)
+        tail = int(params["tail_frames"])
+        width, most = int(params["sheet_width"]), int(params["max_sheet_clips"])
+        clip.note("sheet_frames", write_contact_sheet(content, clip.folder / "contact_sheet.png", width, most, tail))
+        overlay = {span.clip_id: stop for span, stop in bounded(content, float(params["max_overlay_s"]))}
+        recorded = {span.clip_id: stop for span, stop in bounded(content, float(params["max_recording_s"]))}
+        self._film(content, params, overlay, recorded)
+        for name, stops in (("overlay_frames", overlay), ("recording_frames", recorded)):
+            clip.note(name, sum(stops[span.clip_id] - span.start for span in content.spans))
+        clip.note("frames_of_clips", sum(len(span) for span in content.spans))
+        yield from ()
+
+    @staticmethod
+    def _film(content: Content, params: Params, overlay: Mapping[str, int], recorded: Mapping[str, int]) -> None:
+        """One pass over the frames that the overlay or the recording shows."""
+        clip = content.clip
+        width = min(int(params["overlay_width"]), clip.width)
+        painter = Painter(content, max(2, width - width % 2), int(params["tail_frames"]))
+        caption = Caption(painter.width)
+        with ExitStack() as stack:
+            size = (painter.width, painter.height + STRIP)
+            film = stack.enter_context(Mp4(clip.folder / "overlay.mp4", *size, clip.fps or 30.0, crf=23))
+            recording = stack.enter_context(
+                Recording(content, clip.folder / "recording.rrd", int(params["recording_width"]))
+            )
+            shown_s = 0.0
+            for span in content.spans:
+                stops = overlay[span.clip_id], recorded[span.clip_id]
+                recording.add_clip(span, stops[1] - 1)
+                for frame in decoded_frames(clip.path, clip.index, span.start, max(stops)):
+                    if frame.index < stops[0]:
+                        picture = painter.paint(frame.rgb, frame.index, span)
+                        film.add(
+                            caption.below(picture, content, span, frame.index), shown_s + frame.time_s - span.start_s
+                        )
+                    if frame.index < stops[1]:
+                        recording.add(frame.rgb, frame.index, frame.time_s)
+                    clip.progress(frame.index)
+                times = clip.index.time_s
+                shown_s += (float(times[stops[0]]) if stops[0] < span.end else span.end_s) - span.start_s
+
+
+class Caption:
+    """The line below a frame: which clip, which frame, when."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._font = ImageFont.load_default(max(11, min(16, width // 40)))
+
+    def below(self, picture: NDArray[np.uint8], content: Content, span: Span, frame: int) -> NDArray[np.uint8]:
+        """The picture with the line under it."""
+        strip = Image.new("RGB", (self._width, STRIP), (17, 20, 26))
+        draw = ImageDraw.Draw(strip)
+        time_s = float(content.clip.index.time_s[frame])
+        left = f"clip {span.number}/{len(content.spans)}  {span.clip_id[:8]}"
+        right = f"frame {frame}  ·  {time_s:.2f} s"
+        draw.text((10, STRIP / 2), left, font=self._font, fill=TEXT, anchor="lm")
+        draw.text((self._width - 10, STRIP / 2), right, font=self._font, fill=TEXT, anchor="rm")
+        return np.concatenate([picture, np.asarray(strip)])
