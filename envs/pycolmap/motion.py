@@ -14,6 +14,8 @@ from static_world import View, inside
 
 CORNERS = 300
 FEWEST_CORNERS = 12
+QUALITY = 0.001
+STILLEST = 15
 WINDOW = (21, 21)
 LEVELS = 4
 STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
@@ -49,10 +51,11 @@ class Motion:
 
 
 def measure(views: Iterable[View], step_px: float, progress: Callable[[int], None]) -> Motion:
-    """Median displacement of corners against a reference frame that is renewed after ``step_px``.
+    """Displacement of corners against a reference frame that is renewed after ``step_px``.
 
-    A measure against a reference does not add up the noise of single frames, so a camera that stands still stays at
-    a fraction of a pixel however long the clip is.
+    It is the 15th percentile, because most corners may lie on things that move by themselves and are
+    not masked. A measure against a reference does not add up the noise of single frames, so a camera that stands
+    still stays at a fraction of a pixel however long the clip is.
     """
     frames: list[int] = []
     travelled: list[float] = []
@@ -65,7 +68,8 @@ def measure(views: Iterable[View], step_px: float, progress: Callable[[int], Non
             current, ok = follow(reference.grey, origin, view.grey, current)
             ok &= inside(view.static, current)
             lost = ok.sum() < max(FEWEST_CORNERS, 0.35 * len(origin))
-            far = float(np.median(np.linalg.norm(current[ok] - origin[ok], axis=1))) if ok.any() else step_px
+            moved = np.linalg.norm(current[ok] - origin[ok], axis=1)
+            far = float(np.percentile(moved, STILLEST)) if ok.any() else step_px
             here = base + far
             textured += 1
             renew = lost or far >= step_px
@@ -84,8 +88,8 @@ def measure(views: Iterable[View], step_px: float, progress: Callable[[int], Non
 def corners(view: View) -> NDArray[np.float32]:
     """Up to CORNERS well-spread corners of the static part [n, 2], px (Shi and Tomasi 1994)."""
     allowed = view.static.astype(np.uint8) * 255
-    spacing = max(view.grey.shape) / 64
-    found: Any = cv2.goodFeaturesToTrack(view.grey, CORNERS, 0.01, spacing, mask=allowed)
+    spacing = max(view.grey.shape) / 40
+    found: Any = cv2.goodFeaturesToTrack(view.grey, CORNERS, QUALITY, spacing, mask=allowed)
     return np.zeros((0, 2), np.float32) if found is None else np.asarray(found, np.float32).reshape(-1, 2)
 
 

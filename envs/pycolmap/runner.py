@@ -18,7 +18,6 @@ from static_world import StaticWorld
 from world import Lens, lens_of, normalise, write_files
 
 IDENTITY = np.eye(4)
-FEWEST_POINTS = 50
 LEAST_TEXTURED = 0.25
 
 
@@ -70,9 +69,8 @@ class SiftReconstruction(Runner):
         with tempfile.TemporaryDirectory(prefix="egoworld-sfm-") as scratch:
             camera, factor = str(params["camera_model"]), float(params["focal_factor"])
             model = reconstruct(found, world.size, camera, factor, Path(scratch))
-        if model is None or model.num_reg_images() < 2 or model.num_points3D() < FEWEST_POINTS:
-            return None, found
-        normalise(model)
+        if model is not None:
+            normalise(model)
         return model, found
 
     def _rows(

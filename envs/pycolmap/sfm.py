@@ -1,4 +1,4 @@
-"""Structure from motion on keyframes: SIFT, matching, verification and incremental mapping by COLMAP.
+"""Structure from motion on keyframes: SIFT, matching, verification and mapping by COLMAP.
 
 Everything runs on one thread with fixed seeds, because the order in which threads finish would decide the last bits.
 COLMAP's pixels have the first pixel's centre at 0.5; OpenCV's and ours have it at 0.
@@ -24,6 +24,11 @@ ALL_PAIRS_UP_TO = 12
 MAX_RATIO = 0.8
 MAX_ANGLE = 0.7
 SIFT_NORM = 512.0
+ENOUGH_KEYPOINTS = 300
+ENOUGH_REGISTERED = 0.8
+PLAUSIBLE_FOCAL = (0.3, 4.0)
+PLAUSIBLE_DISTORTION = 0.6
+FEWEST_POINTS = 50
 
 
 @dataclass(frozen=True)
@@ -41,18 +46,30 @@ class Keyframe:
 
 
 class Sift:
-    """COLMAP's SIFT on the CPU, without its up-sampled first octave: a quarter of the time for the same accuracy."""
+    """COLMAP's SIFT on the CPU.
+
+    Its up-sampled first octave takes four times as long for no better trajectory, so it is left out where the picture
+    has keypoints enough without it.
+    """
 
     def __init__(self, max_features: int) -> None:
-        options = pycolmap.FeatureExtractionOptions()
-        options.type = pycolmap.FeatureExtractorType.SIFT  # the learned extractors abort the process without their model
-        options.num_threads, options.use_gpu = 1, False
-        options.sift.first_octave, options.sift.max_num_features = 0, max_features
-        self._extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
+        self._extractors: list[Any] = []
+        for first_octave in (0, -1):
+            options = pycolmap.FeatureExtractionOptions()
+            options.type = pycolmap.FeatureExtractorType.SIFT  # the learned ones abort the process without their model
+            options.num_threads, options.use_gpu = 1, False
+            options.sift.first_octave, options.sift.max_num_features = first_octave, max_features
+            self._extractors.append(pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu))
 
     def keyframe(self, view: View) -> Keyframe:
         """Keypoints of a view that lie on the static world."""
-        found, described = self._extractor.extract_from_uint8_array(view.grey)
+        plain, upsampled = self._extractors
+        keyframe = self._extract(plain, view)
+        return keyframe if len(keyframe.keypoints) >= ENOUGH_KEYPOINTS else self._extract(upsampled, view)
+
+    @staticmethod
+    def _extract(extractor: Any, view: View) -> Keyframe:
+        found, described = extractor.extract_from_uint8_array(view.grey)
         keypoints = np.asarray(pycolmap.keypoints_to_matrix(found), np.float32)
         descriptors = np.asarray(described.data, np.uint8)
         if not len(keypoints):
@@ -92,10 +109,11 @@ def pairs_of(count: int) -> list[tuple[int, int]]:
 def reconstruct(
     keyframes: list[Keyframe], size: tuple[int, int], camera_model: str, focal_factor: float, scratch: Path
 ) -> pycolmap.Reconstruction | None:
-    """The largest model that COLMAP can build from the keyframes, or None.
+    """The model that holds the most keyframes, or None when none is plausible.
 
     Images are named like their keyframes. ``size``: width and height, px; ``focal_factor``: first guess of the focal
-    length in long sides.
+    length in long sides. Global mapping comes first: it is steadier than incremental mapping when the first pairs have
+    little parallax. Pan et al., Global Structure-from-Motion Revisited, 2024.
     """
     database = scratch / "features.db"
     _write_features(database, keyframes, size, camera_model, focal_factor)
@@ -106,17 +124,39 @@ def reconstruct(
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed, verification.ransac.num_threads = SEED, 1
     pycolmap.verify_matches(database, listing, verification)
-    models = pycolmap.incremental_mapping(database, scratch, scratch, _mapping_options())
-    return max(models.values(), key=lambda m: (m.num_reg_images(), m.num_points3D()), default=None)
+    best: pycolmap.Reconstruction | None = None
+    for mapping in (_global, _incremental):
+        for model in mapping(database, scratch).values():
+            if plausible(model) and (best is None or model.num_reg_images() > best.num_reg_images()):
+                best = model
+        if best is not None and best.num_reg_images() >= ENOUGH_REGISTERED * len(keyframes):
+            break
+    return best
 
 
-def _mapping_options() -> Any:
+def plausible(model: pycolmap.Reconstruction) -> bool:
+    """Whether a model has points enough and a lens that exists: without parallax the two go astray together."""
+    if model.num_reg_images() < 2 or model.num_points3D() < FEWEST_POINTS:
+        return False
+    camera = next(iter(model.cameras.values()))
+    focal = camera.mean_focal_length() / max(camera.width, camera.height)
+    extra = [abs(camera.params[index]) for index in camera.extra_params_idxs()]
+    return PLAUSIBLE_FOCAL[0] <= focal <= PLAUSIBLE_FOCAL[1] and max(extra, default=0.0) <= PLAUSIBLE_DISTORTION
+
+
+def _global(database: Path, scratch: Path) -> dict[int, pycolmap.Reconstruction]:
+    options = pycolmap.GlobalPipelineOptions()
+    options.num_threads, options.random_seed = 1, SEED
+    return pycolmap.global_mapping(database, scratch, scratch, options)
+
+
+def _incremental(database: Path, scratch: Path) -> dict[int, pycolmap.Reconstruction]:
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads = options.mapper.num_threads = 1
     options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = SEED
     options.extract_colors = False
     options.min_model_size, options.max_num_models = 3, 3
-    return options
+    return pycolmap.incremental_mapping(database, scratch, scratch, options)
 
 
 def _write_features(
