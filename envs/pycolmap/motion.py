@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
 from static_world import View, inside
 
 CORNERS = 300
@@ -31,7 +30,14 @@ def follow(
     if not len(at):
         return guess, np.zeros(0, np.bool_)
     found, status, _ = cv2.calcOpticalFlowPyrLK(
-        template, image, at, guess.copy(), winSize=WINDOW, maxLevel=LEVELS - 1, criteria=STOP, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+        template,
+        image,
+        at,
+        guess.copy(),
+        winSize=WINDOW,
+        maxLevel=LEVELS - 1,
+        criteria=STOP,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     found, ok = np.asarray(found, np.float32).reshape(-1, 2), np.asarray(status).reshape(-1) > 0
     shift = np.median(found[ok] - guess[ok], axis=0) if ok.any() else np.zeros(2)

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pycolmap
-from numpy.typing import NDArray
-
 from motion import follow
+from numpy.typing import NDArray
 from sfm import HALF, SEED
 from static_world import View, inside
 from world import observed

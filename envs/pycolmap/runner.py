@@ -9,13 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pycolmap
-
-from egoworld_runner import Clip, ClipFailed, Inputs, Params, Runner, tables
 from motion import Motion, keyframes, measure
 from registration import Trust, register
 from sfm import Keyframe, Sift, reconstruct
 from static_world import StaticWorld
 from world import Lens, lens_of, normalise, write_files
+
+from egoworld_runner import Clip, ClipFailed, Inputs, Params, Runner, tables
 
 IDENTITY = np.eye(4)
 LEAST_TEXTURED = 0.25
@@ -102,7 +102,9 @@ def _third(clip: Clip, frame: int, part: int) -> None:
 def _hopeless(motion: Motion, static_px: float) -> str:
     """Why no reconstruction is tried, or nothing."""
     if len(motion.frames) < 3:
-        raise ClipFailed(f"the clip has {len(motion.frames)} frames; a reconstruction needs 3 or more, so join it to another")
+        raise ClipFailed(
+            f"the clip has {len(motion.frames)} frames; a reconstruction needs 3 or more, so join it to another"
+        )
     if motion.textured < LEAST_TEXTURED:
         raise ClipFailed(
             "the part of the picture that does not move is too plain to follow; film with more light or more of the "
@@ -121,4 +123,10 @@ def _guess(clip: Clip, params: Params) -> Lens:
 
 def _unregistered(clip: Clip, lens: Lens) -> Iterator[tables.CameraPose]:
     for frame in range(clip.start_frame, clip.end_frame):
-        yield tables.CameraPose(frame, IDENTITY, False, lens.intrinsics, lens.distortion)
+        yield tables.CameraPose(
+            frame=frame,
+            T_world_camera=IDENTITY,
+            registered=False,
+            intrinsics=lens.intrinsics,
+            distortion=lens.distortion,
+        )

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
-
 from static_world import View, inside
 
 SEED = 1

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
-
 from sfm import HALF, Keyframe
 
 VERTEX = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")])
@@ -62,7 +61,9 @@ def colours_of(model: pycolmap.Reconstruction, keyframes: list[Keyframe]) -> dic
     return out
 
 
-def write_files(folder: Path, model: pycolmap.Reconstruction, keyframes: list[Keyframe], lens: Lens, size: tuple[int, int]) -> None:
+def write_files(
+    folder: Path, model: pycolmap.Reconstruction, keyframes: list[Keyframe], lens: Lens, size: tuple[int, int]
+) -> None:
     """points.ply (binary: xyz in the world frame, RGB) and intrinsics.json into the clip's folder."""
     colours = colours_of(model, keyframes)
     vertices = np.zeros(len(colours), VERTEX)
