@@ -53,7 +53,7 @@ def write_contact_sheet(content: Content, path: Path, width: int, max_clips: int
     sheet = Image.new("RGB", (width, top + step * len(shown) + 14), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     _header(draw, content, len(shown), width)
-    painter = Painter(content, layout.tile_width * 2, tail_frames)
+    painter = Painter(content, layout.tile_width * 2, tail_frames, font_px=24)
     count = 0
     for number, span in enumerate(shown):
         y = top + step * number

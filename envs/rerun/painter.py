@@ -17,6 +17,9 @@ Picture = NDArray[np.uint8]
 SHIFT = 3
 """Fractional bits of drawing coordinates: lines move by eighths of a pixel, so they do not jitter."""
 
+HAND_TINT, OBJECT_TINT = 0.22, 0.42
+"""How strongly a mask is tinted; weaker on hands, so that their skeleton stands out."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -41,13 +44,13 @@ def fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
 class Painter:
     """Paints frames of one video at a given width (px). The same frame always gives the same picture."""
 
-    def __init__(self, content: Content, width: int, tail_frames: int) -> None:
+    def __init__(self, content: Content, width: int, tail_frames: int, font_px: int) -> None:
         self._content, self._tail = content, tail_frames
         self.width = width
         self.height = max(2, 2 * round(content.clip.height * width / content.clip.width / 2))
         self._scale = np.array([width / content.clip.width, self.height / content.clip.height])
-        self._line = max(1, round(width / 480))
-        self._font = ImageFont.load_default(max(11, round(width / 60)))
+        self._line = max(1, round(width / 400))
+        self._font = ImageFont.load_default(font_px)
 
     def paint(self, rgb: Picture, frame: int, span: Span, *, labels: bool = True) -> Picture:
         """The frame at the painter's size with everything that belongs to it, uint8 [height, width, 3]."""
@@ -57,7 +60,7 @@ class Painter:
         texts = self._masks(picture, frame)
         self._tails(picture, frame, span)
         texts += self._boxes(picture, frame, {label.text for label in texts})
-        texts += self._axes(picture, frame)
+        self._axes(picture, frame)
         texts += self._hands(picture, frame)
         return self._write(picture, texts) if labels else picture
 
@@ -69,7 +72,8 @@ class Painter:
             if not inside.any():
                 continue
             colour = colour_of(row["obj_id"])
-            picture[inside] = (picture[inside] * 0.58 + np.array(colour) * 0.42).astype(np.uint8)
+            share = HAND_TINT if row["obj_id"] in SIDES.values() else OBJECT_TINT
+            picture[inside] = (picture[inside] * (1 - share) + np.array(colour) * share).astype(np.uint8)
             outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
             cv2.drawContours(picture, outline, -1, colour, self._line, cv2.LINE_AA)
             if row["obj_id"] not in SIDES.values():
@@ -107,7 +111,8 @@ class Painter:
                 continue
             obj = int(objects[part[-1]])
             colour = colour_of(obj)
-            cv2.polylines(picture, [points[part]], False, colour, 1, cv2.LINE_AA, SHIFT)
+            closed = False
+            cv2.polylines(picture, [points[part]], closed, colour, 1, cv2.LINE_AA, SHIFT)
             size = round((1.6 if obj else 1.0) * self._line * (1 << SHIFT))
             cv2.circle(picture, points[part[-1]].tolist(), size, colour, -1, cv2.LINE_AA, SHIFT)
 
@@ -134,10 +139,9 @@ class Painter:
             texts.append(Label(f"{row['side']} {row['score']:.2f}", low[0], low[1] - 6, colour))
         return texts
 
-    def _axes(self, picture: Picture, frame: int) -> list[Label]:
+    def _axes(self, picture: Picture, frame: int) -> None:
         """Each object's axes, an eighth of its distance long, by the intrinsics of the camera trajectory."""
         cameras = self._content.cameras.rows(frame)
-        texts: list[Label] = []
         for row in self._content.objects.rows(frame) if cameras else ():
             fx, fy, cx, cy = cameras[0]["intrinsics"]
             pose = np.array(row["T_camera_object"]).reshape(4, 4)
@@ -151,11 +155,6 @@ class Painter:
                 cv2.line(
                     picture, fixed(px[0]).tolist(), fixed(end).tolist(), colour, self._line + 1, cv2.LINE_AA, SHIFT
                 )
-            name = self._content.labels.get(row["obj_id"], "object")
-            texts.append(
-                Label(f"{name} {row['obj_id']}: {pose[2, 3]:.2f} away", *(px[0] + (6, 18)), colour_of(row["obj_id"]))
-            )
-        return texts
 
     def _write(self, picture: Picture, texts: list[Label]) -> Picture:
         image = Image.fromarray(picture)

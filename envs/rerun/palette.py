@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 Colour = tuple[int, int, int]
 
 BACKGROUND: Colour = (17, 20, 26)
@@ -39,7 +41,7 @@ CONNECTIONS = tuple(
         (0, 17, 18, 19, 20),
         (5, 9, 13, 17),
     )
-    for a, b in zip(finger, finger[1:], strict=False)
+    for a, b in pairwise(finger)
 )
 """Pairs of the 21 keypoints that a line joins: five fingers and the palm (MediaPipe hand landmarks)."""
 

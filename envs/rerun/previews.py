@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -32,11 +31,9 @@ class RerunPreviews(Runner):
 
     writes = ()
 
-    def setup(self, weights: Mapping[str, Path], device: str) -> None:
-        cv2.setNumThreads(1)
-
     def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
         """Raises ClipFailed when the video has no clip or a file of its reconstruction cannot be read."""
+        cv2.setNumThreads(1)
         content = Content(clip, inputs)
         tail = int(params["tail_frames"])
         width, most = int(params["sheet_width"]), int(params["max_sheet_clips"])
@@ -54,7 +51,7 @@ class RerunPreviews(Runner):
         """One pass over the frames that the overlay or the recording shows."""
         clip = content.clip
         width = min(int(params["overlay_width"]), clip.width)
-        painter = Painter(content, max(2, width - width % 2), int(params["tail_frames"]))
+        painter = Painter(content, max(2, width - width % 2), int(params["tail_frames"]), font_px=max(11, width // 60))
         caption = Caption(painter.width)
         with ExitStack() as stack:
             size = (painter.width, painter.height + STRIP)

@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
 
 import cv2
 import numpy as np
@@ -51,12 +52,14 @@ class Recording:
         rr.set_log_time_enabled(False, recording=self._stream)
         rr.set_log_tick_enabled(False, recording=self._stream)
 
-    def __enter__(self) -> Recording:
+    def __enter__(self) -> Self:
         self._stream.save(self._path, default_blueprint=self._blueprint())
         self._static()
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self._flush()
