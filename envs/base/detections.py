@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
-
-from egoworld_runner import Clip, Inputs, Params, Runner, tables
+from cutting import disc
 from hands import Array, Hand, Picture, Pixels, Skin, bridged, colour_of, hands_by_frame
 from linking import Box, Tracklet, link
 from motion import Motion, MotionField, pixel_grid
+
+from egoworld_runner import Clip, Inputs, Params, Runner, tables
 
 GAP_S = 0.17
 """Seconds between the two frames that motion is seen between."""
@@ -122,12 +123,6 @@ def filled(motion: Motion, width: int) -> Pixels:
     grown = cv2.morphologyEx(motion.moving.astype(np.uint8), cv2.MORPH_CLOSE, disc(5 * width / 320)).astype(bool)
     surface = (grown & (motion.residual > 0.5 * motion.threshold)).astype(np.uint8)
     return cv2.morphologyEx(surface, cv2.MORPH_OPEN, disc(1.5 * width / 320)).astype(bool)
-
-
-def disc(radius: float) -> Picture:
-    """A round structuring element of ``radius`` px."""
-    size = 2 * max(1, round(radius)) + 1
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)).astype(np.uint8)
 
 
 def worth(track: Tracklet, fps: float, width: float) -> bool:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
 from hands import Array, Picture, Pixels
 
 LEAST_MOTION = 0.6

@@ -1,0 +1,213 @@
+"""The two passes over a clip that give every hand and object a mask in every frame in which it is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from cutting import ColourCut, grown, smooth, whole, window
+from following import Followed, View, started
+from hands import SIDES, Array, Hand, Picture, Pixels, bridged, hands_by_frame
+from linking import Box, Tracklet, link, overlap
+from pycocotools import mask as coco
+
+from egoworld_runner import Clip, tables
+
+MOST_OBJECTS = 8
+FIRST_OBJECT = 3
+
+SAME_SHARE = 0.5
+"""Share of the smaller of two masks that the other covers when both are of the same object."""
+
+SAME_FRAMES = 3
+
+LARGER = 1.8
+"""A detected box larger by this factor than the mask inside it shows that only a part had been followed."""
+
+
+@dataclass(eq=False)
+class Thing:
+    """What is known of one object: its tracklet, its state in the pass under way, its rows, and where it began."""
+
+    weight: float
+    seed: int
+    state: Followed
+    first: Followed
+    rows: dict[int, tables.Mask] = field(default_factory=dict[int, tables.Mask])
+    shared: dict[int, int] = field(default_factory=dict[int, int])
+    same_as: int | None = None
+
+
+class Passes:
+    """Takes the frames of a clip forwards, then backwards; pictures are at working size (width, height)."""
+
+    def __init__(
+        self,
+        clip: Clip,
+        size: tuple[int, int],
+        hand_poses: Sequence[Mapping[str, Any]],
+        detections: Sequence[Mapping[str, Any]],
+    ) -> None:
+        scale = size[0] / clip.width
+        self._clip, self._size = clip, size
+        self._hands = bridged(hands_by_frame(hand_poses, scale), round(0.2 * clip.fps))
+        self._cutters = {side: ColourCut() for side in SIDES}
+        self._hand_rows: dict[int, list[tables.Mask]] = {}
+        self._things: list[Thing] = []
+        self._seeds = seeds(object_boxes(detections, scale), round(0.5 * clip.fps))
+        self._last: View | None = None
+        self._turned = False
+
+    def forward(self, frame: int, rgb: Picture) -> None:
+        """One frame of the first pass: hands, the objects under way, and those first cut out here."""
+        view = self._view(frame, rgb, self._cut_hands(frame, rgb))
+        self._advance(view)
+        for track, box in self._seeds.get(frame, []):
+            self._start(view, track, box)
+        self._last = view
+
+    def backward(self, frame: int, rgb: Picture) -> bool:
+        """One frame of the second pass; False when nothing is left to do before it."""
+        if not self._turned:
+            self._turned, self._last = True, None
+            for thing in self._things:
+                thing.state = thing.first
+        if not any(thing.seed > self._clip.start_frame and thing.state.alive for thing in self._things):
+            return False
+        hands = np.zeros(self._size[::-1], bool)
+        for row in self._hand_rows.get(frame, []):
+            hands |= self._decoded(row)
+        view = self._view(frame, rgb, hands)
+        self._advance(view)
+        self._last = view
+        return True
+
+    def rows(self) -> list[tables.Mask]:
+        """All masks, ordered by frame and obj_id; the object with the most evidence is the first."""
+        for thing in self._things:
+            if thing.same_as is not None:
+                other = self._things[thing.same_as]
+                other.rows = {**thing.rows, **other.rows}
+                other.weight += thing.weight
+        kept = sorted((t for t in self._things if t.same_as is None), key=lambda thing: (-thing.weight, thing.seed))
+        rows = [row for found in self._hand_rows.values() for row in found]
+        for number, thing in enumerate(kept[:MOST_OBJECTS]):
+            rows += [_renamed(row, FIRST_OBJECT + number) for row in thing.rows.values()]
+        return sorted(rows, key=lambda row: (row.frame, row.obj_id))
+
+    def _view(self, frame: int, rgb: Picture, hands: Pixels) -> View:
+        return View(frame, rgb, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), grown(hands, 1) if hands.any() else hands)
+
+    def _cut_hands(self, frame: int, rgb: Picture) -> Pixels:
+        every = np.zeros(self._size[::-1], bool)
+        for hand in self._hands.get(frame, []):
+            found = hand_pixels(rgb, hand, self._cutters[hand.side])
+            every |= found
+            row = self._row(frame, hand.obj_id, f"{hand.side} hand", smooth(found), hand.score)
+            if row is not None:
+                self._hand_rows.setdefault(frame, []).append(row)
+        return every
+
+    def _advance(self, view: View) -> None:
+        for number, thing in enumerate(self._things):
+            waiting = self._turned and view.frame >= thing.seed
+            if waiting or not thing.state.alive or thing.same_as is not None or self._last is None:
+                continue
+            thing.state.step(self._last, view)
+            self._note(view, number, thing)
+
+    def _note(self, view: View, number: int, thing: Thing) -> None:
+        seen = thing.state.visible(view)
+        if seen is None:
+            return
+        row = self._row(view.frame, FIRST_OBJECT, "object", thing.state.shape * ~view.hands, thing.state.likeness)
+        if row is not None:
+            thing.rows[view.frame] = row
+            self._compare(view.frame, number, thing, seen)
+
+    def _compare(self, frame: int, number: int, thing: Thing, seen: Pixels) -> None:
+        """See whether an older object lies under the same pixels, time and again: then this is that one."""
+        for other, older in enumerate(self._things[:number]):
+            if older.same_as is not None or frame not in older.rows:
+                continue
+            theirs = self._decoded(older.rows[frame])
+            common = int((theirs & seen).sum()) / max(1, min(int(theirs.sum()), int(seen.sum())))
+            thing.shared[other] = thing.shared.get(other, 0) + 1 if common > SAME_SHARE else 0
+            if thing.shared[other] >= SAME_FRAMES:
+                thing.same_as = other
+                return
+
+    def _start(self, view: View, track: Tracklet, box: Box) -> None:
+        weight = sum(b.score for b in track.boxes)
+        replaced: list[Thing] = []
+        for thing in self._things:
+            seen = thing.state.visible(view) if thing.state.alive and thing.same_as is None else None
+            around = window(seen, 0) if seen is not None else None
+            if around is not None:
+                rows, columns = around
+                held = Box(view.frame, columns.start, rows.start, columns.stop, rows.stop, 1.0)
+                if overlap(held, box) > SAME_SHARE:
+                    if box.area < LARGER * held.area:
+                        thing.weight += weight
+                        return
+                    replaced.append(thing)
+        state = started(view, box)
+        if state is not None:
+            weight += sum(thing.weight for thing in replaced)
+            self._things = [thing for thing in self._things if thing not in replaced]
+            first = Followed(state.shape.copy(), state.unknown.copy(), state.cutter.copy(), state.colours)
+            self._things.append(Thing(weight, view.frame, state, first))
+            self._note(view, len(self._things) - 1, self._things[-1])
+
+    def _row(self, frame: int, obj_id: int, label: str, chance: Array, score: float) -> tables.Mask | None:
+        size = (self._clip.width, self._clip.height)
+        full = chance if size == self._size else cv2.resize(chance, size, interpolation=cv2.INTER_LINEAR)
+        pixels = np.asfortranarray(full > 0.5, dtype=np.uint8)
+        area = int(pixels.sum())
+        if not area:
+            return None
+        rle = coco.encode(pixels)["counts"].decode("ascii")
+        return tables.Mask(frame, obj_id, label, rle, size[1], size[0], area, round(float(score), 4))
+
+    def _decoded(self, row: tables.Mask) -> Pixels:
+        pixels = coco.decode({"size": [row.height, row.width], "counts": row.rle.encode("ascii")})
+        return cv2.resize(pixels, self._size, interpolation=cv2.INTER_NEAREST).astype(bool)
+
+
+def _renamed(row: tables.Mask, obj_id: int) -> tables.Mask:
+    return tables.Mask(row.frame, obj_id, row.label, row.rle, row.height, row.width, row.area, row.score)
+
+
+def hand_pixels(rgb: Picture, hand: Hand, cutter: ColourCut) -> Pixels:
+    """The skin of a hand: surely its bones, likely their flesh and the wrist, possibly a rim and some bare forearm."""
+    shape = (rgb.shape[0], rgb.shape[1])
+    sure = hand.flesh(shape, 0.06)
+    likely = hand.flesh(shape, 0.2) | hand.forearm(shape, 0.5, 0.5)
+    possible = hand.flesh(shape, 0.42) | hand.forearm(shape, 1.3, 0.9)
+    found = whole(cutter.cut(rgb, sure, likely, possible, rounds=1), sure)
+    return found if found.sum() > 0.4 * likely.sum() else likely
+
+
+def object_boxes(rows: Sequence[Mapping[str, Any]], scale: float) -> dict[int, list[Box]]:
+    """Boxes of everything but hands per frame, px at working size."""
+    found: dict[int, list[Box]] = {}
+    for row in rows:
+        if not row["label"].endswith("hand"):
+            corners = (float(row[name]) * scale for name in ("x0", "y0", "x1", "y1"))
+            found.setdefault(row["frame"], []).append(Box(row["frame"], *corners, float(row["score"])))
+    return found
+
+
+def seeds(boxes: Mapping[int, list[Box]], patience: int) -> dict[int, list[tuple[Tracklet, Box]]]:
+    """Where each tracklet is cut out first: its box of a usual size with the best score, by frame."""
+    found: dict[int, list[tuple[Tracklet, Box]]] = {}
+    for track in link(((frame, boxes[frame]) for frame in sorted(boxes)), patience):
+        usual = float(np.percentile([box.area for box in track.boxes], 70))
+        best = max(track.boxes, key=lambda box: box.score - abs(np.log(box.area / usual)))
+        found.setdefault(best.frame, []).append((track, best))
+    for starts in found.values():
+        starts.sort(key=lambda start: -sum(box.score for box in start[0].boxes))
+    return found
