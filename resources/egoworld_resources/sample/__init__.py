@@ -1,8 +1,8 @@
 """egoworld's own sample: a rendered first-person video whose truth is known exactly."""
 
-from .options import InvalidOptions, SampleOptions
-from .rendering import is_rendered, render, truth_folder
-from .truth import decode_mask, load_truth, truth_rows
+from egoworld_resources.sample.options import InvalidOptions, SampleOptions
+from egoworld_resources.sample.rendering import is_rendered, render, truth_folder
+from egoworld_resources.sample.truth import decode_mask, load_truth
 
 __all__ = [
     "InvalidOptions",
@@ -12,5 +12,4 @@ __all__ = [
     "load_truth",
     "render",
     "truth_folder",
-    "truth_rows",
 ]

@@ -10,13 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import Array, rotation, unit
+from egoworld_resources.sample.geometry import Array, rotation, unit
 
 KNUCKLES = np.array(
-    [[0.024, 0.030, -0.010], [0.091, 0.025, 0.0], [0.094, 0.003, 0.003], [0.088, -0.017, 0.001], [0.079, -0.035, -0.004]]
+    [
+        [0.020, 0.032, -0.010],
+        [0.093, 0.026, 0.0],
+        [0.096, 0.003, 0.003],
+        [0.090, -0.018, 0.001],
+        [0.082, -0.036, -0.004],
+    ]
 )
 BONES = np.array(
-    [[0.044, 0.033, 0.027], [0.043, 0.026, 0.021], [0.047, 0.030, 0.022], [0.044, 0.028, 0.022], [0.035, 0.021, 0.020]]
+    [[0.042, 0.034, 0.029], [0.044, 0.025, 0.020], [0.047, 0.029, 0.021], [0.044, 0.027, 0.021], [0.036, 0.020, 0.019]]
 )
 FAN = np.radians([0.0, 5.0, 0.0, -5.0, -11.0])
 THUMB_ALONG = unit(np.array([0.72, 0.62, -0.28]))
@@ -46,7 +52,7 @@ class Skeleton:
             turn = rotation(SPREAD, FAN[finger] + angles[0])
             along, flex = np.array([1.0, 0.0, 0.0]), FLEX
             bends = (angles[1], angles[2], angles[3])
-        joints, backs = [KNUCKLES[finger]], []
+        joints, backs = [KNUCKLES[finger]], list[Array]()
         for bend, bone in zip(bends, BONES[finger], strict=True):
             turn = turn @ rotation(flex, bend)
             joints.append(joints[-1] + bone * (turn @ along))
@@ -72,7 +78,9 @@ class Skeleton:
         rest, angles = OPEN[finger] * 1.6, OPEN[finger] * 1.6
 
         def residual(q: Array) -> Array:
-            return np.concatenate([self.finger(finger, q)[0][3] - tip, 0.0015 * (q - rest), [0.006 * (q[3] - 0.6 * q[2])]])
+            return np.concatenate(
+                [self.finger(finger, q)[0][3] - tip, 0.0015 * (q - rest), [0.006 * (q[3] - 0.6 * q[2])]]
+            )
 
         for _ in range(60):
             now = residual(angles)

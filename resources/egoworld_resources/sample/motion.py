@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import Array, apply, blend_poses, ease, inverse, look_at, pose, rotation, yaw
-from .hand import OPEN, Skeleton
-from .room import TABLE_TOP
+from egoworld_resources.sample.boxes import TABLE_TOP
+from egoworld_resources.sample.geometry import Array, apply, blend_poses, ease, inverse, look_at, pose, rotation, yaw
+from egoworld_resources.sample.hand import OPEN, Skeleton
 
-ENTER, CLOSE, LIFT, PLACE, OPENED, AWAY = 0.05, 0.20, 0.25, 0.70, 0.76, 0.97
+ENTER, CLOSE, LIFT, PLACE, OPENED, AWAY = 0.06, 0.21, 0.26, 0.70, 0.76, 0.96
 X, Y, Z = np.eye(3)
 
 
@@ -43,7 +43,7 @@ def grip_of(size: Array, skeleton: Skeleton, turn: float, pitch: float) -> Grip:
     width, depth, height = size
     level = np.stack([Y, -X, Z], axis=1)
     rot = yaw(turn) @ level @ rotation(Y, pitch)
-    hold = np.array([0.20 * width, 0.0, height / 2])
+    hold = np.array([0.25 * width, 0.0, height / 2])
     palm = np.array([hold[0] + 0.012, -depth / 2 + 0.012, hold[2] + 0.034])
     wrist = palm - rot @ (np.array([0.092, 0.0, 0.0]) * skeleton.scale)
     across = np.array([-0.036, -0.022, 0.0, 0.021, 0.038])
@@ -60,19 +60,23 @@ class Choreography:
         self.seconds = seconds
         self.reaches = max(1, round(seconds / 6.0))
         self.skeleton = Skeleton(float(rng.uniform(0.97, 1.06)))
-        self.object_size = np.array([rng.uniform(0.125, 0.145), rng.uniform(0.048, 0.058), rng.uniform(0.085, 0.11)])
-        self.grip = grip_of(self.object_size, self.skeleton, float(rng.uniform(0.25, 0.4)), float(rng.uniform(0.2, 0.3)))
+        self.object_size = np.array([rng.uniform(0.15, 0.17), rng.uniform(0.048, 0.058), rng.uniform(0.085, 0.105)])
+        self.grip = grip_of(
+            self.object_size, self.skeleton, float(rng.uniform(0.25, 0.4)), float(rng.uniform(0.08, 0.16))
+        )
         self.places = self._places(rng, shot)
         self.lift = float(rng.uniform(0.07, 0.10))
-        self.eye = np.array([0.0, rng.uniform(-0.46, -0.40), TABLE_TOP + rng.uniform(0.50, 0.56)])
-        self.sway = (-1.0 if shot else 1.0) * float(rng.uniform(0.21, 0.26))
+        self.eye = np.array([0.0, rng.uniform(-0.38, -0.33), TABLE_TOP + rng.uniform(0.49, 0.54)])
+        self.sway = float(rng.uniform(0.24, 0.29))
         self.phases = rng.uniform(0, 2 * np.pi, 6)
 
     def _places(self, rng: np.random.Generator, shot: int) -> list[Array]:
         out: list[Array] = []
         for k in range(self.reaches + 1):
             side = 1.0 if (k + shot) % 2 == 0 else -1.0
-            at = np.array([side * rng.uniform(0.10, 0.15), rng.uniform(-0.10, 0.02), TABLE_TOP + self.object_size[2] / 2])
+            at = np.array(
+                [side * rng.uniform(0.10, 0.15), rng.uniform(-0.10, 0.02), TABLE_TOP + self.object_size[2] / 2]
+            )
             turn = side * rng.uniform(-0.28, -0.05)
             out.append(pose(yaw(float(turn)), at))
         return out
@@ -86,7 +90,7 @@ class Choreography:
         t_world_camera = self._camera(fraction, t_world_object[:3, 3])
         t_world_hand, closed = self._hand(here, there, t_world_object, t_world_camera, u)
         shoulder = t_world_camera[:3, 3] + np.array([0.24, -0.06, -0.30])
-        elbow = shoulder + 0.35 * (t_world_hand[:3, 3] - shoulder) + np.array([0.07, -0.04, -0.02])
+        elbow = shoulder + 0.12 * (t_world_hand[:3, 3] - shoulder) + np.array([0.05, -0.03, -0.02])
         angles = (1.0 - closed) * OPEN + closed * self.grip.angles
         return Moment(t_world_camera, t_world_object, t_world_hand, elbow, angles)
 
@@ -96,7 +100,9 @@ class Choreography:
         out[2, 3] += self.lift * np.sin(np.pi * carried) ** 1.5
         return out
 
-    def _hand(self, here: Array, there: Array, t_world_object: Array, t_world_camera: Array, u: float) -> tuple[Array, float]:
+    def _hand(
+        self, here: Array, there: Array, t_world_object: Array, t_world_camera: Array, u: float
+    ) -> tuple[Array, float]:
         """The hand's pose and how far it is closed, 0..1."""
         if CLOSE <= u < OPENED:
             closed = ease((u - CLOSE) / (LIFT - CLOSE)) if u < LIFT else 1.0 - ease((u - PLACE) / (OPENED - PLACE))
@@ -106,21 +112,23 @@ class Choreography:
         away = 1.0 - ease((u - ENTER) / (CLOSE - ENTER)) if u < CLOSE else ease((u - OPENED) / (AWAY - OPENED))
         hold = (here if u < CLOSE else there) @ self.grip.t_object_hand
         hold[2, 3] += 0.028
-        rest = pose(yaw(0.5) @ hold[:3, :3], t_world_camera[:3, 3] + np.array([0.30, -0.02, -0.42]))
+        rest = pose(yaw(0.5) @ hold[:3, :3], t_world_camera[:3, 3] + np.array([0.36, -0.16, -0.42]))
         out = blend_poses(hold, rest, away)
         out[2, 3] += 0.05 * np.sin(np.pi * min(1.0, 1.6 * away)) if away < 1 / 1.6 else 0.0
         return out, 0.0
 
     def _camera(self, fraction: float, object_at: Array) -> Array:
         second, p = fraction * self.seconds, self.phases
-        turn = np.pi * self.reaches * fraction
+        turn = np.pi * self.reaches * fraction + 0.6
         drift = np.array([self.sway * np.cos(turn), 0.05 * np.sin(turn), 0.03 * np.sin(turn + 0.6)])
         bob = np.array([
             0.012 * np.sin(2 * np.pi * 0.55 * second + p[0]),
             0.014 * np.sin(2 * np.pi * 0.40 * second + p[1]),
             0.010 * np.sin(2 * np.pi * 0.80 * second + p[2]),
         ])  # fmt: skip
-        rest = np.array([0.03, -0.02, TABLE_TOP + 0.05])
+        rest = np.array([0.03, 0.02, TABLE_TOP + 0.05])
         target = rest + 0.5 * (object_at - rest) * np.array([1.0, 1.0, 0.3])
-        target = target + 0.010 * np.array([np.sin(2 * np.pi * 0.7 * second + p[3]), np.sin(2 * np.pi * 0.5 * second + p[4]), 0])
+        target = target + 0.010 * np.array(
+            [np.sin(2 * np.pi * 0.7 * second + p[3]), np.sin(2 * np.pi * 0.5 * second + p[4]), 0]
+        )
         return look_at(self.eye + drift + bob, target, 0.03 * float(np.sin(2 * np.pi * 0.3 * second + p[5])))

@@ -2,8 +2,10 @@
 
 from dataclasses import asdict, dataclass
 
+from egoworld_resources.errors import BadConfiguration
 
-class InvalidOptions(ValueError):
+
+class InvalidOptions(BadConfiguration):
     """A sample was asked for that cannot be rendered; the message names the option and its valid values."""
 
 

@@ -5,12 +5,10 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from .geometry import Array, Image, Mask, apply, inverse
+from egoworld_resources.sample.geometry import Array, Floats, Image, apply, inverse, project
 
 NEAR = 0.05
-Inverse = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,7 @@ class Face:
 
     def moved(self, t: Array) -> "Face":
         """The same face carried by a pose [4x4]."""
-        return replace(
-            self, origin=apply(t, self.origin), across=t[:3, :3] @ self.across, down=t[:3, :3] @ self.down
-        )
+        return replace(self, origin=apply(t, self.origin), across=t[:3, :3] @ self.across, down=t[:3, :3] @ self.down)
 
     def tiles(self, columns: int, rows: int) -> list["Face"]:
         """The face cut into parts, so that near and far ones draw from a fitting texture level."""
@@ -70,14 +66,16 @@ class Drawing:
     """A drawn image: `colour` [h, w, 3], `nearness` 1/depth [h, w] (0: nothing there), `tags` [h, w]."""
 
     colour: Image
-    nearness: Inverse
+    nearness: Floats
     tags: Image
 
 
 def draw(faces: Iterable[Face], t_world_camera: Array, intrinsics: Array, width: int, height: int) -> Drawing:
     """The faces as the camera sees them."""
     out = Drawing(
-        np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32), np.zeros((height, width), np.uint8)
+        np.zeros((height, width, 3), np.uint8),
+        np.zeros((height, width), np.float32),
+        np.zeros((height, width), np.uint8),
     )
     t_camera_world = inverse(t_world_camera)
     seen = [face for face in (f.moved(t_camera_world) for f in faces) if _faces_camera(face)]
@@ -105,20 +103,15 @@ def _draw_face(face: Face, intrinsics: Array, out: Drawing) -> None:
     corners = _clip_near(face.corners)
     if len(corners) < 3:
         return
-    image = corners @ intrinsics.T
-    outline = image[:, :2] / image[:, 2:]
-    low = np.clip(np.floor(outline.min(axis=0)), 0, [width, height]).astype(int)
-    high = np.clip(np.ceil(outline.max(axis=0)) + 1, 0, [width, height]).astype(int)
-    if (high <= low).any():
+    outline = project(intrinsics, corners)
+    x0, y0 = (int(v) for v in np.clip(np.floor(outline.min(axis=0)), 0, [width, height]))
+    x1, y1 = (int(v) for v in np.clip(np.ceil(outline.max(axis=0)) + 1, 0, [width, height]))
+    if x1 <= x0 or y1 <= y0:
         return
-    (x0, y0), (x1, y1) = low, high
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    cv2.fillConvexPoly(mask, np.round((outline - low) * 16).astype(np.int64).clip(-(2**30), 2**30).astype(np.int32), 255,
-                       cv2.LINE_8, 4)
-    normal = np.cross(face.across, face.down)
-    slope = np.linalg.solve(intrinsics.T, normal) / float(normal @ face.origin)
-    columns = (slope[0] * np.arange(x0, x1) + slope[2]).astype(np.float32)
-    nearness = columns[None, :] + (slope[1] * np.arange(y0, y1)).astype(np.float32)[:, None]
+    sixteenths = np.clip(np.round((outline - [x0, y0]) * 16), -(2**30), 2**30).astype(np.int32)
+    cv2.fillConvexPoly(mask, sixteenths, (255,), cv2.LINE_8, 4)
+    nearness = _nearness(face, intrinsics, (x0, y0), (x1 - x0, y1 - y0))
     held = out.nearness[y0:y1, x0:x1]
     mask[nearness <= held] = 0
     if not mask.any():
@@ -127,6 +120,15 @@ def _draw_face(face: Face, intrinsics: Array, out: Drawing) -> None:
     cv2.copyTo(colour, mask, out.colour[y0:y1, x0:x1])
     cv2.copyTo(nearness, mask, held)
     out.tags[y0:y1, x0:x1][mask > 0] = face.tag
+
+
+def _nearness(face: Face, intrinsics: Array, corner: tuple[int, int], size: tuple[int, int]) -> Floats:
+    """1/depth of the face's plane over the rectangle of the image at `corner`: it is affine in the pixels."""
+    normal = np.cross(face.across, face.down)
+    slope = np.linalg.solve(intrinsics.T, normal) / float(normal @ face.origin)
+    x, y = np.arange(corner[0], corner[0] + size[0]), np.arange(corner[1], corner[1] + size[1])
+    along, down = np.asarray(slope[0] * x + slope[2], np.float32), np.asarray(slope[1] * y, np.float32)
+    return along[None, :] + down[:, None]
 
 
 def _sample(face: Face, intrinsics: Array, outline: Array, corner: tuple[int, int], size: tuple[int, int]) -> Image:
@@ -152,8 +154,3 @@ def _warp(texture: Image, plane: Array, size: tuple[int, int]) -> Image:
     texel = np.array([[1 / width, 0, 0.5 / width], [0, 1 / height, 0.5 / height], [0, 0, 1.0]])
     warped = cv2.warpPerspective(texture, plane @ texel, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
-
-
-def tag_mask(drawing: Drawing, tag: int) -> Mask:
-    """Where the tag is what the camera sees."""
-    return drawing.tags == tag

@@ -1,14 +1,19 @@
+# pyright: reportUnknownMemberType=false
+# (the stubs of PyAV leave packets and keyword arguments open)
 """From options to a video file with its truth beside it."""
 
 import hashlib
 import json
 import multiprocessing
+import os
 import shutil
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
 from fractions import Fraction
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +21,12 @@ import av
 import cv2
 import numpy as np
 
-from .frames import FrameRenderer, Truth
-from .geometry import Image
-from .options import SampleOptions
-from .truth import TruthTables
+from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.sample.frames import FrameRenderer, Truth
+from egoworld_resources.sample.geometry import Image
+from egoworld_resources.sample.options import SampleOptions
+from egoworld_resources.sample.truth import TruthTables
 
-RENDERER_VERSION = "1"
 LICENCE = "CC0-1.0"
 Progress = Callable[[int, int], None]
 
@@ -42,10 +47,11 @@ def render(video: Path, options: SampleOptions | None = None, progress: Progress
     options = options or SampleOptions()
     video = Path(video)
     if video.suffix.lower() != ".mp4":
-        raise ValueError(f"{video}: a sample is written as MP4; give it a name that ends in .mp4")
+        raise BadConfiguration(f"{video}: a sample is written as MP4; give it a name that ends in .mp4")
     if not video.parent.is_dir():
         raise FileNotFoundError(f"{video.parent} is not a folder: make it first")
-    folder, half_video, half_folder = truth_folder(video), video.with_suffix(".mp4.part"), video.with_suffix(".truth.part")
+    folder = truth_folder(video)
+    half_video, half_folder = video.with_suffix(".mp4.part"), video.with_suffix(".truth.part")
     shutil.rmtree(half_folder, ignore_errors=True)
     half_folder.mkdir()
     try:
@@ -69,14 +75,22 @@ def is_rendered(video: Path, options: SampleOptions | None = None) -> bool:
     about = truth_folder(Path(video)) / "truth.json"
     if not (about.is_file() and Path(video).is_file()):
         return False
-    found = json.loads(about.read_text())
-    wanted = _about(options or SampleOptions(), hashlib.sha256(Path(video).read_bytes()).hexdigest())
-    return found == wanted
+    try:
+        found = json.loads(about.read_text())
+    except ValueError:
+        return False
+    return found == _about(options or SampleOptions(), hashlib.sha256(Path(video).read_bytes()).hexdigest())
+
+
+def _source_digest() -> str:
+    """What made the pixels: the digest of this package's own sources."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 def _about(options: SampleOptions, digest: str) -> dict[str, Any]:
     return {
-        "renderer_version": RENDERER_VERSION,
+        "renderer": _source_digest(),
         "licence": LICENCE,
         "options": options.recipe,
         "seed": options.seed,
@@ -101,7 +115,7 @@ def _encode(path: Path, options: SampleOptions, tables: TruthTables, progress: P
         container.mux(stream.encode(None))
 
 
-def _frames(options: SampleOptions) -> Iterator[tuple[Image, Truth]]:
+def _frames(options: SampleOptions) -> Generator[tuple[Image, Truth]]:
     """The frames in order, rendered ahead by the worker processes."""
     workers = min(options.workers, options.frame_count)
     if workers == 1:
@@ -123,9 +137,18 @@ def _frames(options: SampleOptions) -> Iterator[tuple[Image, Truth]]:
 
 
 def _start_worker(options: SampleOptions) -> None:
+    """Ready this process; it ends with its parent, also when that is killed."""
     global _renderer
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     cv2.setNumThreads(1)
     _renderer = FrameRenderer(options)
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def _render_one(frame: int) -> tuple[Image, Truth]:

@@ -1,15 +1,14 @@
 """Procedural textures that never repeat: grain, stains, prints. RGB, uint8, rows from the top."""
 
 import string
+from itertools import pairwise
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from .geometry import Image
+from egoworld_resources.sample.geometry import Array, Floats, Image
 
 Colour = tuple[float, float, float]
-Floats = NDArray[np.float32]
 LETTERS = np.array(list(string.ascii_uppercase + string.digits))
 
 
@@ -21,17 +20,17 @@ def grain(rng: np.random.Generator, height: int, width: int, cells: int, octaves
         rows = min(max(2, round(cells * stretch * 2**octave * height / width)), height)
         lattice = rng.standard_normal((rows, columns)).astype(np.float32)
         total += np.asarray(cv2.resize(lattice, (width, height), interpolation=cv2.INTER_CUBIC)) * 0.62**octave
-    return total / 2.2
+    return (total / 2.2).astype(np.float32)
 
 
-def to_image(values: Floats) -> Image:
+def to_image(values: Floats | Array) -> Image:
     """Clip to 0..255 and round."""
     return np.clip(values + 0.5, 0, 255).astype(np.uint8)
 
 
-def tint(base: Colour, noise: Floats, depth: float) -> Floats:
+def tint(base: Colour, noise: Floats, depth: float) -> Array:
     """A colour made lighter and darker by noise: [h, w, 3], 0..255."""
-    return np.asarray(base, np.float32) * (1.0 + depth * noise[..., None])
+    return np.asarray(base, np.float64) * (1.0 + depth * noise[..., None])
 
 
 def shade_of(rng: np.random.Generator, base: Colour, spread: float) -> Colour:
@@ -56,10 +55,9 @@ def surface(rng: np.random.Generator, height: int, width: int, base: Colour, mar
 def planks(rng: np.random.Generator, height: int, width: int, base: Colour, rows: int) -> Image:
     """Boards laid along the image's x axis, each with its own tone, grain and knots."""
     out = np.zeros((height, width, 3), np.float32)
-    edges = np.linspace(0, height, rows + 1).astype(int)
-    for top, bottom in zip(edges[:-1], edges[1:], strict=True):
+    for top, bottom in pairwise(int(edge) for edge in np.linspace(0, height, rows + 1)):
         seams = [0, *sorted(int(x) for x in rng.integers(width // 8, width, 2)), width]
-        for left, right in zip(seams[:-1], seams[1:], strict=True):
+        for left, right in pairwise(seams):
             if right - left < 4:
                 continue
             fibre = grain(rng, bottom - top, right - left, 4, 5, stretch=7.0)
@@ -67,9 +65,9 @@ def planks(rng: np.random.Generator, height: int, width: int, base: Colour, rows
             out[top:bottom, left : left + 2] *= 0.55
         out[top : top + 2] *= 0.5
     canvas = to_image(out)
-    for _ in range(rows * 5):
+    for _ in range(rows * 9):
         at = (int(rng.integers(width)), int(rng.integers(height)))
-        r = int(rng.integers(2, max(4, height // (rows * 4))))
+        r = int(rng.integers(2, max(4, height // (rows * 14))))
         cv2.ellipse(canvas, at, (2 * r, r), 0, 0, 360, shade_of(rng, base, 0.6), -1, cv2.LINE_AA)
     return to_image(canvas * (1.0 + 0.08 * grain(rng, height, width, 60, 3)[..., None]))
 

@@ -1,20 +1,26 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+# (pyarrow and pycocotools ship no types)
 """The ground truth of a sample video as files, and its readers.
 
-One parquet file a table; poses are row-major [16], `T_a_b` maps b into a, OpenCV camera axes, metres, pixels.
+One parquet file a table; poses are row-major [16], `T_a_b` maps b into a, OpenCV camera axes, metres, pixels; the
+centre of the top left pixel is (0, 0).
 
 | table | columns |
 |---|---|
 | cuts | shot, frame: decode index of the first frame of each shot |
-| reconstructions | frame, shot, T_world_camera, fx, fy, cx, cy, width, height |
+| reconstructions | frame, shot, T_world_camera, intrinsics [fx, fy, cx, cy], width, height |
 | masks | frame, obj_id, label, rle (COCO, compressed), height, width, area: the pixels that are seen |
-| hand_poses | frame, side, in_view 0..1, keypoints_2d [42], keypoints_3d [63]: 21 joints, MediaPipe's order, camera frame |
+| hand_poses | frame, side, in_view 0..1, keypoints_2d [42], keypoints_3d [63]: 21 joints in MediaPipe's order |
 | object_poses | frame, obj_id, T_camera_object, size [3]: the box about its own centre |
 
 Each shot has a world of its own: the trajectories of the two shots are not to be joined. Label `sleeve` is the clothed
-part of the forearm; `hand` is skin only. hand_poses has a row where at least half of the joints lie in the image.
+part of the forearm; `hand` is skin only. hand_poses has a row where at least half of the joints lie in the image;
+keypoints_3d are in the camera frame.
 """
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +29,36 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pycocotools import mask as coco
 
-from .frames import LABELS, Truth, intrinsics_of
-from .geometry import Mask
-from .options import SampleOptions
+from egoworld_resources.errors import UnknownName
+from egoworld_resources.sample.frames import LABELS, Truth, intrinsics_of
+from egoworld_resources.sample.geometry import Mask
+from egoworld_resources.sample.options import SampleOptions
 
-_POSE = pa.list_(pa.float64(), 16)
+_FRAME = ("frame", pa.int64())
+_OBJECT = ("obj_id", pa.int32())
+_SIZE = (("width", pa.int32()), ("height", pa.int32()))
+
+
+def _numbers(count: int) -> Any:
+    return pa.list_(pa.float64(), count)
+
+
 SCHEMAS: Mapping[str, pa.Schema] = {
-    "cuts": pa.schema([("shot", pa.int32()), ("frame", pa.int64())]),
+    "cuts": pa.schema([("shot", pa.int32()), _FRAME]),
     "reconstructions": pa.schema(
-        [("frame", pa.int64()), ("shot", pa.int32()), ("T_world_camera", _POSE)]
-        + [(name, pa.float64()) for name in ("fx", "fy", "cx", "cy")]
-        + [("width", pa.int32()), ("height", pa.int32())]
+        [_FRAME, ("shot", pa.int32()), ("T_world_camera", _numbers(16)), ("intrinsics", _numbers(4)), *_SIZE]
     ),
-    "masks": pa.schema(
-        [("frame", pa.int64()), ("obj_id", pa.int32()), ("label", pa.string()), ("rle", pa.string())]
-        + [("height", pa.int32()), ("width", pa.int32()), ("area", pa.int64())]
-    ),
+    "masks": pa.schema([_FRAME, _OBJECT, ("label", pa.string()), ("rle", pa.string()), *_SIZE, ("area", pa.int64())]),
     "hand_poses": pa.schema(
-        [("frame", pa.int64()), ("side", pa.string()), ("in_view", pa.float64())]
-        + [("keypoints_2d", pa.list_(pa.float64(), 42)), ("keypoints_3d", pa.list_(pa.float64(), 63))]
+        [
+            _FRAME,
+            ("side", pa.string()),
+            ("in_view", pa.float64()),
+            ("keypoints_2d", _numbers(42)),
+            ("keypoints_3d", _numbers(63)),
+        ]
     ),
-    "object_poses": pa.schema(
-        [("frame", pa.int64()), ("obj_id", pa.int32()), ("T_camera_object", _POSE)]
-        + [("size", pa.list_(pa.float64(), 3))]
-    ),
+    "object_poses": pa.schema([_FRAME, _OBJECT, ("T_camera_object", _numbers(16)), ("size", _numbers(3))]),
 }
 Row = dict[str, Any]
 
@@ -55,25 +67,22 @@ class TruthTables:
     """The rows of the truth, gathered a frame at a time."""
 
     def __init__(self, options: SampleOptions) -> None:
-        self.options = options
         self.rows: dict[str, list[Row]] = {name: [] for name in SCHEMAS}
         self.rows["cuts"] = [{"shot": shot, "frame": frame} for shot, frame in enumerate(options.shot_starts)]
         k = intrinsics_of(options.width, options.height)
-        self.camera = {"fx": k[0, 0], "fy": k[1, 1], "cx": k[0, 2], "cy": k[1, 2]}
-        self.size = {"width": options.width, "height": options.height}
+        self._camera: Row = {"intrinsics": [k[0, 0], k[1, 1], k[0, 2], k[1, 2]]}
+        self._size: Row = {"width": options.width, "height": options.height}
 
     def add(self, truth: Truth) -> None:
         """Take the rows of one frame."""
-        frame = truth.frame
-        t_world_camera = truth.t_world_camera.ravel().tolist()
-        self.rows["reconstructions"].append(
-            {"frame": frame, "shot": truth.shot, "T_world_camera": t_world_camera, **self.camera, **self.size}
-        )
+        frame, size = truth.frame, self._size
+        camera = {"shot": truth.shot, "T_world_camera": truth.t_world_camera.ravel().tolist(), **self._camera}
+        self.rows["reconstructions"].append({"frame": frame, **camera, **size})
         for obj_id, mask in sorted(truth.masks.items()):
             if mask.any():
-                row = {"frame": frame, "obj_id": obj_id, "label": LABELS[obj_id], "rle": encode_mask(mask)}
-                self.rows["masks"].append({**row, **self.size, "area": int(mask.sum())})
-        inside = (truth.pixels >= 0) & (truth.pixels < [self.options.width, self.options.height])
+                row: Row = {"frame": frame, "obj_id": obj_id, "label": LABELS[obj_id], "rle": encode_mask(mask)}
+                self.rows["masks"].append({**row, **size, "area": int(mask.sum())})
+        inside = (truth.pixels >= -0.5) & (truth.pixels < [size["width"] - 0.5, size["height"] - 0.5])
         in_view = float((inside.all(axis=1) & (truth.joints[:, 2] > 0)).mean())
         if in_view >= 0.5:
             keypoints = {"keypoints_2d": truth.pixels.ravel().tolist(), "keypoints_3d": truth.joints.ravel().tolist()}
@@ -89,27 +98,26 @@ class TruthTables:
 
 def encode_mask(mask: Mask) -> str:
     """A mask [h, w] as a compressed COCO run-length string."""
-    return coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii")
+    counts: Any = coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"]
+    return counts.decode("ascii")
 
 
 def decode_mask(row: Mapping[str, Any]) -> Mask:
     """The mask [height, width] of one row of the masks table."""
-    return coco.decode({"size": [row["height"], row["width"]], "counts": row["rle"].encode("ascii")}).astype(bool)
+    code: Any = {"size": [row["height"], row["width"]], "counts": row["rle"].encode("ascii")}
+    with warnings.catch_warnings():  # its compiled part predates the copy argument of NumPy 2
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return coco.decode(code).astype(bool)
 
 
-def load_truth(folder: Path, table: str) -> pa.Table:
-    """One table of a truth folder.
+def load_truth(folder: Path, table: str) -> list[Row]:
+    """The rows of one table of a truth folder, by frame.
 
-    Raises KeyError for a name that is not a table, FileNotFoundError for a folder that no sample was rendered to.
+    Raises UnknownName for a name that is not a table, FileNotFoundError for a folder that no sample was rendered to.
     """
     if table not in SCHEMAS:
-        raise KeyError(f"no truth table {table!r}; there are: {', '.join(SCHEMAS)}")
+        raise UnknownName("truth table", table, SCHEMAS)
     path = folder / f"{table}.parquet"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: render the sample again")
-    return pq.read_table(path)
-
-
-def truth_rows(folder: Path, table: str) -> Iterable[Row]:
-    """The rows of one table of a truth folder."""
-    return load_truth(folder, table).to_pylist()
+    return pq.read_table(path).to_pylist()
