@@ -193,7 +193,7 @@ def run(videos: Sequence[str]) -> None:
 
     workbench = bench()
     with dagster_quiet(), instance_of(workbench) as instance, flow_bar() as bar:
-        run_flow(instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
+        run_flow(workbench, instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
     entries = [entry for video in videos for entry in report.status_of(workbench, stages().values(), video)]
     console.print(report.run_table(entries, stages().values()))
     report.print_where_to_look(workbench, console, entries)

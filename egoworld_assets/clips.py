@@ -5,8 +5,8 @@ import dagster as dg
 from egoworld_assets import checks
 from egoworld_assets.arrival import videos
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
 
 STAGE = Stage(
     "clips",
@@ -21,6 +21,6 @@ STAGE = Stage(
 
 
 @stage_asset(STAGE, deps=[videos], kinds={"table"})
-def clips(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+def clips(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Spans of the video between cuts; long shots are split. Everything after this stage works clip by clip."""
-    yield from materialize(context, egoworld, STAGE)
+    yield from materialize(context, bench, STAGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import warnings
 from functools import cache
 from graphlib import TopologicalSorter
 from types import ModuleType
@@ -14,8 +15,9 @@ import egoworld_assets
 from egoworld_assets.arrival import inbox
 from egoworld_assets.partitions import code_version
 from egoworld_assets.upkeep import DATASET, FLOW, nightly_refresh
-from egoworld_resources.resource import EgoworldResource
+from egoworld_resources.settings import Settings
 from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
 
 NOT_ASSETS = ("cli", "definitions", "flow", "progress", "report", "upkeep", "viewing")
 
@@ -35,9 +37,10 @@ def stages() -> dict[str, Stage]:
     return {name: found[name] for name in order.static_order()}
 
 
-def build(egoworld: EgoworldResource) -> dg.Definitions:
-    """The definitions on one resource; each asset carries the code version of the recipe in force."""
-    bench = egoworld.workbench()
+def build(bench: dg.ResourceParam[Workbench]) -> dg.Definitions:
+    """The definitions on one workbench; each asset carries the code version of the recipe in force."""
+    # Stages have batches of different sizes on purpose, see partitions.backfill_batches.
+    warnings.filterwarnings("ignore", message="(?s)Asset job .* materializes assets with varying BackfillPolicies")
     versions = {name: code_version(bench.recipe(stage)) for name, stage in stages().items()}
 
     def with_version(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -49,7 +52,7 @@ def build(egoworld: EgoworldResource) -> dg.Definitions:
         jobs=[FLOW, DATASET],
         sensors=[inbox],
         schedules=[nightly_refresh],
-        resources={"egoworld": egoworld},
+        resources={"bench": bench},
         executor=dg.in_process_executor,
     )
 
@@ -57,4 +60,4 @@ def build(egoworld: EgoworldResource) -> dg.Definitions:
 @dg.definitions
 def defs() -> dg.Definitions:
     """The code location."""
-    return build(EgoworldResource())
+    return build(Workbench(Settings.load()))

@@ -7,8 +7,8 @@ from egoworld_assets.arrival import videos
 from egoworld_assets.clips import clips
 from egoworld_assets.hand_poses import hand_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
 
 STAGE = Stage(
     "detections",
@@ -19,6 +19,6 @@ STAGE = Stage(
 
 
 @stage_asset(STAGE, deps=[videos, clips, hand_poses], kinds={"opencv"})
-def detections(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+def detections(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Boxes around the hands and around what moves against the motion of the camera."""
-    yield from materialize(context, egoworld, STAGE)
+    yield from materialize(context, bench, STAGE)

@@ -17,7 +17,6 @@ from egoworld_assets.robot_trajectories import robot_trajectories
 from egoworld_assets.tracks import tracks
 from egoworld_resources.dataset import ArtifactLineage, EpisodeArtifact, merge
 from egoworld_resources.manifest import Manifest, file_digest
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
 
@@ -36,15 +35,14 @@ STAGE = Stage(
     deps=[videos, clips, hand_poses, masks, tracks, reconstructions, object_poses, robot_trajectories],
     kinds={"table"},
 )
-def episodes(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+def episodes(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """One LeRobot v3.0 dataset per video: an episode per clip with hand, camera, objects and robot joints."""
-    yield from materialize(context, egoworld, STAGE)
+    yield from materialize(context, bench, STAGE)
 
 
 @dg.asset(deps=[episodes], group_name="dataset", kinds={"lerobot"}, owners=["team:egoworld"], pool="cpu")
-def dataset(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> dg.MaterializeResult[Any]:
+def dataset(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> dg.MaterializeResult[Any]:
     """One LeRobot v3.0 dataset over all videos that pass their checks; videos that did not change are not copied again."""
-    bench = egoworld.workbench()
     target = bench.layout.dataset
     with FileLock(target.with_suffix(".lock")):
         report = merge(usable_episodes(bench), target, previous=target if target.is_dir() else None)

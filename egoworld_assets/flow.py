@@ -14,7 +14,6 @@ from egoworld_assets.partitions import VIDEOS
 from egoworld_assets.progress import FlowProgress
 from egoworld_assets.upkeep import DATASET, FLOW, WANTS_WORK, contiguous
 from egoworld_resources.arrivals import Arrival, Arrivals
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.workbench import Workbench
 
@@ -47,11 +46,10 @@ def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) 
     return taken
 
 
-def run_flow(instance: dg.DagsterInstance, videos: Sequence[str], progress: FlowProgress) -> None:
+def run_flow(bench: Workbench, instance: dg.DagsterInstance, videos: Sequence[str], progress: FlowProgress) -> None:
     """Make all that is missing or stale of some videos, then the dataset; what fails is recorded, not raised."""
-    egoworld = EgoworldResource.listening(progress.listen)
-    bench = egoworld.workbench()
-    definitions = build(egoworld)
+    bench.listener = progress.listen
+    definitions = build(bench)
     flow = definitions.resolve_job_def(FLOW.name)
     keys = instance.get_dynamic_partitions(str(VIDEOS.name))
     for stage in stages().values():

@@ -6,8 +6,8 @@ from egoworld_assets import checks
 from egoworld_assets.arrival import videos
 from egoworld_assets.clips import clips
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
 
 STAGE = Stage(
     "hand_poses",
@@ -22,6 +22,6 @@ STAGE = Stage(
 
 
 @stage_asset(STAGE, deps=[videos, clips], kinds={"table"})
-def hand_poses(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+def hand_poses(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """21 joints of each hand in each frame, in the picture (px) and in space (m), left and right told apart."""
-    yield from materialize(context, egoworld, STAGE)
+    yield from materialize(context, bench, STAGE)

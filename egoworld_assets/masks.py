@@ -8,8 +8,8 @@ from egoworld_assets.clips import clips
 from egoworld_assets.detections import detections
 from egoworld_assets.hand_poses import hand_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
 
 STAGE = Stage(
     "masks",
@@ -23,6 +23,6 @@ STAGE = Stage(
 
 
 @stage_asset(STAGE, deps=[videos, clips, hand_poses, detections], kinds={"opencv"})
-def masks(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+def masks(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Pixels of each hand and object, frame by frame, under one obj_id per clip."""
-    yield from materialize(context, egoworld, STAGE)
+    yield from materialize(context, bench, STAGE)

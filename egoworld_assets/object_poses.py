@@ -9,8 +9,8 @@ from egoworld_assets.masks import masks
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_assets.reconstructions import reconstructions
 from egoworld_assets.tracks import tracks
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
 
 STAGE = Stage(
     "object_poses",
@@ -21,6 +21,6 @@ STAGE = Stage(
 
 
 @stage_asset(STAGE, deps=[videos, clips, masks, tracks, reconstructions], kinds={"opencv"})
-def object_poses(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+def object_poses(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """6-D pose of each object in the camera; no row where the fit is not to be trusted."""
-    yield from materialize(context, egoworld, STAGE)
+    yield from materialize(context, bench, STAGE)

@@ -9,18 +9,18 @@ from typing import Any
 import dagster as dg
 
 from egoworld_resources.manifest import NOT_CONTENTS, Manifest, Recipe, digest
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Outcome
+from egoworld_resources.workbench import Outcome, Workbench
 
 VIDEOS = dg.DynamicPartitionsDefinition(name="videos")
 """One partition per video file; clips are rows, never partitions."""
 
 CHECK = "valid"
 BATCH = 32
+RETRIES = 3
 
 Upstream = dg.AssetsDefinition
-Step = Iterator[dg.MaterializeResult[Any]]
+Step = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.Output[None]]
 
 
 def backfill_batches(inputs: int) -> dg.BackfillPolicy:
@@ -54,44 +54,57 @@ def stage_asset(
                 kinds=kinds,
                 owners=["team:egoworld"],
                 pool=pool,
-                retry_policy=dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL),
                 check_specs=[dg.AssetCheckSpec(CHECK, asset=stage.name, blocking=True, description=rules)],
             )(step)
 
     return declare
 
 
-def materialize(context: dg.AssetExecutionContext, egoworld: EgoworldResource, stage: Stage) -> Step:
+def materialize(context: dg.AssetExecutionContext, bench: Workbench, stage: Stage) -> Step:
     """Make a stage's artifacts for the videos of this run.
 
     One video: its result is the step's. Several: each that was made is logged under its own partition and data version,
     and the run fails in the end, naming the others, when any was not. Only transient faults are tried again.
     """
     videos = list(context.partition_keys)
-    outcomes = egoworld.workbench().make(stage, videos, context.run_id)
+    outcomes = bench.make(stage, videos, context.run.run_id)
     made = [outcome for outcome in outcomes if outcome.manifest]
+    lost = {outcome.video: outcome.why for outcome in outcomes if not outcome.manifest}
+    if any(outcome.transient for outcome in outcomes):
+        raise dg.RetryRequested(RETRIES, bench.settings.retry_delay_s * 2**context.retry_number)
     if len(videos) == 1 and made:
-        yield result(egoworld, made[0])
+        yield result(bench, made[0])
         return
     for outcome in made:
-        log_partition(context, egoworld, outcome)
-    yield batch_verdict(made)
-    lost = {outcome.video: outcome.why for outcome in outcomes if not outcome.manifest}
+        log_partition(context, bench, outcome)
     if lost:
+        reasons = "; ".join(f"{video}: {why}" for video, why in lost.items())
         raise dg.Failure(
-            description=f"{stage.name}: {len(lost)} of {len(videos)} not made: "
-            + "; ".join(f"{v}: {w}" for v, w in lost.items()),
+            description=f"{stage.name}: {len(lost)} of {len(videos)} not made: {reasons}",
             metadata={"videos": dg.MetadataValue.json(lost)},
-            allow_retries=any(outcome.transient for outcome in outcomes),
+            allow_retries=False,
         )
+    yield batch_verdict(made)
+    if others_in_run(context):
+        yield dg.Output(None)
 
 
-def result(egoworld: EgoworldResource, outcome: Outcome) -> dg.MaterializeResult[Any]:
+def others_in_run(context: dg.AssetExecutionContext) -> bool:
+    """Whether this run makes more than this asset of its videos; then the next step waits for an output.
+
+    An output makes Dagster log all videos of the run once more, under one data version. A backfill of assets gives each
+    stage its own run, so there it never happens.
+    """
+    chosen = context.run.asset_selection
+    return not chosen or len(chosen) > 1
+
+
+def result(bench: Workbench, outcome: Outcome) -> dg.MaterializeResult[Any]:
     """What Dagster is told of one artifact."""
     manifest = outcome.manifest
     assert manifest is not None
     return dg.MaterializeResult(
-        metadata=describe(egoworld, outcome),
+        metadata=describe(bench, outcome),
         data_version=dg.DataVersion(manifest.data_version),
         check_results=[
             dg.AssetCheckResult(
@@ -113,7 +126,7 @@ def batch_verdict(made: Sequence[Outcome]) -> dg.AssetCheckResult:
     )
 
 
-def log_partition(context: dg.AssetExecutionContext, egoworld: EgoworldResource, outcome: Outcome) -> None:
+def log_partition(context: dg.AssetExecutionContext, bench: Workbench, outcome: Outcome) -> None:
     """The same for one of several videos in a run."""
     manifest = outcome.manifest
     assert manifest is not None
@@ -121,7 +134,7 @@ def log_partition(context: dg.AssetExecutionContext, egoworld: EgoworldResource,
         dg.AssetMaterialization(
             asset_key=manifest.asset,
             partition=manifest.video,
-            metadata=describe(egoworld, outcome),
+            metadata=describe(bench, outcome),
             tags={
                 "dagster/data_version": manifest.data_version,
                 "dagster/code_version": code_version(manifest.recipe),
@@ -135,7 +148,7 @@ def code_version(recipe: Recipe) -> str:
     return digest(recipe.model_dump(mode="json", exclude=NOT_CONTENTS))[:12]
 
 
-def describe(egoworld: EgoworldResource, outcome: Outcome) -> dict[str, Any]:
+def describe(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """Metadata of one materialization: numbers to plot, provenance, and the contact sheet where there is one."""
     manifest = outcome.manifest
     assert manifest is not None
@@ -151,13 +164,14 @@ def describe(egoworld: EgoworldResource, outcome: Outcome) -> dict[str, Any]:
         "lock": manifest.recipe.lock[:12],
         "fingerprint": manifest.fingerprint[:12],
         "licences": ", ".join(manifest.licences),
-        "folder": dg.MetadataValue.path(str(egoworld.workbench().store.folder(manifest))),
-        **(
-            {"contact_sheet": dg.MetadataValue.md(f"![contact sheet]({egoworld.url(manifest, sheet)})")}
-            if sheet
-            else {}
-        ),
+        "folder": dg.MetadataValue.path(str(bench.store.folder(manifest))),
+        **({"contact_sheet": dg.MetadataValue.md(f"![contact sheet]({url(bench, manifest, sheet)})")} if sheet else {}),
     }
+
+
+def url(bench: Workbench, manifest: Manifest, file: str) -> str:
+    """Where a browser gets one file of an artifact while `make ui` runs."""
+    return f"{bench.settings.files_url}/{manifest.asset}/{manifest.video}/{manifest.data_version}/{file}"
 
 
 def notes(manifest: Manifest) -> dict[str, float]:

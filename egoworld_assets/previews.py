@@ -13,8 +13,8 @@ from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_assets.reconstructions import reconstructions
 from egoworld_assets.robot_trajectories import robot_trajectories
 from egoworld_assets.tracks import tracks
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
 
 STAGE = Stage(
     "previews",
@@ -32,6 +32,6 @@ STAGE = Stage(
     deps=[videos, clips, hand_poses, detections, masks, tracks, reconstructions, object_poses, robot_trajectories],
     kinds={"rerun"},
 )
-def previews(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+def previews(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Contact sheet, overlay video and Rerun recording of everything that was found. Drawn of quarantined videos too."""
-    yield from materialize(context, egoworld, STAGE)
+    yield from materialize(context, bench, STAGE)

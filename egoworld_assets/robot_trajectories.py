@@ -7,8 +7,8 @@ from egoworld_assets.arrival import videos
 from egoworld_assets.clips import clips
 from egoworld_assets.hand_poses import hand_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
 
 STAGE = Stage(
     "robot_trajectories",
@@ -22,6 +22,6 @@ STAGE = Stage(
 
 
 @stage_asset(STAGE, deps=[videos, clips, hand_poses], kinds={"pytorch"})
-def robot_trajectories(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+def robot_trajectories(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Joint positions of a robot hand that follows the human hand."""
-    yield from materialize(context, egoworld, STAGE)
+    yield from materialize(context, bench, STAGE)

@@ -7,8 +7,8 @@ from egoworld_assets.arrival import videos
 from egoworld_assets.clips import clips
 from egoworld_assets.masks import masks
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
 
 STAGE = Stage(
     "tracks",
@@ -19,6 +19,6 @@ STAGE = Stage(
 
 
 @stage_asset(STAGE, deps=[videos, clips, masks], kinds={"opencv"})
-def tracks(context: dg.AssetExecutionContext, egoworld: EgoworldResource) -> Step:
+def tracks(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Points followed from frame to frame, each with the object that it lies on."""
-    yield from materialize(context, egoworld, STAGE)
+    yield from materialize(context, bench, STAGE)

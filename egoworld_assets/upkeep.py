@@ -4,16 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
-from egoworld_assets.partitions import VIDEOS
 from egoworld_resources.errors import EgoworldError
-from egoworld_resources.resource import EgoworldResource
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
 
 GROUP = dg.AssetSelection.groups("video_to_dataset")
-FLOW = dg.define_asset_job(
-    "flow", selection=GROUP, partitions_def=VIDEOS, description="Everything that is made of one video."
-)
+FLOW = dg.define_asset_job("flow", selection=GROUP, description="Everything that is made of one video.")
 DATASET = dg.define_asset_job(
     "dataset", selection=dg.AssetSelection.assets("dataset"), description="One dataset over all videos."
 )
@@ -51,11 +47,12 @@ def contiguous(keys: Sequence[str], wanted: set[str]) -> Iterator[list[str]]:
 
 
 @dg.schedule(cron_schedule="0 3 * * *", target=GROUP, execution_timezone="UTC")
-def nightly_refresh(context: dg.ScheduleEvaluationContext, egoworld: EgoworldResource) -> Iterator[dg.RunRequest]:
+def nightly_refresh(
+    context: dg.ScheduleEvaluationContext, bench: dg.ResourceParam[Workbench]
+) -> Iterator[dg.RunRequest]:
     """Each night, at most ``refresh_limit`` videos that have something missing or stale, one run each."""
     from egoworld_assets.definitions import stages
 
-    bench = egoworld.workbench()
     taken = 0
     for video, _ in bench.store.records("videos"):
         names = outdated(bench, stages().values(), video)

@@ -47,19 +47,31 @@ class Arrivals:
         Raises Refused for anything but a regular file, and when the file changes while it is read.
         """
         name = name or path.name
-        sha256, size = self._copy(path)
         key = video_key(name)
-        before = self._store.recorded("videos", key)
-        if before and before["sha256"] == sha256:
-            return Arrival(key, name, "unchanged")
+        try:
+            return self._take(path, name, key)
+        except Refused as error:
+            self._store.record("refusals", key, {"name": name, "reason": str(error)})
+            raise
+
+    def _take(self, path: Path, name: str, key: str) -> Arrival:
+        before = self._store.recorded("videos", key) or {}
+        twin = self._store.recorded("duplicates", key)
+        if (twin or before).get("seen") == identity(path):
+            return Arrival(key, name, "duplicate", twin["duplicate_of"]) if twin else Arrival(key, name, "unchanged")
+        sha256, size, seen = self._copy(path)
+        self._store.record("refusals", key, None)
+        facts = {"name": name, "sha256": sha256, "bytes": size, "suffix": suffix_of(name), "seen": seen}
         owner = self._owner(sha256)
         if owner and owner != key:
-            self._store.record("duplicates", key, {"name": name, "sha256": sha256, "duplicate_of": owner})
+            self._store.record("duplicates", key, {**facts, "duplicate_of": owner})
             return Arrival(key, name, "duplicate", owner)
         self._store.record("owners", sha256, {"video": key})
-        facts = {"name": name, "sha256": sha256, "bytes": size, "suffix": suffix_of(name)}
-        self._store.record("videos", key, {**facts, "arrived_at": datetime.now(UTC).isoformat(timespec="seconds")})
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._store.record("videos", key, {"arrived_at": at, **before, **facts})
         self._store.record("duplicates", key, None)
+        if before.get("sha256") == sha256:
+            return Arrival(key, name, "unchanged")
         return Arrival(key, name, "replaced" if before else "new")
 
     def _owner(self, sha256: str) -> str | None:
@@ -70,7 +82,7 @@ class Arrivals:
         video = self._store.recorded("videos", claim["video"])
         return claim["video"] if video and video["sha256"] == sha256 else None
 
-    def _copy(self, path: Path) -> tuple[str, int]:
+    def _copy(self, path: Path) -> tuple[str, int, str]:
         folder = self._store.source("0", "").parent
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _open_regular(path)
@@ -87,19 +99,20 @@ class Arrivals:
                         target.write(block)
                     target.flush()
                     os.fsync(target.fileno())
-                after = os.fstat(source.fileno())
-                if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                if _identity(before) != _identity(os.fstat(source.fileno())):
                     raise Refused(f"{path.name!r} changed while it was read; it is taken once it rests")
                 Path(temporary).chmod(0o444)
                 os.replace(temporary, self._store.source(digest.hexdigest(), suffix_of(path.name)))
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
-        return digest.hexdigest(), before.st_size
+        return digest.hexdigest(), before.st_size, _identity(before)
 
 
 def resting(inbox: Path, settle_s: float) -> Iterator[Path]:
     """Regular files below the inbox, oldest first, that have not changed for ``settle_s`` seconds.
+
+    Age is by change time, which a move into the inbox renews and no program can set back.
 
     Hidden files, links, devices and names that transfer programs use for unfinished files are left alone.
     """
@@ -112,9 +125,21 @@ def resting(inbox: Path, settle_s: float) -> Iterator[Path]:
             if file.startswith(".") or file.endswith(UNFINISHED):
                 continue
             facts = path.lstat()
-            if stat.S_ISREG(facts.st_mode) and now - facts.st_mtime >= settle_s:
-                found.append((facts.st_mtime_ns, str(path), path))
+            if stat.S_ISREG(facts.st_mode) and now - facts.st_ctime >= settle_s:
+                found.append((facts.st_ctime_ns, str(path), path))
     yield from (path for _, _, path in sorted(found))
+
+
+def identity(path: Path) -> str:
+    """What changes whenever a file's bytes do, without reading them; empty when there is no such file."""
+    try:
+        return _identity(path.lstat())
+    except OSError:
+        return ""
+
+
+def _identity(facts: os.stat_result) -> str:
+    return f"{facts.st_dev}:{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}"
 
 
 def suffix_of(name: str) -> str:

@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     files_url: str = Field(
         "http://127.0.0.1:3001", description="Where browsers get files of artifacts; `egoworld ui` serves them."
     )
+    retry_delay_s: float = Field(
+        10.0, ge=0, description="Seconds before a transient fault is tried again; doubles each time."
+    )
     refresh_limit: int = Field(200, ge=1, description="Videos that the nightly refresh takes on at most.")
 
     @classmethod

@@ -70,7 +70,7 @@ class Workbench:
         self.settings = settings
         self.layout = Layout(settings.home)
         self.store = FolderStore(self.layout.store)
-        self._listener = listener
+        self.listener = listener
         self._recipes: dict[str, Recipe] = {}
 
     @cached_property
@@ -300,5 +300,5 @@ class Workbench:
         return Outcome(work.video, "failed", why, transient=transient)
 
     def _tell(self, stage: str, event: Event) -> None:
-        if self._listener:
-            self._listener(stage, event)
+        if self.listener:
+            self.listener(stage, event)

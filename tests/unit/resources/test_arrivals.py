@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from egoworld_resources.arrivals import Arrivals, Refused, resting
+from egoworld_resources.store import FolderStore
+
+
+@pytest.fixture
+def arrivals(tmp_path: Path) -> Arrivals:
+    return Arrivals(FolderStore(tmp_path / "store"))
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_file_is_copied_and_recorded(arrivals: Arrivals, tmp_path: Path) -> None:
+    arrival = arrivals.take(written(tmp_path / "in" / "a.MP4", b"bytes"))
+    facts = FolderStore(tmp_path / "store").recorded("videos", arrival.video)
+    assert arrival.state == "new"
+    assert facts is not None
+    assert (tmp_path / "store" / "sources" / f"{facts['sha256']}.mp4").read_bytes() == b"bytes"
+
+
+def test_the_same_bytes_again_change_nothing(arrivals: Arrivals, tmp_path: Path) -> None:
+    file = written(tmp_path / "a.mp4", b"bytes")
+    assert [arrivals.take(file).state for _ in range(3)] == ["new", "unchanged", "unchanged"]
+
+
+def test_the_same_bytes_under_another_name_are_a_duplicate(arrivals: Arrivals, tmp_path: Path) -> None:
+    first = arrivals.take(written(tmp_path / "a.mp4", b"bytes"))
+    second = arrivals.take(written(tmp_path / "b.mp4", b"bytes"))
+    assert (second.state, second.duplicate_of) == ("duplicate", first.video)
+
+
+def test_new_bytes_under_an_old_name_replace_the_video(arrivals: Arrivals, tmp_path: Path) -> None:
+    first = arrivals.take(written(tmp_path / "a.mp4", b"old"))
+    second = arrivals.take(written(tmp_path / "a.mp4", b"new"))
+    assert (second.state, second.video) == ("replaced", first.video)
+    third = arrivals.take(written(tmp_path / "b.mp4", b"old"))
+    assert third.state == "new", "bytes that no video has any more are free again"
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "fifo", "empty", "missing"])
+def test_what_is_no_video_file_is_refused_with_a_reason(arrivals: Arrivals, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "thing.mp4"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to(written(tmp_path / "secret", b"x"))
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "empty":
+        path.touch()
+    with pytest.raises(Refused, match=r"thing\.mp4"):
+        arrivals.take(path)
+    assert not list((tmp_path / "store" / "sources").glob(".incoming-*")), "nothing half-copied stays"
+
+
+def test_only_resting_regular_files_are_taken_oldest_first(tmp_path: Path) -> None:
+    for name in ["b.mp4", "sub/a.mp4", ".hidden.mp4", "c.mp4.part", ".cache/x.mp4"]:
+        written(tmp_path / name, b"x")
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "b.mp4")
+    os.mkfifo(tmp_path / "fifo.mp4")
+    time.sleep(1.1)
+    written(tmp_path / "growing.mp4", b"x")
+    assert [p.relative_to(tmp_path).as_posix() for p in resting(tmp_path, 1)] == ["b.mp4", "sub/a.mp4"]
+
+
+def test_a_refusal_is_kept_until_the_file_is_good(arrivals: Arrivals, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    path = written(tmp_path / "a.mp4", b"")
+    with pytest.raises(Refused):
+        arrivals.take(path)
+    assert [facts["reason"] for _, facts in store.records("refusals")] == ["'a.mp4' is empty (0 bytes); copy it again"]
+    arrivals.take(written(path, b"bytes"))
+    assert list(store.records("refusals")) == []
+
+
+def test_a_file_that_was_taken_is_not_read_again(arrivals: Arrivals, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.mp4", b"bytes")
+    taken = arrivals.take(path)
+    facts = FolderStore(tmp_path / "store").recorded("videos", taken.video)
+    assert facts is not None
+    source = tmp_path / "store" / "sources" / f"{facts['sha256']}.mp4"
+    source.unlink()
+    assert arrivals.take(path).state == "unchanged"
+    assert not source.exists()
