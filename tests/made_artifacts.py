@@ -108,7 +108,7 @@ def make(
     """A video with two hands (the left one absent in every tenth frame), an object, a camera path and robot joints."""
     width, height = size
     folder.mkdir(parents=True, exist_ok=True)
-    stamps = list(times) if times is not None else [i / fps for i in range(frames)]
+    stamps = [t - times[0] for t in times] if times is not None else [i / fps for i in range(frames)]
     path = folder / f"{name}.mp4"
     make_video(path, stamps, width, height)
     rows: dict[type[Row], list[tuple[str, Row]]] = {

@@ -67,7 +67,7 @@ def joints_plot(content: Content, span: Span, width: int, height: int) -> Image.
             y = bottom - (positions[:, joint] - low) / span_rad * (bottom - top)
             for piece in pieces:
                 if len(piece) > 1:
-                    draw.line([(float(x[i]), float(y[i])) for i in piece], fill=colour, width=OVER)
+                    draw.line([(float(x[i]), float(y[i])) for i in piece], fill=colour, width=OVER + 1)
     return _smaller(panel, width, height)
 
 

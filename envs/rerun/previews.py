@@ -59,21 +59,19 @@ class RerunPreviews(Runner):
             recording = stack.enter_context(
                 Recording(content, clip.folder / "recording.rrd", int(params["recording_width"]))
             )
-            shown_s = 0.0
+            shown_s, times = 0.0, clip.index.time_s
             for span in content.spans:
+                begin = float(times[span.start])
                 stops = overlay[span.clip_id], recorded[span.clip_id]
                 recording.add_clip(span, stops[1] - 1)
                 for frame in decoded_frames(clip.path, clip.index, span.start, max(stops)):
                     if frame.index < stops[0]:
                         picture = painter.paint(frame.rgb, frame.index, span)
-                        film.add(
-                            caption.below(picture, content, span, frame.index), shown_s + frame.time_s - span.start_s
-                        )
+                        film.add(caption.below(picture, content, span, frame.index), shown_s + frame.time_s - begin)
                     if frame.index < stops[1]:
                         recording.add(frame.rgb, frame.index, frame.time_s)
                     clip.progress(frame.index)
-                times = clip.index.time_s
-                shown_s += (float(times[stops[0]]) if stops[0] < span.end else span.end_s) - span.start_s
+                shown_s += (float(times[stops[0]]) if stops[0] < span.end else span.end_s) - begin
 
 
 class Caption:
