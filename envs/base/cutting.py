@@ -113,14 +113,17 @@ def without(image: Picture, covered: Pixels, background: Pixels) -> Picture:
 
 def whole(pixels: Pixels, seed: Pixels | None = None) -> Pixels:
     """The pieces that touch ``seed``, else the largest piece, with its holes filled."""
-    total, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8), connectivity=8)
-    if total < 2:
-        return np.zeros_like(pixels)
-    keep = np.unique(labels[seed & pixels]) if seed is not None else np.zeros(0, np.int32)
-    keep = keep if len(keep) else np.array([1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())])
-    outlines, _ = cv2.findContours(np.isin(labels, keep).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     canvas = np.zeros(pixels.shape, np.uint8)
-    cv2.drawContours(canvas, outlines, -1, 1, cv2.FILLED)
+    view = window(pixels, 1)
+    if view is None:
+        return canvas.astype(bool)
+    part = np.ascontiguousarray(pixels[view], np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
+    touched = labels[seed[view] & pixels[view]] if seed is not None else np.zeros(0, np.int32)
+    keep = np.zeros(len(stats), np.uint8)
+    keep[touched if len(touched) else 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())] = 1
+    outlines, _ = cv2.findContours(keep[labels], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, outlines, -1, 1, cv2.FILLED, offset=(view[1].start, view[0].start))
     return canvas.astype(bool)
 
 
