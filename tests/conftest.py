@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -103,7 +103,14 @@ def _compile(wanted: _Wanted, target: Path, uv: Uv, policy: Policy, upgrade: boo
             annotated = uv.run([*asked, "--quiet", "--no-annotate", "--emit-index-annotation"], work, what=what)
         except EnvBuildFailed as error:
             raise LockRefused(str(error)) from error
-        entries = _for_linux(wanted, read_toml(output)["packages"], policy, _indexes(annotated))
+        entries = linux_entries(
+            wanted.name,
+            read_toml(output).get("packages", []),
+            python=wanted.python,
+            policy=policy,
+            sdists=wanted.sdists,
+            indexes=_indexes(annotated),
+        )
     policy.check(wanted.name, entries)
     return _write(target, wanted, entries)
 
@@ -143,30 +150,39 @@ def _indexes(annotated: str) -> dict[str, str]:
     return found
 
 
-def _for_linux(
-    wanted: _Wanted, entries: list[dict[str, Any]], policy: Policy, indexes: dict[str, str]
+def linux_entries(
+    env: str,
+    entries: list[dict[str, Any]],
+    *,
+    python: str,
+    policy: Policy,
+    sdists: Sequence[str] = (),
+    indexes: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """The entries that linux-64 installs, with the files that fit: no other platform, no musl, no sdist but listed."""
-    pythons = [python for python in PYTHONS if SpecifierSet(wanted.python).contains(f"{python}.99")]
-    tags = {tag for python in pythons for tag in _tags(python, policy.glibc)}
-    sdists = {canonicalize_name(name) for name in wanted.sdists}
+    """The packages that linux-64 installs, with the files that fit: no other platform, no musl, no sdist but listed.
+
+    python: the env's requires-python. Raises LockRefused for a package that has no file left.
+    """
+    pythons = [version for version in PYTHONS if SpecifierSet(python).contains(f"{version}.99")]
+    tags = {tag for version in pythons for tag in _tags(version, policy.glibc)}
+    built = {canonicalize_name(name) for name in sdists}
     kept: list[dict[str, Any]] = []
     for entry in entries:
-        holds = [_holds(entry.get("marker"), python) for python in pythons]
+        holds = [_holds(entry.get("marker"), version) for version in pythons]
         if not any(holds):
             continue
         slim = {key: entry[key] for key in ("name", "version", "vcs", "directory", "archive") if key in entry}
         if not all(holds):
             slim["marker"] = entry["marker"]
-        if entry["name"] in indexes:
+        if indexes and entry["name"] in indexes:
             slim["index"] = indexes[entry["name"]]
-        if entry["name"] in sdists and "sdist" in entry:
+        if entry["name"] in built and "sdist" in entry:
             slim["sdist"] = _file(entry["sdist"])
         elif "wheels" in entry or "sdist" in entry:
             slim["wheels"] = [_file(wheel) for wheel in entry.get("wheels", []) if _fits(wheel, tags)]
             if not slim["wheels"]:
                 raise LockRefused(
-                    f"env '{wanted.name}': {entry['name']} {entry.get('version')} has no wheel for linux x86_64 with "
+                    f"env '{env}': {entry['name']} {entry.get('version')} has no wheel for linux x86_64 with "
                     f"Python {' or '.join(pythons)} and glibc {policy.glibc}; pin another version or list it in sdists"
                 )
         kept.append(slim)

@@ -21,8 +21,8 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    glibc: str = Field("2.36", pattern=r"^2\.\d+$", description="oldest glibc that the envs must run on")
-    cuda: tuple[str, ...] = Field(("torch",), description="packages whose CPU-only builds are refused")
+    glibc: str = Field(default="2.36", pattern=r"^2\.\d+$", description="oldest glibc that the envs must run on")
+    cuda: tuple[str, ...] = Field(default=("torch",), description="packages whose CPU-only builds are refused")
 
     @classmethod
     def read(cls, file: Path) -> Policy:
@@ -45,10 +45,10 @@ class Policy(BaseModel):
                 self._check_cuda(env, entry, has_cuda)
 
     def _check_source(self, env: str, entry: dict[str, Any]) -> None:
-        for kind in ("directory", "archive"):
-            if kind in entry:
+        for key, kind in (("directory", "a folder"), ("archive", "an archive")):
+            if key in entry:
                 raise LockRefused(
-                    f"env '{env}': {entry['name']} comes from a {kind}; allowed are an index and git with a full commit"
+                    f"env '{env}': {entry['name']} comes from {kind}; allowed are an index and git with a full commit"
                 )
         vcs = entry.get("vcs")
         if vcs and not COMMIT.match(vcs.get("commit-id", "")):
