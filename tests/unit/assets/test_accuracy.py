@@ -1,0 +1,457 @@
+"""Artifacts made from the truth have no error, and artifacts with a known error show just that one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+from rich.console import Console
+
+from egoworld_assets.accuracy import Measurement, accuracy_of, accuracy_table, sample_truth
+from egoworld_resources import metrics
+from egoworld_resources.arrivals import Arrivals
+from egoworld_resources.manifest import ClipReport, Manifest, Recipe, Verdict, data_version, stored_files
+from egoworld_resources.sample import SampleOptions, decode_mask, load_truth, render
+from egoworld_resources.sample.boxes import TABLE_TOP
+from egoworld_resources.sample_truth import SampleTruth
+from egoworld_resources.settings import Settings
+from egoworld_resources.workbench import Workbench
+from egoworld_runner import clip_id, tables
+from egoworld_runner.tables import Row
+from tests.made_artifacts import write_table
+
+Rows = list[tuple[str, Any]]
+FRAMES = 16
+SPANS = ((0, 8), (8, 16))
+SIZE = (160, 90)
+SCALE = 0.25
+"""Metres are four of the made-up reconstruction's units."""
+URDF = """<robot name="r"><joint name="bend" type="revolute"><limit lower="-0.5" upper="1.5"/></joint></robot>"""
+STAGES = ("clips", "hand_poses", "masks", "tracks", "reconstructions", "object_poses", "robot_trajectories")
+KINDS: tuple[type[Row], ...] = (
+    tables.ClipSpan,
+    tables.HandPose,
+    tables.Mask,
+    tables.TrackPoint,
+    tables.CameraPose,
+    tables.ObjectPose,
+    tables.RobotPose,
+)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real sample of two short shots, in the folder that `egoworld demo` uses."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "sample").mkdir()
+    options = SampleOptions(seed=3, seconds=FRAMES / 8, fps=8, width=SIZE[0], height=SIZE[1], workers=1)
+    render(home / "sample" / "short.mp4", options)
+    return home
+
+
+class Made:
+    """A workbench with the sample taken in, and artifacts that say exactly what is true."""
+
+    def __init__(self, home: Path, scratch: Path) -> None:
+        self.bench = Workbench(Settings.load(home=home))
+        self.video = Arrivals(self.bench.store).take(home / "sample" / "short.mp4").video
+        self.folder = home / "sample" / "short.truth"
+        self.truth = SampleTruth(self.folder)
+        self.scratch = scratch
+        (scratch / "robot_right.urdf").write_text(URDF)
+
+    def clip(self, frame: int) -> str:
+        return next(clip_id(self.video, s, e) for s, e in SPANS if s <= frame < e)
+
+    def put(self, kind: type[Row], rows: Rows, **changes: Any) -> None:
+        """Publish one table as the artifact of its stage."""
+        staged = self.scratch / kind.table
+        write_table(staged, kind, rows)
+        files = stored_files(staged)
+        recipe = Recipe(
+            stage=kind.table, env="made-up", model="m:M", label="", runner="0", contract="0", lock="0", packages={},
+            weights={}, params={"urdf": f"{self.scratch}/robot_{{side}}.urdf"}, device="cpu", licence="CC0-1.0",
+        )  # fmt: skip
+        facts = self.bench.store.recorded("videos", self.video) or {}
+        manifest = Manifest(
+            asset=kind.table, video=self.video, data_version=data_version(files), fingerprint="0", files=files,
+            inputs={}, recipe=recipe, clips=[], checks=[], licences=[], source={"sha256": facts["sha256"]},
+            run_id="run", host="host", gpu=None, seconds=1.0, made_at="2020-01-01T00:00:00+00:00",
+        )  # fmt: skip
+        self.bench.store.put(staged, manifest.model_copy(update=changes))
+
+    def true_rows(self, kind: type[Row]) -> Rows:
+        return [(self.clip(getattr(row, "frame", getattr(row, "start_frame", 0))), row) for row in TRUE[kind](self)]
+
+    def publish(self) -> None:
+        for kind in KINDS:
+            self.put(kind, self.true_rows(kind))
+
+    def changed(self, kind: type[Row], change: Callable[[Any], Any]) -> None:
+        """Publish the true rows of a table changed one by one; None leaves a row out."""
+        pairs = [(clip, change(row)) for clip, row in self.true_rows(kind)]
+        self.put(kind, [(clip, row) for clip, row in pairs if row is not None])
+
+    def measure(self) -> dict[tuple[str, str], Measurement]:
+        return {(m.stage, m.what): m for m in accuracy_of(self.bench, self.video, self.folder)}
+
+    def value(self, stage: str, what: str) -> float:
+        found = self.measure()[stage, what].value
+        assert found is not None
+        return found
+
+
+def true_clips(made: Made) -> Sequence[Row]:
+    return [tables.ClipSpan(s, e, s / 8, e / 8, n, 1.0, *SIZE, 8.0) for n, (s, e) in enumerate(SPANS)]
+
+
+def true_hands(made: Made) -> Sequence[Row]:
+    rows = load_truth(made.folder, "hand_poses")
+    return [tables.HandPose(row["frame"], row["side"], 0.9, row["keypoints_2d"]) for row in rows]
+
+
+def true_masks(made: Made) -> Sequence[Row]:
+    """The hand as obj_id 2, the object as 5 beside a small blot that is 3."""
+    blot = encoded(np.eye(SIZE[1], SIZE[0], dtype=np.uint8))
+    out: list[Row] = []
+    for row in load_truth(made.folder, "masks"):
+        if row["label"] == "sleeve":
+            continue
+        obj_id = 2 if row["label"] == "hand" else 5
+        out.append(mask(row["frame"], obj_id, row["rle"]))
+        if obj_id == 5:
+            out.append(mask(row["frame"], 3, blot))
+    return out
+
+
+def encoded(picture: Any) -> str:
+    """A mask [h, w] as the masks table has it."""
+    rle: Any = coco.encode(np.asfortranarray(picture, dtype=np.uint8))
+    return rle["counts"].decode("ascii")
+
+
+def mask(frame: int, obj_id: int, rle: str) -> tables.Mask:
+    return tables.Mask(frame, obj_id, "hand" if obj_id < 3 else "object", rle, SIZE[1], SIZE[0], 1, 1.0)
+
+
+def true_tracks(made: Made) -> Sequence[Row]:
+    """Points of the table's top and of the object's upper face, found by the geometry of the sample alone."""
+    truth, out = made.truth, list[Row]()
+    covered = {label: truth.masks[label].keys() for label in truth.masks}
+    assert covered["object"] == set(truth.frames)
+    table = np.array([[x, y, TABLE_TOP] for x in (-0.2, -0.1, 0.0, 0.1, 0.2) for y in (-0.2, -0.1)])
+    for start, end in SPANS:
+        top = np.array([[x, y, 0.5] for x in (-0.4, -0.2, 0.1) for y in (-0.3, 0.3)]) * truth.object_size[start]
+        to_world = metrics.rigid_inverse(truth.t_world_camera)
+        for first, points, poses, obj_id in ((0, table, to_world, 0), (100, top, truth.t_camera_object, 5)):
+            for number, point in enumerate(points):
+                for frame in range(start, end):
+                    pixel = metrics.project(truth.intrinsics[frame], metrics.transformed(poses[frame], point[None]))[0]
+                    out.append(tables.TrackPoint(first + number, frame, *pixel.tolist(), visible=True, obj_id=obj_id))
+    return out
+
+
+def true_cameras(made: Made) -> Sequence[Row]:
+    """The true trajectory in a world of its own: turned, moved and in other units."""
+    turn = np.array([[0.0, -1, 0, 2], [1, 0, 0, 3], [0, 0, 1, 4], [0, 0, 0, 1]])
+    out: list[Row] = []
+    for frame in made.truth.frames:
+        pose = turn @ made.truth.t_world_camera[frame]
+        pose[:3, 3] /= SCALE
+        out.append(
+            tables.CameraPose(
+                frame, pose, registered=True, intrinsics=made.truth.intrinsics[frame], distortion=[0.0] * 4
+            )
+        )
+    return out
+
+
+def true_object_poses(made: Made) -> Sequence[Row]:
+    """The true poses of another frame on the object, in the units of the reconstruction."""
+    own = np.array([[0.0, 0, 1, 0.01], [1, 0, 0, -0.02], [0, 1, 0, 0.03], [0, 0, 0, 1]])
+    out: list[Row] = []
+    for frame in made.truth.frames:
+        pose = made.truth.t_camera_object[frame] @ own
+        pose[:3, 3] /= SCALE
+        out.append(tables.ObjectPose(frame, 5, pose, 1.0))
+    return out
+
+
+def true_robot(made: Made) -> Sequence[Row]:
+    return [tables.RobotPose(frame, "right", "made-up", ["bend"], [0.09 * frame], 0.004) for frame in range(FRAMES)]
+
+
+TRUE: dict[type[Row], Callable[[Made], Sequence[Row]]] = {
+    tables.ClipSpan: true_clips,
+    tables.HandPose: true_hands,
+    tables.Mask: true_masks,
+    tables.TrackPoint: true_tracks,
+    tables.CameraPose: true_cameras,
+    tables.ObjectPose: true_object_poses,
+    tables.RobotPose: true_robot,
+}
+
+
+@pytest.fixture(scope="module")
+def whole(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """All true artifacts; tests that change something take `made`."""
+    made = Made(sample, tmp_path_factory.mktemp("scratch"))
+    made.publish()
+    return made
+
+
+@pytest.fixture(scope="module")
+def unchanged(whole: Made) -> list[Measurement]:
+    """What is measured on the true artifacts."""
+    return accuracy_of(whole.bench, whole.video, whole.folder)
+
+
+@pytest.fixture
+def made(whole: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """The same with a store of its own and the room, which takes seconds to furnish, remembered."""
+    shutil.copytree(whole.bench.layout.home, tmp_path / "home")
+    monkeypatch.setattr(SampleTruth, "room", whole.truth.room)
+    return Made(tmp_path / "home", whole.scratch)
+
+
+def test_the_truth_has_no_error(unchanged: list[Measurement]) -> None:
+    found = {(m.stage, m.what): m for m in unchanged}
+    assert list(dict.fromkeys(stage for stage, _ in found)) == list(STAGES)
+    assert all(m.ok for m in found.values() if m.goal is not None)
+    wanted = {"cuts": 1.0, "IoU": 1.0, "found": 100.0, "registered": 100.0, "has": 100.0, "fingertip": 4.0}
+    for (stage, what), m in found.items():
+        value = next((v for word, v in wanted.items() if word in what and not what.startswith("a ")), 0.0)
+        value = 0.0 if what in ("cuts missed", "cuts that are none") else value
+        assert m.value == pytest.approx(value, abs=2e-3), (stage, what, m.detail)
+
+
+def test_points_of_both_kinds_are_followed(unchanged: list[Measurement]) -> None:
+    counts = [int(m.detail.split()[0]) for m in unchanged if m.what.endswith(": error, median")]
+    assert len(counts) == 2
+    assert min(counts) >= 30, counts
+
+
+def test_a_cut_one_frame_late_is_missed_and_one_too_many(made: Made) -> None:
+    spans = [(0, 9), (9, 16)]
+    rows = [tables.ClipSpan(s, e, s / 8, e / 8, n, 1.0, *SIZE, 8.0) for n, (s, e) in enumerate(spans)]
+    made.put(tables.ClipSpan, [(clip_id(made.video, *s), r) for s, r in zip(spans, rows, strict=True)])
+    found = made.measure()
+    values = {what: m.value for (stage, what), m in found.items() if stage == "clips"}
+    assert values == {"cuts found at the exact frame": 0, "cuts missed": 1, "cuts that are none": 1}
+    assert found["clips", "cuts missed"].ok is False
+    assert found["clips", "cuts missed"].detail == "true cuts at [8], found at [9]"
+
+
+def test_hands_off_by_a_known_part_of_their_size(made: Made) -> None:
+    def shifted(row: tables.HandPose) -> tables.HandPose:
+        points = np.reshape(row.keypoints_2d, (21, 2))
+        return replace(row, keypoints_2d=points + np.array([0.1 * metrics.box_diagonal(points), 0]))
+
+    made.changed(tables.HandPose, shifted)
+    assert made.value("hand_poses", "keypoint error, mean") == pytest.approx(10, abs=1e-3)
+    assert made.value("hand_poses", "keypoint error, median") == pytest.approx(10, abs=1e-3)
+    assert made.value("hand_poses", "the hand found, with its side") == 100
+
+
+def test_hands_of_the_wrong_side_missing_and_too_many(made: Made) -> None:
+    rows = [row for _, row in made.true_rows(tables.HandPose)]
+    assert len(rows) >= 6
+    frames = [row.frame for row in rows]
+    wrong, missing, second = frames[0], frames[1], frames[2]
+    changed = [replace(r, side="left") if r.frame == wrong else r for r in rows if r.frame != missing]
+    far = {"side": "left", "keypoints_2d": np.zeros((21, 2))}
+    free = next(f for f in made.truth.frames if f not in made.truth.hands and f not in made.truth.masks["hand"])
+    changed += [replace(r, **far) for r in rows if r.frame == second]
+    changed.append(replace(rows[0], frame=free))
+    made.put(tables.HandPose, [(made.clip(row.frame), row) for row in changed])
+    count = len(rows)
+    assert made.value("hand_poses", "the hand found, with its side") == pytest.approx(100 * (count - 2) / count)
+    assert made.value("hand_poses", "wrong side") == pytest.approx(100 / (count - 1))
+    assert made.value("hand_poses", "a second hand that is none") == pytest.approx(100 / count)
+    assert made.value("hand_poses", "a hand where none is") > 0
+
+
+def test_masks_that_cover_half_and_masks_that_are_not_there(made: Made) -> None:
+    def upper_half(row: tables.Mask) -> tables.Mask | None:
+        if row.obj_id == 2:
+            return None if row.frame % 2 else row
+        picture = decode_mask(asdict(row))
+        ys, xs = np.nonzero(picture)
+        picture[ys[len(ys) // 2 :], xs[len(xs) // 2 :]] = False
+        return replace(row, rle=encoded(picture))
+
+    made.changed(tables.Mask, upper_half)
+    found = made.measure()
+    assert made.value("masks", "object: mean IoU") == pytest.approx(0.5, abs=0.02)
+    assert made.value("masks", "object while it moves: mean IoU") == pytest.approx(0.5, abs=0.02)
+    even = np.mean([frame % 2 == 0 for frame in made.truth.hands])
+    assert found["masks", "hand: mean IoU"].value == pytest.approx(even)
+    assert found["masks", "hand: has a mask"].value == pytest.approx(100 * even)
+    assert found["masks", "hand: mean IoU"].detail.endswith("1 where there is one")
+
+
+def test_the_object_moves_in_some_frames_only(made: Made) -> None:
+    moving = made.truth.moving
+    assert 0 < moving.sum() < FRAMES
+    assert not moving[[0, 7, 8, 15]].any()
+
+
+def test_tracks_that_slip_by_a_known_distance(made: Made) -> None:
+    def slipped(row: tables.TrackPoint) -> tables.TrackPoint:
+        first = row.frame in (0, 8)
+        return row if first else replace(row, x=row.x + 3, y=row.y + 4)
+
+    made.changed(tables.TrackPoint, slipped)
+    for name in ("object", "background"):
+        assert made.value("tracks", f"{name}: error, median") == pytest.approx(5, abs=1e-3)
+        assert made.value("tracks", f"{name}: error, 90th percentile") == pytest.approx(5, abs=1e-3)
+
+
+def test_points_that_stay_on_the_picture_are_wrong_on_what_moves(made: Made) -> None:
+    at: dict[tuple[str, int], tuple[float, float]] = {}
+    rows = made.true_rows(tables.TrackPoint)
+    still = [
+        (c, replace(r, **dict(zip("xy", at.setdefault((c, r.track_id), (r.x, r.y)), strict=True)))) for c, r in rows
+    ]
+    made.put(tables.TrackPoint, still)
+    assert made.value("tracks", "object: error, median") > 1
+    assert made.value("tracks", "background: error, median") > 1
+
+
+def test_a_sample_of_another_renderer_has_no_known_background(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    about = made.folder / "truth.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "renderer": "older"}))
+    found = made.measure()
+    assert found["tracks", "background: error, median"].value is None
+    assert "another version" in found["tracks", "background: error, median"].detail
+    assert found["tracks", "object: error, median"].value == pytest.approx(0, abs=1e-3)
+
+
+def test_cameras_that_err(made: Made) -> None:
+    def drifted(row: tables.CameraPose) -> tables.CameraPose:
+        pose = np.array(row.T_world_camera)
+        if row.frame < 8:
+            pose[2, 3] += (1 if row.frame % 2 else -1) * 0.05 / SCALE
+        values = np.array(row.intrinsics) * [1.1, 1.1, 1, 1]
+        return replace(row, T_world_camera=pose, intrinsics=values, registered=row.frame < 14)
+
+    made.changed(tables.CameraPose, drifted)
+    found = {what: m for (stage, what), m in made.measure().items() if stage == "reconstructions"}
+    first, second = found["ATE, frames 0 to 7"], found["ATE, frames 8 to 15"]
+    length = metrics.path_length(made.truth.t_world_camera[:8, :3, 3])
+    assert first.value is not None
+    assert 0.5 < first.value / (100 * 0.05 / length) <= 1.0, "an alignment can only take from a 5 cm zigzag"
+    assert (first.ok, second.ok) == (False, True)
+    assert found["registered, frames 8 to 15"].value == 75
+    assert found["focal length error, frames 0 to 7"].value == pytest.approx(10)
+
+
+def test_too_few_cameras_are_not_aligned(made: Made) -> None:
+    made.changed(tables.CameraPose, lambda row: replace(row, registered=row.frame % 8 < 2))
+    found = made.measure()
+    ate = found["reconstructions", "ATE, frames 0 to 7"]
+    assert (ate.value, ate.ok) == (None, None)
+    assert "2 frames registered" in ate.detail
+    assert "left out" in found["object_poses", "rotation error, median"].detail
+    assert found["object_poses", "has a pose"].value == 0
+
+
+def test_object_poses_that_tilt_and_jump(made: Made) -> None:
+    angle = np.radians(2)
+    tilt = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+
+    def wrong(row: tables.ObjectPose) -> tables.ObjectPose | None:
+        """Turned about the object's centre by 2 degrees to and fro, 5 mm nearer and farther than it is."""
+        if row.frame % 8 in (6, 7):
+            return None
+        sign = 1 if row.frame % 2 else -1
+        pose = made.truth.t_camera_object[row.frame].copy()
+        pose[:3, :3] = pose[:3, :3] @ (tilt if sign > 0 else tilt.T)
+        pose[:3, 3] = (pose[:3, 3] + [0, 0, sign * 0.005]) / SCALE
+        return replace(row, T_camera_object=pose)
+
+    made.changed(tables.ObjectPose, wrong)
+    assert made.value("object_poses", "rotation error, median") == pytest.approx(2, abs=1e-4)
+    assert made.value("object_poses", "translation error, median") == pytest.approx(5, rel=0.05)
+    assert made.value("object_poses", "has a pose") == 75
+
+
+def test_a_joint_beyond_its_limit_fails_the_goal(made: Made) -> None:
+    made.changed(tables.RobotPose, lambda row: replace(row, positions=[1.6 if row.frame < 4 else 0.0]))
+    found = made.measure()["robot_trajectories", "joints outside their limits"]
+    assert (found.value, found.ok) == (25.0, False)
+    assert found.detail.startswith("of 16 joint positions")
+
+
+def test_what_is_not_there_is_said(made: Made) -> None:
+    store, video = made.bench.store, made.video
+    shutil.rmtree(store.root / "artifacts" / "tracks")
+    store.record("failures", f"hand_poses/{video}", {"reason": "the model crashed", "fingerprint": "0"})
+    bad = Verdict(check="masks_not_empty", passed=False, reason="3 masks are empty")
+    made.put(tables.Mask, made.true_rows(tables.Mask), checks=[bad])
+    made.put(tables.CameraPose, made.true_rows(tables.CameraPose), source={"sha256": "other"})
+    current = store.current("robot_trajectories", video)
+    assert current is not None
+    (store.folder(current) / "robot_trajectories.parquet").write_bytes(b"half")
+    found = made.measure()
+    told = {stage: found[stage, "not measured"].detail for stage in STAGES if (stage, "not measured") in found}
+    assert told["tracks"] == "it has not been made"
+    assert told["hand_poses"] == "failed: the model crashed"
+    assert told["masks"] == "quarantined: masks_not_empty: 3 masks are empty"
+    assert "other bytes" in told["reconstructions"]
+    assert "is damaged" in told["robot_trajectories"]
+    assert all(m.value is None and m.ok is None for (_, what), m in found.items() if what == "not measured")
+    assert found["object_poses", "rotation error, median"].value is None
+
+
+def test_without_clips_nothing_is_measured(made: Made) -> None:
+    shutil.rmtree(made.bench.store.root / "artifacts" / "clips")
+    found = made.measure()
+    assert set(found) == {(stage, "not measured") for stage in STAGES}
+    assert found["tracks", "not measured"].detail == "clips: it has not been made"
+
+
+def test_empty_tables_are_measured(made: Made) -> None:
+    for kind in KINDS[1:]:
+        made.put(kind, [])
+    found = made.measure()
+    assert found["hand_poses", "the hand found, with its side"].value == 0
+    assert found["masks", "object: mean IoU"].value == 0
+    assert found["tracks", "object: error, median"].value is None
+    assert found["reconstructions", "registered, frames 0 to 7"].value == 0
+    assert found["object_poses", "has a pose"].value == 0
+
+
+def test_a_failed_clip_is_named(made: Made) -> None:
+    clips = [ClipReport(unit="a", state="done"), ClipReport(unit="b", state="failed", reason="too dark")]
+    made.put(tables.HandPose, made.true_rows(tables.HandPose), clips=clips)
+    found = made.measure()["hand_poses", "clips that failed"]
+    assert (found.value, found.ok, found.detail) == (50, False, "too dark")
+
+
+def test_measurements_are_json_and_a_table(unchanged: list[Measurement]) -> None:
+    found = unchanged
+    back = [Measurement(**entry) for entry in json.loads(json.dumps([asdict(m) for m in found], allow_nan=False))]
+    assert back == found
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(accuracy_table(found))
+    text = console.export_text()
+    assert "at most 2 %" in text
+    assert all(stage in text for stage in STAGES)
+
+
+def test_the_truth_is_found_by_the_bytes_of_the_video(made: Made, tmp_path: Path) -> None:
+    assert sample_truth(made.bench, made.video) == made.folder
+    other = tmp_path / "other.mp4"
+    other.write_bytes(b"something else")
+    assert sample_truth(made.bench, Arrivals(made.bench.store).take(other).video) is None
+    assert sample_truth(made.bench, "nobody") is None
