@@ -50,6 +50,8 @@ class ClipWriter:
 
     def _check(self, kind: type[Row], values: dict[str, Any]) -> None:
         frame = values.get("frame")
+        if frame is not None and not isinstance(frame, int):
+            raise BadRow(f"{kind.table}: frame must be a whole number, got {frame!r}")
         if frame is not None and not self._clip.start_frame <= frame < self._clip.end_frame:
             span = f"[{self._clip.start_frame}, {self._clip.end_frame})"
             raise BadRow(f"{kind.table}: frame {frame} lies outside the clip {span}")
