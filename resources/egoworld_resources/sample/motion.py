@@ -18,7 +18,7 @@ X, Y, Z = np.eye(3)
 
 @dataclass(frozen=True)
 class Moment:
-    """Everything that moves, at one time: poses [4x4] in the world, the elbow [3], and joint angles [5x4]."""
+    """Everything that moves, at one time: poses [4x4] in the world, the end of the sleeve [3], joint angles [5x4]."""
 
     t_world_camera: Array
     t_world_object: Array
@@ -89,7 +89,8 @@ class Choreography:
         t_world_object = self._object(here, there, u)
         t_world_camera = self._camera(fraction, t_world_object[:3, 3])
         t_world_hand, closed = self._hand(here, there, t_world_object, t_world_camera, u)
-        shoulder = t_world_camera[:3, 3] + np.array([0.24, -0.06, -0.30])
+        # The arm is straight and runs on beside the camera, so that its end never comes into view.
+        shoulder = t_world_camera[:3, 3] + np.array([0.27, -0.32, -0.34])
         elbow = shoulder + 0.12 * (t_world_hand[:3, 3] - shoulder) + np.array([0.05, -0.03, -0.02])
         angles = (1.0 - closed) * OPEN + closed * self.grip.angles
         return Moment(t_world_camera, t_world_object, t_world_hand, elbow, angles)
