@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-import sys
+import mimetypes
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from egoworld_resources.arrivals import Arrival
 from egoworld_resources.errors import BadConfiguration, EgoworldError
 from egoworld_resources.settings import Settings
 from egoworld_resources.workbench import Workbench
@@ -66,13 +67,7 @@ def demo(videos: Videos = None, seconds: float = 12.0, seed: int = 0) -> None:
 @command
 def ingest(videos: Videos = None) -> None:
     """Take videos into the store without running anything; `egoworld refresh` or Dagster makes the rest."""
-    from egoworld_assets.flow import instance_of, take
-
-    workbench = bench()
-    with dagster_quiet(), instance_of(workbench) as instance:
-        for arrival in take(workbench, instance, video_files(videos)):
-            told = f" (same bytes as {arrival.duplicate_of})" if arrival.duplicate_of else ""
-            console.print(f"{arrival.name}: {arrival.state}{told}, video {arrival.video}", soft_wrap=True)
+    taken(bench(), video_files(videos))
 
 
 @command
@@ -150,13 +145,18 @@ def video_files(names: Sequence[str] | None) -> list[Path]:
     for name in names or []:
         path = Path(name)
         if path.is_dir():
-            matches = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            matches = [p for p in sorted(path.rglob("*")) if p.is_file() and looks_like_video(p)]
         else:
-            matches = [path] if path.exists() else sorted(Path(p) for p in glob.glob(name, recursive=True))
+            matches = [path] if path.exists() else sorted(Path(p) for p in glob.glob(name, recursive=True))  # noqa: PTH207 absolute globs too
         if not matches:
             raise BadConfiguration(f"no video at {name!r}; give a file, a folder with files, or a glob in quotes")
         found += matches
     return list(dict.fromkeys(found))
+
+
+def looks_like_video(path: Path) -> bool:
+    """Whether a file in a folder is meant to be a video, by its suffix; a file named by itself is always taken."""
+    return not path.name.startswith(".") and (mimetypes.guess_type(path.name)[0] or "").startswith("video/")
 
 
 def sample(workbench: Workbench, seconds: float, seed: int) -> Path:
@@ -172,33 +172,46 @@ def sample(workbench: Workbench, seconds: float, seed: int) -> Path:
 
 
 def flow(paths: Sequence[Path]) -> None:
-    """Take files in and run everything for them."""
+    """Take files in and run everything for them; a file that is refused is named and the others go on."""
+    videos = [arrival.duplicate_of or arrival.video for arrival in taken(bench(), paths)]
+    if not videos:
+        raise typer.Exit(1)
+    run(list(dict.fromkeys(videos)))
+
+
+def taken(workbench: Workbench, paths: Sequence[Path]) -> list[Arrival]:
+    """Take files into the store and say what became of each that is not simply new."""
     from egoworld_assets.flow import instance_of, take
 
-    workbench = bench()
     with dagster_quiet(), instance_of(workbench) as instance:
-        taken = take(workbench, instance, paths)
-    for arrival in taken:
-        if arrival.duplicate_of:
-            console.print(f"{arrival.name}: same bytes as {arrival.duplicate_of}, not processed again", soft_wrap=True)
-    run(list(dict.fromkeys(arrival.duplicate_of or arrival.video for arrival in taken)))
+        arrivals, refused = take(workbench, instance, paths)
+    for reason in refused:
+        console.print(f"[red]refused:[/red] {reason}", soft_wrap=True, highlight=False)
+    for arrival in arrivals:
+        told = f" (same bytes as {arrival.duplicate_of}, not processed again)" if arrival.duplicate_of else ""
+        console.print(f"{arrival.name}: {arrival.state}{told}, video {arrival.video}", soft_wrap=True, highlight=False)
+    return arrivals
 
 
 def run(videos: Sequence[str]) -> None:
-    """Run the flow for some videos with progress; ends with the table and exit status 1 when a video did not get through."""
-    from egoworld_assets import report
+    """Run the flow for some videos; ends with what came out, and with exit status 1 when something failed."""
+    from egoworld_assets import accuracy, report
     from egoworld_assets.definitions import stages
     from egoworld_assets.flow import instance_of, run_flow
     from egoworld_assets.progress import FlowProgress, flow_bar
 
     workbench = bench()
-    with dagster_quiet(), instance_of(workbench) as instance, flow_bar() as bar:
+    with dagster_quiet(), instance_of(workbench) as instance, flow_bar(console) as bar:
         run_flow(workbench, instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
     entries = [entry for video in videos for entry in report.status_of(workbench, stages().values(), video)]
     console.print(report.run_table(entries, stages().values()))
+    for video in videos:
+        truth = accuracy.sample_truth(workbench, video)
+        if truth:
+            console.print(accuracy.accuracy_table(accuracy.accuracy_of(workbench, video, truth)))
     report.print_where_to_look(workbench, console, entries)
-    if any(entry["state"] not in ("fresh", "quarantined") for entry in entries if entry["asset"] == "previews"):
-        sys.exit(1)
+    if any(entry["state"] in ("failed", "missing", "stale") for entry in entries):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from egoworld_assets.definitions import build, stages
 from egoworld_assets.partitions import VIDEOS
 from egoworld_assets.progress import FlowProgress
 from egoworld_assets.upkeep import DATASET, FLOW, WANTS_WORK, contiguous
-from egoworld_resources.arrivals import Arrival, Arrivals
+from egoworld_resources.arrivals import Arrival, Arrivals, Refused
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.workbench import Workbench
 
@@ -36,14 +36,20 @@ def instance_of(bench: Workbench) -> dg.DagsterInstance:
     return dg.DagsterInstance.get()
 
 
-def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) -> list[Arrival]:
-    """Take files in and add a partition for each new video."""
+def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) -> tuple[list[Arrival], list[str]]:
+    """Take files in and add a partition for each new video; returns what was taken, and why others were refused."""
     arrivals = Arrivals(bench.store)
-    taken = [arrivals.take(path) for path in paths]
+    taken: list[Arrival] = []
+    refused: list[str] = []
+    for path in paths:
+        try:
+            taken.append(arrivals.take(path))
+        except Refused as error:
+            refused.append(str(error))
     known = set(instance.get_dynamic_partitions(str(VIDEOS.name)))
     new = [a.video for a in taken if a.duplicate_of is None and a.video not in known]
     instance.add_dynamic_partitions(str(VIDEOS.name), list(dict.fromkeys(new)))
-    return taken
+    return taken, refused
 
 
 def run_flow(bench: Workbench, instance: dg.DagsterInstance, videos: Sequence[str], progress: FlowProgress) -> None:

@@ -20,7 +20,7 @@ BATCH = 32
 RETRIES = 3
 
 Upstream = dg.AssetsDefinition
-Step = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult | dg.Output[None]]
+Step = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 
 
 def backfill_batches(inputs: int) -> dg.BackfillPolicy:
@@ -86,7 +86,7 @@ def materialize(context: dg.AssetExecutionContext, bench: Workbench, stage: Stag
         )
     yield batch_verdict(made)
     if others_in_run(context):
-        yield dg.Output(None)
+        yield dg.MaterializeResult()
 
 
 def others_in_run(context: dg.AssetExecutionContext) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from egoworld_resources.runner import Event
@@ -52,8 +53,8 @@ class FlowProgress:
         return sum(self._frames.values()) * sum(self._cost.values())
 
 
-def flow_bar() -> Progress:
-    """The bar's columns."""
+def flow_bar(console: Console) -> Progress:
+    """The bar: stage, share done, time so far and left."""
     return Progress(
         TextColumn("{task.description:<42}"),
         BarColumn(),
@@ -61,6 +62,7 @@ def flow_bar() -> Progress:
         TimeElapsedColumn(),
         TextColumn("ETA"),
         TimeRemainingColumn(),
+        console=console,
         transient=True,
     )
 
