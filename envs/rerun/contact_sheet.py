@@ -14,7 +14,7 @@ from palette import BACKGROUND, MUTED, RULE, SIDES, TEXT, Colour, colour_of
 from PIL import Image, ImageDraw, ImageFont
 from plots import camera_plot, facts, joints_plot
 
-from egoworld_runner import Clip
+from egoworld_runner import Clip, Frame
 from egoworld_runner.video import frames as decoded_frames
 
 MARGIN, GAP, SIDE = 36, 8, 372
@@ -53,7 +53,7 @@ def write_contact_sheet(content: Content, path: Path, width: int, max_clips: int
     sheet = Image.new("RGB", (width, top + step * len(shown) + 14), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     _header(draw, content, len(shown), width)
-    painter = Painter(content, layout.tile_width * 2, tail_frames, font_px=24)
+    painter = Painter(content, layout.tile_width * 2, tail_frames, font_px=22)
     count = 0
     for number, span in enumerate(shown):
         y = top + step * number
@@ -66,7 +66,7 @@ def write_contact_sheet(content: Content, path: Path, width: int, max_clips: int
             sheet.paste(tile, place)
             count += 1
         _plots(sheet, content, span, layout, width, y + 36)
-    sheet.save(path, optimize=True)
+    sheet.save(path)
     return count
 
 
@@ -81,10 +81,20 @@ def _tiles(content: Content, painter: Painter, span: Span, layout: Layout) -> It
     """Painted frames from the middles of equal parts of the clip; each frame at most once."""
     wanted = min(len(span), layout.columns * layout.rows)
     picks = span.start + ((np.arange(wanted) + 0.5) * len(span) / wanted).astype(int)
-    for pick in picks.tolist():
-        for frame in decoded_frames(content.clip.path, content.clip.index, pick, pick + 1):
-            painted = painter.paint(frame.rgb, frame.index, span)
-            yield _tile(painted, f"{frame.time_s:.2f} s", layout)
+    for frame in _decoded(content.clip, picks.tolist()):
+        yield _tile(painter.paint(frame.rgb, frame.index, span), f"{frame.time_s:.2f} s", layout)
+
+
+def _decoded(clip: Clip, picks: list[int]) -> Iterator[Frame]:
+    """Some frames in order: by one pass over all between them, or by seeking to each, whichever decodes fewer."""
+    seek_points = np.flatnonzero(clip.index.key)
+    before = seek_points[np.maximum(np.searchsorted(seek_points, picks, side="right") - 1, 0)]
+    if (np.array(picks) - before).sum() < picks[-1] - before[0]:
+        for pick in picks:
+            yield from decoded_frames(clip.path, clip.index, pick, pick + 1)
+        return
+    wanted = set(picks)
+    yield from (f for f in decoded_frames(clip.path, clip.index, picks[0], picks[-1] + 1) if f.index in wanted)
 
 
 def _tile(picture: NDArray[np.uint8], stamp: str, layout: Layout) -> Image.Image:

@@ -159,11 +159,21 @@ class Painter:
     def _write(self, picture: Picture, texts: list[Label]) -> Picture:
         image = Image.fromarray(picture)
         draw = ImageDraw.Draw(image, "RGBA")
+        placed: list[tuple[float, float, float, float]] = []
         for label in texts:
             left, top, right, bottom = draw.textbbox((0, 0), label.text, font=self._font)
             x = min(max(label.x - (right - left) / 2, 3), max(3, self.width - right - 5))
             y = min(max(label.y - bottom, 3), self.height - bottom - 3)
             box = (x + left - 3, y + top - 2, x + right + 3, y + bottom + 2)
+            while any(_meet(box, other) for other in placed) and box[1] > 0:
+                y -= box[3] - box[1]
+                box = (box[0], y + top - 2, box[2], y + bottom + 2)
+            placed.append(box)
             draw.rounded_rectangle(box, 3, fill=(12, 14, 18, 170))
             draw.text((x, y), label.text, font=self._font, fill=label.colour)
         return np.asarray(image)
+
+
+def _meet(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    """Whether two boxes (left, top, right, bottom) overlap."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

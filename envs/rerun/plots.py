@@ -131,11 +131,12 @@ class _Fit:
 
 
 def _fit(path: NDArray[np.float64], cloud: NDArray[np.float32] | None, box: tuple[int, int, int, int]) -> _Fit:
-    """A view that shows the whole path and the middle nine tenths of the cloud, at most eight times the path's size."""
+    """A view that shows the whole path, and of the cloud what lies no farther from it than ten times its size."""
     low, high = path.min(axis=0), path.max(axis=0)
-    if cloud is not None and len(cloud):
-        reach = max(float((high - low).max()), 1e-9) * 4
-        near = np.quantile(cloud, (0.05, 0.95), axis=0)
-        low = np.minimum(low, np.maximum(near[0], low - reach))
-        high = np.maximum(high, np.minimum(near[1], high + reach))
+    if cloud is not None:
+        reach = max(float((high - low).max()), 1e-9) * 10
+        near = cloud[((cloud > low - reach) & (cloud < high + reach)).all(axis=1)]
+        if len(near):
+            inner = np.quantile(near, (0.05, 0.95), axis=0)
+            low, high = np.minimum(low, inner[0]), np.maximum(high, inner[1])
     return _Fit(np.stack([low, high]), box)
