@@ -18,6 +18,8 @@ Flags = NDArray[np.bool_]
 
 REFINEMENTS = 4
 IDENTITY = np.eye(3)
+FEWEST = 6
+MOST_CONDITION = 1e14
 
 
 @dataclass(frozen=True)
@@ -81,42 +83,76 @@ def _angles(points: Array, poses: Array, agree: Flags) -> Array:
 
 @dataclass(frozen=True)
 class Fit:
-    """A pose [4, 4] and the share of the points that agree with it."""
+    """A pose [4, 4], how many points agree with it, their share, and how far an error of 1 in each would turn it (rad)."""
 
     pose: Array
-    share: float
     agreeing: int
+    share: float
+    turn_per_error: float
+
+
+def judge(points: Array, seen: Array, pose: Array, limit: float) -> Fit:
+    """How well points [m, 3] seen at [m, 2] agree with a pose."""
+    agree = residuals(points, pose[None], seen[:, None])[:, 0] < limit
+    count = int(agree.sum())
+    return Fit(pose, count, count / max(1, len(points)), _turn_per_error(points[agree], pose))
+
+
+def _turn_per_error(points: Array, pose: Array) -> float:
+    """The largest standard deviation of the rotation (rad) under unit noise, from the Jacobian of the projection."""
+    if len(points) < 4:
+        return float("inf")
+    turned = points @ pose[:3, :3].T
+    x, y, z = (turned + pose[:3, 3]).T
+    zero = np.zeros_like(x)
+    by_place = np.stack([np.stack([1 / z, zero, -x / z**2], -1), np.stack([zero, 1 / z, -y / z**2], -1)], 1)
+    offset = turned - turned.mean(axis=0)
+    by_turn = np.cross(offset[:, None, :], by_place)
+    jacobian = np.concatenate([by_turn, by_place], axis=-1).reshape(-1, 6)
+    normal = jacobian.T @ jacobian
+    if np.linalg.cond(normal) > MOST_CONDITION:
+        return float("inf")
+    return float(np.sqrt(np.linalg.eigvalsh(np.linalg.inv(normal)[:3, :3])[-1]))
 
 
 def solve(points: Array, seen: Array, near: Array | None, limit: float) -> Fit | None:
-    """The pose of points [m, 3] seen at [m, 2], None below four agreeing.
+    """The pose of points [m, 3] seen at [m, 2], None below six of them.
 
     Two tries compete: RANSAC from nothing, and the pose of a neighbouring frame, which settles the two-fold ambiguity
     of a flat object. Both are refined on the points that agree (Levenberg-Marquardt).
     """
-    if len(points) < 6:
+    if len(points) < FEWEST:
         return None
     tries = [near] if near is not None else []
     cv2.setRNGSeed(0)
     ok, turn, shift, _ = cv2.solvePnPRansac(
-        points, seen, IDENTITY, None, iterationsCount=200, reprojectionError=limit, confidence=0.999, flags=cv2.SOLVEPNP_SQPNP
+        points,
+        seen,
+        IDENTITY,
+        None,
+        iterationsCount=200,
+        reprojectionError=limit,
+        confidence=0.999,
+        flags=cv2.SOLVEPNP_SQPNP,
     )
     if ok:
         tries.append(_matrix(turn, shift))
-    best: tuple[float, Array, Flags] | None = None
-    for start in tries:
-        pose = start
-        for widen in (3.0, 1.0, 1.0):
-            agree = residuals(points, pose[None], seen[:, None])[:, 0] < widen * limit
-            if agree.sum() >= 6:
-                pose = _refined(points[agree], seen[agree], pose)
-        error = residuals(points, pose[None], seen[:, None])[:, 0]
+    best: tuple[float, Array] | None = None
+    for pose in tries:
+        refined = _refined_where_it_agrees(points, seen, pose, limit)
+        error = residuals(points, refined[None], seen[:, None])[:, 0]
         cost = float(np.minimum(error / limit, 1.0).sum())
         if best is None or cost < best[0] - 1e-6:
-            best = cost, pose, error < limit
-    if best is None or best[2].sum() < 4:
-        return None
-    return Fit(best[1], float(best[2].mean()), int(best[2].sum()))
+            best = cost, refined
+    return None if best is None else judge(points, seen, best[1], limit)
+
+
+def _refined_where_it_agrees(points: Array, seen: Array, pose: Array, limit: float) -> Array:
+    for widen in (3.0, 1.0, 1.0):
+        agree = residuals(points, pose[None], seen[:, None])[:, 0] < widen * limit
+        if agree.sum() >= FEWEST:
+            pose = _refined(points[agree], seen[agree], pose)
+    return pose
 
 
 def _refined(points: Array, seen: Array, pose: Array) -> Array:

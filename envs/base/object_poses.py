@@ -9,15 +9,18 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from object_adjustment import Chain, adjust
+from object_points import Array, Fit, Flags, judge, solve, triangulate
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
-from object_points import Array, Fit, Flags, solve, triangulate
 
 FIRST_OBJECT = 3
-STILL_SHARE = 0.85
+STILL_SHARE = 0.8
+STILL_LIMIT = 0.25
 STILL_STEP_S = 0.2
-ROUNDS = 2
+ROUNDS = (3.0, 1.0, 0.33, 0.33)
 LEARN_EVERY = 4
+MOST_ADJUSTED = 200
 
 
 class PnpObjectPoses(Runner):
@@ -45,8 +48,7 @@ class PnpObjectPoses(Runner):
             seen = camera.seen([row for row in tracks if row["obj_id"] == obj_id], clip)
             body = Body(seen, camera, clip.fps, params)
             for frame, fit in sorted(body.follow().items()):
-                pose = fit.pose @ body.frame
-                rows.append(tables.ObjectPose(clip.start_frame + frame, obj_id, pose, fit.share))
+                rows.append(tables.ObjectPose(clip.start_frame + frame, obj_id, fit.pose @ body.frame, fit.share))
             clip.note(f"points_of_{obj_id}", int(body.known.sum()))
             if body.trouble:
                 clip.note(f"reason_of_{obj_id}", body.trouble)
@@ -92,6 +94,42 @@ class Cameras:
         return seen
 
 
+@dataclass(frozen=True)
+class Trust:
+    """When a fit is trusted. limit: normalised error of a point that agrees; turn (rad) and move (depths) a frame."""
+
+    fps: float
+    limit: float
+    least: int
+    share: float
+    uncertain: float
+    turn: float
+    move: float
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any], focal: float, fps: float) -> Trust:
+        return cls(
+            fps=fps,
+            limit=float(params["max_error_px"]) / focal,
+            least=int(params["min_points"]),
+            share=float(params["min_share"]),
+            uncertain=float(np.radians(params["max_uncertain_deg"])) * focal,
+            turn=float(np.radians(params["max_turn_deg_s"])) / fps,
+            move=float(params["max_move_s"]) / fps,
+        )
+
+    def holds(self, fit: Fit) -> bool:
+        """Enough points agree, and they lie so that a pixel's error would not turn the object far."""
+        return fit.agreeing >= self.least and fit.share >= self.share and fit.turn_per_error <= self.uncertain
+
+    def can_follow(self, before: Array, now: Array, middle: Array, gap: int) -> bool:
+        """Whether a body can have moved so within ``gap`` frames; ``middle`` [3]: a point of it."""
+        change = now[:3, :3] @ before[:3, :3].T
+        turn = float(np.arccos(np.clip((np.trace(change) - 1) / 2, -1, 1)))
+        was, is_now = (pose[:3, :3] @ middle + pose[:3, 3] for pose in (before, now))
+        return turn <= gap * self.turn and float(np.linalg.norm(is_now - was)) <= gap * self.move * abs(float(was[2]))
+
+
 class Body:
     """One object: its tracks ``seen`` [m, n, 2], its points as far as they are ``known`` [m], its poses by frame.
 
@@ -100,15 +138,10 @@ class Body:
 
     def __init__(self, seen: Array, camera: Cameras, fps: float, params: Mapping[str, Any]) -> None:
         self._seen, self._camera = seen, camera
-        self._fps = fps or 30.0
-        self._limit = float(params["max_error_px"]) / camera.focal
-        self._least = int(params["min_points"])
-        self._share = float(params["min_share"])
+        self._trust = Trust.of(params, camera.focal, fps or 30.0)
         self._angle = np.radians(float(params["min_angle_deg"]))
-        self._turn = np.radians(float(params["max_turn_deg_s"])) / self._fps
-        self._move = float(params["max_move_s"]) / self._fps
         self.points = np.zeros((len(seen), 3))
-        self.known: NDArray[np.bool_] = np.zeros(len(seen), np.bool_)
+        self.known: Flags = np.zeros(len(seen), np.bool_)
         self.trouble = ""
 
     @property
@@ -120,103 +153,123 @@ class Body:
 
     def follow(self) -> dict[int, Fit]:
         """The trusted fit of every frame that has one, by frame of the clip."""
-        still = self._still()
-        if still is None:
+        rests = self._rests()
+        if not rests:
             self.trouble = "it never lies still long enough, with enough tracked points, for its size to be measured"
             return {}
-        start, end = still
-        fits = {at: Fit(self._camera.poses[at], 1.0, 0) for at in range(start, end) if self._camera.registered[at]}
-        self._learn(np.arange(len(self._seen)), fits)
-        count = self._seen.shape[1]
-        self._chain(range(end, count), fits)
-        self._chain(range(start - 1, -1, -1), fits)
-        for _ in range(ROUNDS):
-            self._learn(np.arange(len(self._seen)), fits)
-            fits = self._resolve(fits)
-        return fits
+        still = rests[0]
+        poses = {at: self._camera.poses[at] for at in still if self._camera.registered[at]}
+        self._learn(np.arange(len(self._seen)), poses)
+        self._chain(range(still.stop, self._seen.shape[1]), poses)
+        self._chain(range(still.start - 1, -1, -1), poses)
+        for strictness in ROUNDS:
+            self._learn(np.arange(len(self._seen)), poses)
+            poses = self._adjusted(poses, rests, strictness * self._trust.limit)
+        fits = {at: self._judged(at, pose) for at, pose in poses.items()}
+        return {at: fit for at, fit in fits.items() if self._trust.holds(fit)}
 
-    def _still(self) -> tuple[int, int] | None:
-        """The frames [start, end) in which most points can be triangulated by the camera's motion alone.
+    def _rests(self) -> list[range]:
+        """Frames in which most points can be triangulated by the camera's motion alone, the best such range first.
 
-        A window grows while the tracks in it fit points that do not move; then the next one begins.
+        A range grows while what is seen in its newest frames fits points that do not move; then the next one begins. A
+        step is cut off where motion may begin slowly.
         """
-        step = max(2, round(STILL_STEP_S * self._fps))
+        step = max(2, round(STILL_STEP_S * self._trust.fps))
         count = self._seen.shape[1]
-        best, most = None, self._least - 1
+        found: list[tuple[int, range]] = []
         start = 0
-        while start < count - step:
-            end = start + step
-            while end < count and self._rests(start, min(end + step, count)):
-                end = min(end + step, count)
-            good = int(self._triangulable(start, end).sum()) if self._rests(start, end) else 0
-            if good > most:
-                best, most = (start, end), good
-            start = max(end - step, start + step)
-        return best
+        while start < count - 1:
+            good, end = 0, start + 1
+            for longer in range(start + step, count + step, step):
+                points = self._points_at_rest(start, min(longer, count), end)
+                if points is None:
+                    break
+                good, end = points, min(longer, count)
+            first, last = start + step * (start > 0), end - step * (end < count)
+            if good >= self._trust.least and last - first > step:
+                found.append((good, range(first, last)))
+            start = end if end > start + 1 else start + max(1, step // 2)
+        return [still for _, still in sorted(found, key=lambda entry: (-entry[0], entry[1].start))]
 
-    def _window(self, start: int, end: int) -> tuple[Array, Array]:
+    def _points_at_rest(self, start: int, end: int, newest: int) -> int | None:
+        """How many points the camera's motion triangulates; None when from ``newest`` on they do not stay in place."""
         frames = np.flatnonzero(self._camera.registered[start:end]) + start
         seen = self._seen[:, frames]
-        alive = np.isfinite(seen[..., 0]).sum(axis=1) >= 2
-        return self._camera.poses[frames], seen[alive]
+        seen = seen[np.isfinite(seen[..., 0]).sum(axis=1) >= 2]
+        if len(frames) < 2 or len(seen) < self._trust.least:
+            return None
+        found = triangulate(self._camera.poses[frames], seen, STILL_LIMIT * self._trust.limit)
+        late = frames >= newest
+        if found.agree[:, late].sum() < STILL_SHARE * found.used[:, late].sum():
+            return None
+        return int(((found.angle > self._angle) & (found.agree.sum(axis=1) >= 3)).sum())
 
-    def _rests(self, start: int, end: int) -> bool:
-        poses, seen = self._window(start, end)
-        if len(poses) < 2 or len(seen) < self._least:
-            return False
-        found = triangulate(poses, seen, self._limit / 2)
-        return bool(found.agree.sum() >= STILL_SHARE * found.used.sum())
-
-    def _triangulable(self, start: int, end: int) -> Flags:
-        poses, seen = self._window(start, end)
-        found = triangulate(poses, seen, self._limit / 2)
-        return (found.angle > self._angle) & (found.agree.sum(axis=1) >= 3)
-
-    def _learn(self, tracks: NDArray[np.int64], fits: Mapping[int, Fit]) -> None:
+    def _learn(self, tracks: NDArray[np.int64], poses: Mapping[int, Array]) -> None:
         """Triangulate tracks in the object's frame from the frames that have a pose."""
-        frames = np.array(sorted(fits))
-        found = triangulate(np.array([fits[at].pose for at in frames]), self._seen[np.ix_(tracks, frames)], self._limit)
+        frames = np.array(sorted(poses))
+        known = np.array([poses[at] for at in frames])
+        found = triangulate(known, self._seen[np.ix_(tracks, frames)], self._trust.limit)
         agreeing, seen = found.agree.sum(axis=1), found.used.sum(axis=1)
         good = (found.angle > self._angle) & (agreeing >= 3) & (agreeing >= 0.6 * seen)
         self.points[tracks[good]] = found.points[good]
         self.known[tracks] = good
 
-    def _chain(self, frames: range, fits: dict[int, Fit]) -> None:
+    def _chain(self, frames: range, poses: dict[int, Array]) -> None:
         """Frame after frame from a known one; new tracks get their points on the way."""
-        near, gap = fits[frames.start - frames.step] if frames.start - frames.step in fits else None, 1
+        near, gap = poses.get(frames.start - frames.step), 1
         for count, at in enumerate(frames):
-            fit = self._fit(at, None if near is None else near.pose, gap)
+            fit = self._fit(at, near, gap)
             gap = gap + 1 if fit is None else 1
             if fit is None:
                 continue
-            fits[at] = near = fit
-            if count % LEARN_EVERY == 0:
-                fresh = np.flatnonzero(np.isfinite(self._seen[:, at, 0]) & ~self.known)
-                if len(fresh):
-                    self._learn(fresh, fits)
-
-    def _resolve(self, fits: Mapping[int, Fit]) -> dict[int, Fit]:
-        """Every frame again, with all points; a frame beside none that was solved has nothing to be compared with."""
-        out: dict[int, Fit] = {}
-        for at in sorted(fits):
-            fit = self._fit(at, fits[at].pose, 1)
-            if fit is not None:
-                out[at] = fit
-        return out
+            poses[at] = near = fit.pose
+            fresh = np.flatnonzero(np.isfinite(self._seen[:, at, 0]) & ~self.known)
+            if count % LEARN_EVERY == 0 and len(fresh):
+                self._learn(fresh, poses)
 
     def _fit(self, at: int, near: Array | None, gap: int) -> Fit | None:
         """The fit of one frame, None when it is not trusted; ``near``: the pose of a frame ``gap`` frames away."""
         there = self.known & np.isfinite(self._seen[:, at, 0])
-        if there.sum() < self._least:
+        if there.sum() < self._trust.least:
             return None
-        fit = solve(self.points[there], self._seen[there, at], near, self._limit)
-        if fit is None or fit.agreeing < self._least or fit.share < self._share:
+        fit = solve(self.points[there], self._seen[there, at], near, self._trust.limit)
+        if fit is None or not self._trust.holds(fit):
             return None
-        if near is not None:
-            change = fit.pose @ np.linalg.inv(near)
-            turn = np.arccos(np.clip((np.trace(change[:3, :3]) - 1) / 2, -1, 1))
-            middle = self.points[there].mean(axis=0)
-            before, now = (pose[:3, :3] @ middle + pose[:3, 3] for pose in (near, fit.pose))
-            if turn > gap * self._turn or np.linalg.norm(now - before) > gap * self._move * abs(before[2]):
-                return None
-        return fit
+        middle = self.points[there].mean(axis=0)
+        return fit if near is None or self._trust.can_follow(near, fit.pose, middle, gap) else None
+
+    def _judged(self, at: int, pose: Array) -> Fit:
+        there = self.known & np.isfinite(self._seen[:, at, 0])
+        return judge(self.points[there], self._seen[there, at], pose, self._trust.limit)
+
+    def _adjusted(self, poses: Mapping[int, Array], rests: list[range], limit: float) -> dict[int, Array]:
+        """The poses after bundle adjustment; of a long clip, evenly chosen frames are adjusted and the others refitted.
+
+        Every frame in which the object rests gets a pose from the camera's, if any other frame links that rest.
+        """
+        frames = sorted(poses)
+        chosen = frames[:: -(-len(frames) // MOST_ADJUSTED)]
+        outer = np.tile(np.eye(4), (len(chosen), 1, 1))
+        place, places = np.zeros(len(chosen), np.int64), [np.eye(4)]
+        home: dict[range, int] = {rests[0]: 0}
+        middle = (rests[0].start + rests[0].stop) / 2
+        for count in sorted(range(len(chosen)), key=lambda count: abs(chosen[count] - middle)):
+            at = chosen[count]
+            still = next((rest for rest in rests if at in rest and self._camera.registered[at]), None)
+            if still is not None:
+                outer[count] = self._camera.poses[at]
+            if still is None or still not in home:
+                places.append(np.linalg.inv(outer[count]) @ poses[at])
+            place[count] = len(places) - 1 if still is None else home.setdefault(still, len(places) - 1)
+        chain = Chain(outer, place, np.array(places))
+        seen = self._seen[np.ix_(np.flatnonzero(self.known), np.array(chosen))]
+        chain, points = adjust(chain, self.points[self.known], seen, limit)
+        self.points[self.known] = points
+        out = dict(zip(chosen, chain.poses, strict=True))
+        for still, number in home.items():
+            there = (at for at in still if self._camera.registered[at])
+            out.update((at, self._camera.poses[at] @ chain.places[number]) for at in there)
+        for at in frames:
+            if at not in out and (fit := self._fit(at, poses[at], 1)) is not None:
+                out[at] = fit.pose
+        return out

