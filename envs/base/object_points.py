@@ -83,7 +83,7 @@ def _angles(points: Array, poses: Array, agree: Flags) -> Array:
 
 @dataclass(frozen=True)
 class Fit:
-    """A pose [4, 4], how many points agree with it, their share, and how far an error of 1 in each would turn it (rad)."""
+    """A pose [4, 4], how many points agree and their share, how far an error of 1 in each would turn it (rad)."""
 
     pose: Array
     agreeing: int
