@@ -301,30 +301,26 @@ def _reconstructions(case: Case) -> Iterator[Measurement]:
 
 
 def _object_poses(case: Case) -> Iterator[Measurement]:
-    truth, left_out, turns, gaps = case.truth, list[str](), list[Array](), list[Array]()
-    rows = case.table("object_poses").to_pylist()
+    truth, rows = case.truth, case.table("object_poses").to_pylist()
     for clip, start, end in case.spans:
-        frames = set(truth.shot_frames(start, end))
+        frames, name = truth.shot_frames(start, end), f"frames {start} to {end - 1}"
         key = (clip, case.objects.get(clip))
         mine = [row for row in rows if (row["clip_id"], row["obj_id"]) == key and row["frame"] in frames]
+        turn, gap, told = np.array([]), np.array([]), ("", "")
         try:
             if len(mine) < FEWEST_POSES:
                 raise ValueError(f"{len(mine)} poses of the true object, fewer than {FEWEST_POSES}")
-            scale = metrics.umeyama(*case.positions(clip, sorted(frames))).scale
+            scale = metrics.umeyama(*case.positions(clip, frames)).scale
+            true = truth.t_camera_object[[row["frame"] for row in mine]]
+            turn, gap = metrics.object_pose_errors(matrices(mine, "T_camera_object"), true, scale)
+            told = tuple(f"90th percentile {_shown(_quantile(e, 0.9))}" for e in (turn, 1000 * gap))
         except ValueError as fault:
-            left_out.append(f"frames {start} to {end - 1} left out: {fault}")
-            continue
-        true = truth.t_camera_object[[row["frame"] for row in mine]]
-        turn, gap = metrics.object_pose_errors(matrices(mine, "T_camera_object"), true, scale)
-        turns.append(turn)
-        gaps.append(1000 * gap)
-    turn, gap = (np.concatenate(errors) if errors else np.array([]) for errors in (turns, gaps))
-    told = [f"90th percentile {_shown(_quantile(e, 0.9))}" if len(e) else "" for e in (turn, gap)]
-    why = "; ".join(left_out)
-    seen = len(truth.masks["object"])
-    yield measured("object_poses", "rotation error, median", _quantile(turn, 0.5), "deg", _joined(told[0], why))
-    yield measured("object_poses", "translation error, median", _quantile(gap, 0.5), "mm", _joined(told[1], why))
-    yield measured("object_poses", "has a pose", _percent(len(turn), seen), "%", f"of {seen} frames with the object")
+            told = (str(fault), str(fault))
+        seen = [frame for frame in frames if frame in truth.masks["object"]]
+        share, of = _percent(len(mine), len(seen)), f"of {len(seen)} frames with the object"
+        yield measured("object_poses", f"rotation error, {name}, median", _quantile(turn, 0.5), "deg", told[0])
+        yield measured("object_poses", f"translation error, {name}, median", 1000 * _quantile(gap, 0.5), "mm", told[1])
+        yield measured("object_poses", f"has a pose, {name}", share, "%", of)
 
 
 def _robot_trajectories(case: Case) -> Iterator[Measurement]:
@@ -385,7 +381,3 @@ def _mean(values: Sequence[float] | Array) -> float:
 
 def _quantile(values: Sequence[float] | Array, share: float) -> float:
     return float(np.quantile(values, share)) if len(values) else float("nan")
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)

@@ -361,8 +361,9 @@ def test_too_few_cameras_are_not_aligned(made: Made) -> None:
     ate = found["reconstructions", "ATE, frames 0 to 7"]
     assert (ate.value, ate.ok) == (None, None)
     assert "2 frames registered" in ate.detail
-    assert "left out" in found["object_poses", "rotation error, median"].detail
-    assert found["object_poses", "has a pose"].value == 0
+    turn = found["object_poses", "rotation error, frames 0 to 7, median"]
+    assert turn.value is None
+    assert "needs 3 or more pairs" in turn.detail
 
 
 def test_object_poses_that_tilt_and_jump(made: Made) -> None:
@@ -380,9 +381,9 @@ def test_object_poses_that_tilt_and_jump(made: Made) -> None:
         return replace(row, T_camera_object=pose)
 
     made.changed(tables.ObjectPose, wrong)
-    assert made.value("object_poses", "rotation error, median") == pytest.approx(2, abs=1e-4)
-    assert made.value("object_poses", "translation error, median") == pytest.approx(5, rel=0.05)
-    assert made.value("object_poses", "has a pose") == 75
+    assert made.value("object_poses", "rotation error, frames 0 to 7, median") == pytest.approx(2, abs=1e-4)
+    assert made.value("object_poses", "translation error, frames 8 to 15, median") == pytest.approx(5, rel=0.05)
+    assert made.value("object_poses", "has a pose, frames 0 to 7") == 75
 
 
 def test_a_joint_beyond_its_limit_fails_the_goal(made: Made) -> None:
@@ -410,7 +411,7 @@ def test_what_is_not_there_is_said(made: Made) -> None:
     assert "other bytes" in told["reconstructions"]
     assert "is damaged" in told["robot_trajectories"]
     assert all(m.value is None and m.ok is None for (_, what), m in found.items() if what == "not measured")
-    assert found["object_poses", "rotation error, median"].value is None
+    assert found["object_poses", "rotation error, frames 0 to 7, median"].value is None
 
 
 def test_without_clips_nothing_is_measured(made: Made) -> None:
@@ -428,7 +429,7 @@ def test_empty_tables_are_measured(made: Made) -> None:
     assert found["masks", "object: mean IoU"].value == 0
     assert found["tracks", "object: error, median"].value is None
     assert found["reconstructions", "registered, frames 0 to 7"].value == 0
-    assert found["object_poses", "has a pose"].value == 0
+    assert found["object_poses", "has a pose, frames 0 to 7"].value == 0
 
 
 def test_a_failed_clip_is_named(made: Made) -> None:
