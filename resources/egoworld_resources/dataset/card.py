@@ -99,12 +99,14 @@ def _lineage(entries: Sequence[Mapping[str, Any]]) -> str:
         "|" + "---|" * 7,
     ]
     for entry in entries:
-        video = f"{_cell(entry['video'])} | {entry['sha256'][:16]} | {entry['episodes']}"
-        lines.append(f"| {video} | episodes | {entry['data_version'][:12]} | | {_cell(', '.join(entry['licences']))} |")
-        for made in entry["made_from"]:
+        itself = {"asset": "episodes", "data_version": entry["data_version"], "env": "", "label": "", "licence": ""}
+        others = [made for made in entry["made_from"] if made["asset"] != "episodes"]
+        own = next((made for made in entry["made_from"] if made["asset"] == "episodes"), itself)
+        for number, made in enumerate([own, *others]):
             env = f"{made['env']} ({made['label']})" if made["label"] else made["env"]
-            cells = [made["asset"], made["data_version"][:12], env, made["licence"]]
-            lines.append(f"| | | | {' | '.join(_cell(cell) for cell in cells)} |")
+            first = [entry["video"], entry["sha256"][:16], str(entry["episodes"])] if number == 0 else [""] * 3
+            cells = [*first, made["asset"], made["data_version"][:12], env, made["licence"]]
+            lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
     return "\n".join([*lines, "", "The same in full, for programs: `lineage.json`.", ""])
 
 
