@@ -83,7 +83,8 @@ def camera(number: int) -> NDArray[np.float64]:
 def box_rle(x: int, y: int, size: int, width: int, height: int) -> str:
     picture = np.zeros((height, width), np.uint8, order="F")
     picture[y : y + size, x : x + size] = 1
-    return bytes(coco.encode(picture)["counts"]).decode("ascii")
+    counts: Any = coco.encode(picture)["counts"]
+    return counts.decode("ascii")
 
 
 def write_table(folder: Path, row: type[Row], rows: Sequence[tuple[str, Row]]) -> None:
