@@ -15,6 +15,13 @@ ENVIRONMENTS := $(PYTHON) -m egoworld_resources.environments
 # One cache for all envs, on the partition of the envs, so that they share files by hardlinks.
 export UV_CACHE_DIR ?= $(CURDIR)/data/uv-cache
 export UV_PYTHON_DOWNLOADS := never
+
+# A site's own certificate authority is known to the system only.
+CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt)
+ifneq ($(CERTIFICATES),)
+export UV_SYSTEM_CERTS ?= true
+export PIP_CERT ?= $(CERTIFICATES)
+endif
 export VIDEO
 
 # What the wheels need from the system beyond Python (found with ldd), and the Debian package that has it.

@@ -20,6 +20,7 @@ UNREACHABLE = (
     "operation timed out",
     "Network connectivity is disabled",
 )
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 class Uv:
@@ -37,6 +38,8 @@ class Uv:
         """
         kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
         kept |= {"UV_CACHE_DIR": str(self.cache), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+        if CERTIFICATES.is_file():
+            kept.setdefault("UV_SYSTEM_CERTS", "true")  # a site's own authority is known to the system only
         command = [
             str(self.program),
             "--no-progress",
