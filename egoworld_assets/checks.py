@@ -6,8 +6,6 @@ one that only warns is shown and kept in the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -104,8 +102,8 @@ def hands_move_physically(draft: Draft) -> Verdict:
 
 def boxes_inside(draft: Draft) -> Verdict:
     """Boxes have an area and touch the picture."""
-    rows = draft.table()
-    bad = pc.sum(pc.or_(pc.less_equal(rows["x1"], rows["x0"]), pc.less_equal(rows["y1"], rows["y0"]))).as_py() or 0
+    x0, y0, x1, y1 = (draft.table()[name].to_numpy() for name in ("x0", "y0", "x1", "y1"))
+    bad = int(np.sum((x1 <= x0) | (y1 <= y0)))
     return verdict("boxes_inside", f"{bad} boxes have no area" if bad else "")
 
 
@@ -166,7 +164,7 @@ def joints_move_physically(draft: Draft) -> Verdict:
 
 def _by_frame(table: pa.Table, side: str) -> dict[tuple[str, int], NDArray[np.float64]]:
     """Keypoints [21x2] px of one side by (clip, frame)."""
-    rows = table.filter(pc.equal(table["side"], side)).select(["clip_id", "frame", "keypoints_2d"]).to_pylist()
+    rows = table.filter(pc.field("side") == side).select(["clip_id", "frame", "keypoints_2d"]).to_pylist()
     return {(r["clip_id"], r["frame"]): np.asarray(r["keypoints_2d"], dtype=np.float64).reshape(21, 2) for r in rows}
 
 
@@ -178,6 +176,6 @@ def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return shared / total if total > 0 else 0.0
 
 
-def _matrices(column: pa.ChunkedArray | Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    values = column.to_pylist() if isinstance(column, pa.ChunkedArray) else column
-    return np.asarray(values, dtype=np.float64).reshape(-1, 4, 4)
+def _matrices(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """A column of row-major 4x4 matrices as [n, 4, 4]."""
+    return np.asarray(column.to_pylist(), dtype=np.float64).reshape(-1, 4, 4)

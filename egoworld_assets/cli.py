@@ -91,7 +91,7 @@ def status(
 ) -> None:
     """How every asset of every video stands: fresh, stale, missing, failed, quarantined or blocked, and why."""
     from egoworld_assets import report
-    from egoworld_assets.definitions import stages
+    from egoworld_assets.stages import stages
 
     workbench = bench()
     keys = (
@@ -112,7 +112,7 @@ def status(
 def lineage(artifact: Annotated[str, typer.Argument(help="VIDEO/ASSET")], as_json: Json = False) -> None:
     """What an artifact was made from: back to the video's bytes, code, lock, weights and parameters."""
     from egoworld_assets import report
-    from egoworld_assets.definitions import stages
+    from egoworld_assets.stages import stages
 
     workbench = bench()
     node = report.lineage_of(workbench, report.artifact(workbench, stages().values(), artifact))
@@ -196,9 +196,9 @@ def taken(workbench: Workbench, paths: Sequence[Path]) -> list[Arrival]:
 def run(videos: Sequence[str]) -> None:
     """Run the flow for some videos; ends with what came out, and with exit status 1 when something failed."""
     from egoworld_assets import accuracy, report
-    from egoworld_assets.definitions import stages
     from egoworld_assets.flow import instance_of, run_flow
     from egoworld_assets.progress import FlowProgress, flow_bar
+    from egoworld_assets.stages import stages
 
     workbench = bench()
     with dagster_quiet(), instance_of(workbench) as instance, flow_bar(console) as bar:

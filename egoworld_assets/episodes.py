@@ -42,7 +42,7 @@ def episodes(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbenc
 
 @dg.asset(deps=[episodes], group_name="dataset", kinds={"lerobot"}, owners=["team:egoworld"], pool="cpu")
 def dataset(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> dg.MaterializeResult[Any]:
-    """One LeRobot v3.0 dataset over all videos that pass their checks; videos that did not change are not copied again."""
+    """One LeRobot v3.0 dataset over all videos that pass their checks; unchanged videos are not copied again."""
     target = bench.layout.dataset
     with FileLock(target.with_suffix(".lock")):
         report = merge(usable_episodes(bench), target, previous=target if target.is_dir() else None)
@@ -80,7 +80,7 @@ def usable_episodes(bench: Workbench) -> list[EpisodeArtifact]:
                     data_version=made.data_version,
                     licences=made.licences,
                     sha256=made.source["sha256"],
-                    lineage=[lineage_of(bench, made), *(lineage_of(bench, up) for up in inputs_of(bench, made))],
+                    lineage=[lineage_of(made), *(lineage_of(up) for up in inputs_of(bench, made))],
                 )
             )
     return found
@@ -97,7 +97,7 @@ def inputs_of(bench: Workbench, made: Manifest) -> list[Manifest]:
     return [found[name] for name in sorted(found)]
 
 
-def lineage_of(bench: Workbench, made: Manifest) -> ArtifactLineage:
+def lineage_of(made: Manifest) -> ArtifactLineage:
     """One line of the dataset card."""
     recipe = made.recipe
     return ArtifactLineage(made.asset, made.data_version, recipe.env, recipe.licence, recipe.label)

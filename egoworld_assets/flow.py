@@ -9,9 +9,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from egoworld_assets.definitions import build, stages
+from egoworld_assets.definitions import build
 from egoworld_assets.partitions import VIDEOS
 from egoworld_assets.progress import FlowProgress
+from egoworld_assets.stages import stages
 from egoworld_assets.upkeep import DATASET, FLOW, WANTS_WORK, contiguous
 from egoworld_resources.arrivals import Arrival, Arrivals, Refused
 from egoworld_resources.settings import PROJECT

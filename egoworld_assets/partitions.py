@@ -26,8 +26,8 @@ Step = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 def backfill_batches(inputs: int) -> dg.BackfillPolicy:
     """Batches of videos per run, of another size for a stage than for its inputs.
 
-    Dagster puts a stage into the run of its input when both have the same policy, and such a run goes on with all of its
-    videos or with none. With another size each stage gets its own runs, and just the videos that got through one
+    Dagster puts a stage into the run of its input when both have the same policy, and such a run goes on with all of
+    its videos or with none. With another size each stage gets its own runs, and just the videos that got through one
     stage go on to the next. A stage has more inputs than any of these, so their number sets the sizes apart.
     """
     return dg.BackfillPolicy.multi_run(max_partitions_per_run=BATCH + inputs)

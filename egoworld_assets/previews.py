@@ -33,5 +33,5 @@ STAGE = Stage(
     kinds={"rerun"},
 )
 def previews(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
-    """Contact sheet, overlay video and Rerun recording of everything that was found. Drawn of quarantined videos too."""
+    """Contact sheet, overlay video and Rerun recording of all that was found, in quarantined videos too."""
     yield from materialize(context, bench, STAGE)

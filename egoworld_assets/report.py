@@ -141,7 +141,8 @@ def lineage_tree(node: dict[str, Any], seen: set[str] | None = None) -> Tree:
     seen.add(version)
     label = f", {node['label']}" if node["label"] else ""
     tree = Tree(
-        f"[bold]{node['asset']}[/bold] {version[:12]}  made {node['made_at']} by env {node['env']} ({node['model']}{label})"
+        f"[bold]{node['asset']}[/bold] {version[:12]}  made {node['made_at']} by env {node['env']} ({node['model']}"
+        f"{label})"
     )
     tree.add(f"lock {node['lock'][:12]}  runner {node['runner'][:12]}  contract {node['contract'][:12]}")
     if node["weights"]:

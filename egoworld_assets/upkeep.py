@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
+from egoworld_assets.stages import stages
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -48,10 +49,9 @@ def contiguous(keys: Sequence[str], wanted: set[str]) -> Iterator[list[str]]:
 
 @dg.schedule(cron_schedule="0 3 * * *", target=GROUP, execution_timezone="UTC")
 def nightly_refresh(
-    context: dg.ScheduleEvaluationContext, bench: dg.ResourceParam[Workbench]
+    _context: dg.ScheduleEvaluationContext, bench: dg.ResourceParam[Workbench]
 ) -> Iterator[dg.RunRequest]:
     """Each night, at most ``refresh_limit`` videos that have something missing or stale, one run each."""
-    from egoworld_assets.definitions import stages
 
     taken = 0
     for video, _ in bench.store.records("videos"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -23,10 +24,10 @@ LOOPBACK = "127.0.0.1"
 class ArtifactFiles(SimpleHTTPRequestHandler):
     """Serves files of artifacts, no listings."""
 
-    def list_directory(self, path: str) -> None:
+    def list_directory(self, path: str | os.PathLike[str]) -> None:  # noqa: ARG002
         self.send_error(404)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
 
 

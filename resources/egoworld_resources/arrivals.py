@@ -102,7 +102,7 @@ class Arrivals:
                 if _identity(before) != _identity(os.fstat(source.fileno())):
                     raise Refused(f"{path.name!r} changed while it was read; it is taken once it rests")
                 Path(temporary).chmod(0o444)
-                os.replace(temporary, self._store.source(digest.hexdigest(), suffix_of(path.name)))
+                Path(temporary).replace(self._store.source(digest.hexdigest(), suffix_of(path.name)))
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise

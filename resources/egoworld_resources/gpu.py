@@ -39,7 +39,7 @@ def gpus(devices: Path = Path("/dev")) -> list[int]:
 
 @contextmanager
 def lease(folder: Path, candidates: list[int]) -> Iterator[Lease]:
-    """Hold the first free GPU of ``candidates``. Raises NoGpu when there is none at all, LockBusy when all are taken."""
+    """Hold the first free GPU of ``candidates``. Raises NoGpu when there is none, LockBusy when all are taken."""
     if not candidates:
         raise NoGpu("this model env declares device = 'cuda', but the machine has no visible NVIDIA GPU")
     folder.mkdir(parents=True, exist_ok=True)

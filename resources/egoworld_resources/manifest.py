@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Recipe(_Frozen):
     packages: Mapping[str, str] = Field(description="package versions in the lock")
     weights: Mapping[str, str] = Field(description="sha256 by weight name")
     params: Mapping[str, Any]
+    files: Mapping[str, str] = Field(default_factory=dict, description="digest of the files that a parameter names")
     device: str
     licence: str = Field(description="of the model, without its inputs'")
 
@@ -118,6 +120,18 @@ def fingerprint(recipe: Recipe, inputs: Mapping[str, str | None]) -> str:
     return digest({"recipe": recipe.model_dump(mode="json", exclude=NOT_CONTENTS), "inputs": dict(inputs)})
 
 
+def named_files(params: Mapping[str, Any]) -> dict[str, str]:
+    """Digest of the files that each parameter names by path; a {field} in a path stands for anything, as in a glob."""
+    found: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, str) and value.startswith("/"):
+            pattern = Path(re.sub(r"\{[^}]*\}", "*", value))
+            digests = [file_digest(path) for path in sorted(pattern.parent.glob(pattern.name)) if path.is_file()]
+            if digests:
+                found[name] = digest(digests)
+    return found
+
+
 def data_version(files: Sequence[StoredFile]) -> str:
     """Digest of the contents: every path with its sha256."""
     return digest(sorted((f.path, f.sha256) for f in files))[:32]
@@ -152,6 +166,8 @@ def _recipe_reasons(old: Recipe, new: Recipe) -> Iterator[str]:
         yield f"weights changed: {_changes(old.weights, new.weights, shorten=12)}"
     if old.params != new.params:
         yield f"parameters changed: {_changes(old.params, new.params)}"
+    if old.files != new.files:
+        yield f"files named by parameters changed: {_changes(old.files, new.files, shorten=12)}"
     if old.device != new.device:
         yield f"device changed: {old.device} → {new.device}"
 

@@ -19,7 +19,7 @@ from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.builder import BuiltEnv, EnvBuilder
 from egoworld_resources.errors import EgoworldError, Terminal, Transient, UnknownName
 from egoworld_resources.layout import Layout
-from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, reasons, stored_files
+from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, named_files, reasons, stored_files
 from egoworld_resources.runner import Event, Process, run_job
 from egoworld_resources.scratch import scratch_folder
 from egoworld_resources.settings import Settings
@@ -96,6 +96,7 @@ class Workbench:
             for name in given:
                 if name not in model.params:
                     raise UnknownName(f"parameter of {stage.name} ({env})", name, model.params)
+            params = {**model.params, **given}
             self._recipes[stage.name] = Recipe(
                 stage=stage.name,
                 env=env,
@@ -106,7 +107,8 @@ class Workbench:
                 lock=self.catalog.lock_digest(env),
                 packages=self.catalog.packages(env),
                 weights={w.name: w.sha256 for w in model.weights},
-                params={**model.params, **given},
+                params=params,
+                files=named_files(params),
                 device=model.device,
                 licence=model.licence,
             )

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         events.emit("error", reason=str(error))
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except Exception as error:  # the model's own set-up failed; its words are the explanation
+    except Exception as error:  # noqa: BLE001 the model's own set-up failed; its words are the explanation
         events.emit("error", reason=f"{type(error).__name__}: {error}")
         traceback.print_exc()
         return 1

@@ -113,7 +113,7 @@ def _run_clip(
                 writer.write(row)
         finally:
             writer.close()
-    except Exception as error:  # one bad clip never stops the batch: any fault becomes this clip's reason
+    except Exception as error:  # noqa: BLE001 one bad clip never stops the batch: any fault becomes this clip's reason
         reason = str(error) if isinstance(error, ClipFailed) else f"{type(error).__name__}: {error}"
         return _finish_failed(output, name, video, reason, traceback.format_exc(), time.monotonic() - began, events)
     report = {"state": "done", "rows": writer.counts, "notes": clip.notes}

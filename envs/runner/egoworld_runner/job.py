@@ -29,7 +29,8 @@ class VideoJob:
     """One video of a job.
 
     frames: the index that the videos stage wrote (made anew when None); inputs: asset name to artifact folder,
-    None for an optional one that does not exist; output: folder that gets one folder per clip; clips: spans, or None for the whole video as one clip.
+    None for an optional one that does not exist; output: folder that gets one folder per clip; clips: spans, or
+    None for the whole video as one clip.
     """
 
     video: str
@@ -85,9 +86,10 @@ def _video(raw: Any, where: str) -> VideoJob:
 
 
 def _span(raw: Any, where: str) -> Span:
-    span = _build(Span, raw if isinstance(raw, dict) else {}, where)
-    if not (isinstance(span.start_frame, int) and isinstance(span.end_frame, int)):
+    fields: dict[str, Any] = raw if isinstance(raw, dict) else {}
+    if not all(isinstance(value, int) for value in fields.values()):
         raise BadJob(f"{where}: start_frame and end_frame must be whole numbers")
+    span = _build(Span, fields, where)
     if not 0 <= span.start_frame < span.end_frame:
         raise BadJob(f"{where}: needs 0 <= start_frame < end_frame, got [{span.start_frame}, {span.end_frame})")
     return span

@@ -38,7 +38,7 @@ def end_on_sigterm() -> None:
         threading.Event().wait(GRACE_S)
         os._exit(128 + signal.SIGTERM)
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def leave(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)

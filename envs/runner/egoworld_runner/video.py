@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             kinds = sorted({s.type for s in container.streams}) or ["nothing"]
             raise BadVideo(f"{path.name}: no video stream, only {', '.join(kinds)}; give a file with pictures")
         stream = streams[0]
-        if stream.codec_context is None:
+        if not stream.codec_context:
             raise BadVideo(f"{path.name}: no decoder for its video stream; re-encode it as H.264")
         if not 0 < stream.width * stream.height <= MAX_PIXELS:
             raise BadVideo(f"{path.name}: declares {stream.width}x{stream.height} px; re-encode it at a real size")
@@ -136,7 +137,7 @@ class FrameIndex:
             rate = float(stream.average_rate or stream.guessed_rate or 0) or 30.0
         pts = [row[0] for row in rows]
         numbers = [p for p in pts if p is not None]
-        exact = base > 0 and len(numbers) == len(pts) and all(a < b for a, b in zip(numbers, numbers[1:], strict=False))
+        exact = base > 0 and len(numbers) == len(pts) and all(a < b for a, b in pairwise(numbers))
         ticks = np.array(numbers if exact else range(len(pts)), dtype=np.int64)
         seconds = (ticks - ticks[0]) * (base if exact else 1 / rate)
         rotation = int(first.rotation or 0) % 360
@@ -155,9 +156,9 @@ class FrameIndex:
         """Load what ``write`` stored."""
         table = pq.read_table(path)
         facts = {k.decode(): int(v) for k, v in (table.schema.metadata or {}).items() if k != b"ARROW:schema"}
-        arrays = [table.column(name).to_numpy(zero_copy_only=False) for name in ("pts", "time_s", "key")]
+        pts, time_s, key = (table.column(name).to_numpy(zero_copy_only=False) for name in ("pts", "time_s", "key"))
         width, height, rotation = facts["width"], facts["height"], facts["rotation"]
-        return cls(*arrays, width, height, rotation, bool(facts["exact"]), facts["corrupt_packets"])
+        return cls(pts, time_s, key, width, height, rotation, bool(facts["exact"]), facts["corrupt_packets"])
 
 
 def frames(path: Path, index: FrameIndex, start: int, end: int, step: int = 1) -> Iterator[Frame]:

@@ -27,6 +27,7 @@ CHANGES = {
     "lock": ({"lock": "l2", "packages": {"numpy": "1.26.4"}}, "lock of base changed: numpy 1.26.3 → 1.26.4"),
     "weights": ({"weights": {"sam": "ab" * 32}}, "weights changed: sam none → abababababab"),
     "params": ({"params": {"width": 640}}, "parameters changed: width 320 → 640"),
+    "files": ({"files": {"urdf": "cd" * 32}}, "files named by parameters changed: urdf none → cdcdcdcdcdcd"),
     "device": ({"device": "cuda"}, "device changed: cpu → cuda"),
 }
 

@@ -76,7 +76,7 @@ def test_an_unreadable_pointer_is_an_error_that_names_it(tmp_path: Path) -> None
 
 
 def put_and_die(root: Path, at: int) -> int:
-    """Put a new version in a forked process that kills itself before the ``at``-th line of the store; its exit status."""
+    """Put a version in a forked process that kills itself before the ``at``-th line of the store; its exit status."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1]

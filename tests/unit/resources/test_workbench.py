@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_assets.definitions import stages
+from egoworld_assets.stages import stages
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.errors import UnknownName
 from egoworld_resources.workbench import Workbench
@@ -68,6 +68,18 @@ def test_a_comment_in_the_runner_changes_nothing_but_code_does(bench: Workbench,
     runner.write_text(runner.read_text().replace("frame.rgb.mean())", "frame.rgb.max())", 2))
     state = workbench(tmp_path).state(BRIGHTNESS, clipped)
     assert (state.condition, state.why) == ("stale", "runner source of dimmer changed")
+
+
+def test_an_edit_of_a_file_that_a_parameter_names_makes_it_stale(
+    bench: Workbench, clipped: str, tmp_path: Path
+) -> None:
+    robot = tmp_path / "hand_left.urdf"
+    robot.write_text("<robot/>")
+    named = {"params": {"brightness": {"crash": f"{tmp_path}/hand_{{side}}.urdf"}}}
+    workbench(tmp_path, **named).make(BRIGHTNESS, [clipped], "run")
+    assert workbench(tmp_path, **named).state(BRIGHTNESS, clipped).condition == "fresh"
+    robot.write_text("<robot name='other'/>")
+    assert "files named by parameters changed: crash" in workbench(tmp_path, **named).state(BRIGHTNESS, clipped).why
 
 
 def test_new_bytes_make_everything_stale_from_the_start(bench: Workbench, clipped: str, tmp_path: Path) -> None:
@@ -140,7 +152,7 @@ def test_names_that_do_not_exist_are_answered_with_those_that_do(
         bench.state(PROBE, "nobody")
     with pytest.raises(UnknownName, match="known: crash, level"):
         workbench(tmp_path, params={"brightness": {"levle": 1}}).recipe(BRIGHTNESS)
-    with pytest.raises(UnknownName, match="unknown model env 'sam2'; known: .*dimmer"):
+    with pytest.raises(UnknownName, match=r"unknown model env 'sam2'; known: .*dimmer"):
         workbench(tmp_path, stages={"brightness": "sam2"}).recipe(BRIGHTNESS)
     with pytest.raises(UnknownName, match="unknown env for stage 'brightness' 'base'; known: dimmer"):
         workbench(tmp_path, stages={"brightness": "base"}).recipe(BRIGHTNESS)
