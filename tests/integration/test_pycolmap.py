@@ -1,0 +1,217 @@
+"""COLMAP in its own env: camera trajectories of pictures whose camera is known, and cameras that do not move."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+from egoworld_resources.catalog import Catalog
+from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_runner import clip_id
+from egoworld_runner.tables import Mask, schema
+from made_clips import ModelEnvRuns, Ran
+from made_videos import make_video
+
+pytestmark = pytest.mark.env
+
+Array = NDArray[np.float64]
+WIDTH, HEIGHT, FOCAL = 480, 270, 400.0
+FRAMES = 36
+SHOT = (0, FRAMES)
+PLAIN = (0, 12)
+LENS = np.array([[FOCAL, 0, (WIDTH - 1) / 2], [0, FOCAL, (HEIGHT - 1) / 2], [0, 0, 1.0]])
+MOST_ERROR = 0.02
+POSTER = (500, 250, 180, 180)
+"""x, y, width and height in the wall's texture: a red picture, part of the static world."""
+CORNER = [(-2.4, -1.6, 3.2, 4.8, 3.2), (-2.4, 0.9, 1.4, 4.8, 2.4)]
+"""x, y, z of the top left, width and depth: a wall, and a floor seen from above that meets no wall."""
+
+
+def texture(seed: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Grey blobs of many sizes, no two alike."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros((height, width), np.float32)
+    for cells in (6, 18, 54, 162):
+        lattice = rng.uniform(0, 255, (cells * height // width + 2, cells)).astype(np.float32)
+        out += np.asarray(cv2.resize(lattice, (width, height), interpolation=cv2.INTER_CUBIC)) / 4
+    return np.clip(1.8 * (out - 128) + 128, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+
+
+def cameras() -> Array:
+    """T_world_camera [n, 4, 4] of a camera that swings by and nods."""
+    out = np.tile(np.eye(4), (FRAMES, 1, 1))
+    for n, u in enumerate(np.linspace(0, 1, FRAMES)):
+        turn = np.array([0.06 * np.sin(4 * u), -0.25 * (u - 0.5), 0.03 * np.sin(5 * u)])
+        out[n, :3, :3] = cv2.Rodrigues(turn)[0]
+        out[n, :3, 3] = [1.1 * (u - 0.5), 0.12 * np.sin(5 * u), 0.25 * u]
+    return out
+
+
+def plane_to_picture(pose: Array, number: int, side: NDArray[np.uint8]) -> Array:
+    """The homography [3, 3] from a side's texture to the picture."""
+    x, y, z, width, depth = CORNER[number]
+    down, start = ([0, depth, 0], [x, y, z]) if number == 0 else ([0, 0, -depth], [x, y, z + depth])
+    view = np.linalg.inv(pose)
+    plane = np.stack([[width / side.shape[1], 0, 0], np.array(down) / side.shape[0], start], axis=1)
+    plane = view[:3, :3] @ plane
+    plane[:, 2] += view[:3, 3]
+    return LENS @ plane
+
+
+def picture(pose: Array, sides: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The wall and the floor as a pinhole camera sees them."""
+    out = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for number, side in enumerate(sides):
+        plane = plane_to_picture(pose, number, side)
+        covered = cv2.warpPerspective(np.ones(side.shape[:2], np.uint8), plane, (WIDTH, HEIGHT))
+        out[covered > 0] = cv2.warpPerspective(side, plane, (WIDTH, HEIGHT), flags=cv2.INTER_AREA)[covered > 0]
+    return out
+
+
+def poster_mask(pose: Array, wall: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Where the poster is seen [h, w]."""
+    x, y, width, height = POSTER
+    there = np.zeros(wall.shape[:2], np.uint8)
+    there[y : y + height, x : x + width] = 1
+    return cv2.warpPerspective(there, plane_to_picture(pose, 0, wall), (WIDTH, HEIGHT))
+
+
+def masks(folder: Path, video: str, span: tuple[int, int], seen: list[NDArray[np.uint8]]) -> Path:
+    """An artifact of masks, one in each frame, or none at all."""
+    folder.mkdir(parents=True)
+    same = {"clip_id": clip_id(video, *span), "obj_id": 3, "label": "object", "score": 1.0}
+    rows: list[dict[str, Any]] = [
+        {**same, "frame": frame, "area": int(pixels.sum()), "height": HEIGHT, "width": WIDTH}
+        | {"rle": coco.encode(np.asfortranarray(pixels))["counts"].decode()}
+        for frame, pixels in enumerate(seen)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema(Mask)), folder / "masks.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def colmap(builder: EnvBuilder, catalog: Catalog) -> ModelEnvRuns:
+    return ModelEnvRuns(builder, catalog, "pycolmap", "reconstructions")
+
+
+@pytest.fixture(scope="module")
+def run(colmap: ModelEnvRuns, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Ran]:
+    """The room, the room with its poster masked, a camera that does not move, and pictures without texture."""
+    folder = tmp_path_factory.mktemp("videos")
+    sides = [texture(1, 900, 1350), texture(2, 700, 1400)]
+    x, y, width, height = POSTER
+    sides[0][y : y + height, x : x + width, 0] |= 128
+    sides[0][y : y + height, x : x + width, 1:] //= 8
+    room = [picture(pose, sides) for pose in cameras()]
+    rng = np.random.default_rng(5)
+    still = [np.clip(room[0] + rng.normal(0, 2, room[0].shape), 0, 255).astype(np.uint8) for _ in range(12)]
+    plain = [np.full((HEIGHT, WIDTH, 3), 90 + n, np.uint8) for n in range(12)]
+    pictures = {"room": room, "masked": room, "still": still, "plain": plain}
+    videos = {
+        name: (make_video(folder / f"{name}.mp4", images, options={"crf": "16"}), [(0, len(images))])
+        for name, images in pictures.items()
+    }
+    posters = [poster_mask(pose, sides[0]) for pose in cameras()]
+    inputs = {
+        name: {"masks": masks(folder / name, name, (0, len(images)), posters if name == "masked" else [])}
+        for name, images in pictures.items()
+    }
+    return lambda: colmap.run(tmp_path_factory.mktemp("colmap"), videos, inputs)
+
+
+@pytest.fixture(scope="module")
+def ran(run: Callable[[], Ran]) -> Ran:
+    return run()
+
+
+def trajectory_error(rows: list[dict[str, Any]]) -> float:
+    """RMSE of the positions after the best similarity (Umeyama 1991), as a share of the true path's length."""
+    true = cameras()[:, :3, 3]
+    found = np.array([row["T_world_camera"] for row in rows]).reshape(-1, 4, 4)[:, :3, 3]
+    kept = true[[row["frame"] for row in rows]]
+    a, b = found - found.mean(axis=0), kept - kept.mean(axis=0)
+    u, scales, v = np.linalg.svd(b.T @ a)
+    sign = np.diag([1, 1, np.sign(np.linalg.det(u @ v))])
+    scale = float((scales * np.diag(sign)).sum() / (a**2).sum())
+    error = np.sqrt((np.linalg.norm(scale * a @ (u @ sign @ v).T - b, axis=1) ** 2).mean())
+    return float(error / np.linalg.norm(np.diff(true, axis=0), axis=1).sum())
+
+
+def points_of(ran: Ran, video: str) -> list[tuple[float, ...]]:
+    """x, y, z, red, green, blue of every point of points.ply."""
+    header, _, body = (ran.table(video, SHOT).parent / "points.ply").read_bytes().partition(b"end_header\n")
+    points = list(struct.iter_unpack("<fffBBB", body))
+    assert int(header.split(b"element vertex ")[1].split(b"\n")[0]) == len(points)
+    return points
+
+
+def test_every_frame_is_registered_near_its_true_pose(ran: Ran) -> None:
+    rows = ran.rows("room", SHOT)
+    assert [row["frame"] for row in rows] == list(range(FRAMES))
+    assert all(row["registered"] for row in rows)
+    assert trajectory_error(rows) < MOST_ERROR
+    assert np.allclose(np.reshape(rows[0]["T_world_camera"], (4, 4)), np.eye(4), atol=1e-9)
+    fx, fy, cx, cy = rows[0]["intrinsics"]
+    assert fx == fy == pytest.approx(FOCAL, rel=0.03)
+    assert (cx, cy) == ((WIDTH - 1) / 2, (HEIGHT - 1) / 2)
+    notes = ran.report("room", SHOT)["notes"]
+    assert notes["registered"] == FRAMES > notes["keyframes"] == notes["registered_keyframes"]
+    assert notes["mean_reprojection_error_px"] < 1.0
+
+
+def test_points_and_intrinsics_are_written(ran: Ran) -> None:
+    points = points_of(ran, "room")
+    assert len(points) == ran.report("room", SHOT)["notes"]["points"] > 200
+    assert 0.5 < np.median([z for _, _, z, *_ in points]) < 2.0
+    row = ran.rows("room", SHOT)[0]
+    about = json.loads((ran.table("room", SHOT).parent / "intrinsics.json").read_text())
+    assert [about[name] for name in ("fx", "fy", "cx", "cy")] == row["intrinsics"]
+    assert [about[name] for name in ("k1", "k2", "p1", "p2")] == row["distortion"]
+    assert (about["width"], about["height"]) == (WIDTH, HEIGHT)
+
+
+def test_what_is_masked_takes_no_part(ran: Ran) -> None:
+    """The red poster belongs to the reconstruction unless it is masked; the trajectory holds without it."""
+    red = {}
+    for video in ("room", "masked"):
+        rows = ran.rows(video, SHOT)
+        assert all(row["registered"] for row in rows)
+        assert trajectory_error(rows) < MOST_ERROR
+        red[video] = sum(r - max(g, b) > 50 for *_, r, g, b in points_of(ran, video))
+    assert red["room"] >= 10
+    assert red["masked"] == 0
+
+
+def test_a_camera_that_stands_still_is_not_called_registered(ran: Ran) -> None:
+    rows = ran.rows("still", PLAIN)
+    assert len(rows) == 12
+    assert not any(row["registered"] for row in rows)
+    assert all(row["T_world_camera"] == np.eye(4).reshape(-1).tolist() for row in rows)
+    notes = ran.report("still", PLAIN)["notes"]
+    assert notes["camera"] == "static"
+    assert "static camera" in notes["reason"]
+
+
+def test_a_wall_without_texture_is_refused_with_words(ran: Ran) -> None:
+    report = ran.report("plain", PLAIN)
+    assert report["state"] == "failed"
+    assert "too plain" in report["reason"]
+
+
+def test_the_same_bytes_again(ran: Ran, run: Callable[[], Ran]) -> None:
+    again = run()
+    for video in ("room", "masked"):
+        for file in ("reconstructions.parquet", "points.ply", "intrinsics.json"):
+            one, two = (found.table(video, SHOT).parent / file for found in (ran, again))
+            assert one.read_bytes() == two.read_bytes(), (video, file)
