@@ -91,6 +91,7 @@ class ColourCut:
             return likely
         mode = cv2.GC_EVAL if self._learnt else cv2.GC_INIT_WITH_MASK
         small = np.ascontiguousarray(small)
+        cv2.setRNGSeed(0)  # the first cut clusters colours from random starts: one object must not change another
         cv2.grabCut(np.ascontiguousarray(image), small, None, self._background, self._foreground, rounds, mode)
         self._learnt = True
         found = ((small == cv2.GC_FGD) | (small == cv2.GC_PR_FGD)).astype(np.float32)

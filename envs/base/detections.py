@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -16,6 +17,18 @@ from egoworld_runner import Clip, Inputs, Params, Runner, tables
 
 GAP_S = 0.17
 """Seconds between the two frames that motion is seen between."""
+
+ALONE = 0.25
+"""The least score of a moving region."""
+
+TOUCHING = 0.35
+"""What a box at a hand scores more."""
+
+MOST_GRIP = 0.6
+"""Share of a region that may lie on or between the fingers of a hand: more is the hand itself."""
+
+REACH = 1.2
+"""Palms around a hand within which an object that it moves is looked for."""
 
 LEAST_AREA = 0.0012
 """Share of the picture that an object fills at least."""
@@ -51,6 +64,18 @@ class MovingObjects(Runner):
         clip.note("objects", len(kept))
 
 
+@dataclass(frozen=True)
+class Bodies:
+    """Pixels of one frame: ``skin`` of hands and arms, ``grip`` on and between the fingers, ``near`` a hand and its
+    arm, and all that is in ``reach`` of a hand.
+    """
+
+    skin: Pixels
+    grip: Pixels
+    near: Pixels
+    reach: Pixels
+
+
 class RegionFinder:
     """Finds the regions of a frame that move on their own and are no hand or arm."""
 
@@ -59,13 +84,13 @@ class RegionFinder:
         gap = max(1, round(GAP_S * clip.fps))
         self._field = MotionField(self._height, self._width, gap)
         self._grid = pixel_grid(self._height, self._width)
-        self._recent: deque[tuple[Pixels, Pixels]] = deque(maxlen=gap + 1)
+        self._recent: deque[Bodies] = deque(maxlen=gap + 1)
         self._skin = Skin()
         self._hands = hands
         self._clip = clip
 
     def learn_skin(self, hands: Mapping[int, list[Hand]]) -> None:
-        """Learn the colour of the hands from a few of the first frames that show them, so it is known from the start."""
+        """Learn the colour of the hands from a few of the first frames with hands, so it is known from the start."""
         wanted = set(sorted(hands)[: 4 * SKIN_FRAMES : 4])
         for frame in self._clip.frames() if wanted else ():
             if frame.index in wanted:
@@ -80,28 +105,30 @@ class RegionFinder:
         """A frame and the boxes of its moving regions, px of the reduced picture; lags behind ``frame``."""
         small = self._small(rgb)
         self._clip.progress(frame)
-        near, body = self._bodies(self._hands.get(frame, []), colour_of(small))
-        self._recent.append((near, body))
-        motion = self._field.step(frame, small, near)
+        hands = self._hands.get(frame, [])
+        self._recent.append(self._bodies(hands, colour_of(small)))
+        bodies = self._recent[-1]
+        motion = self._field.step(frame, small, bodies.near, bodies.reach)
         if motion is None:
             return None
-        near, body = self._recent[0]
-        return motion.frame, self._boxes(filled(motion, self._width) & ~body, motion, near)
+        bodies = self._recent[0]
+        return motion.frame, self._boxes(filled(motion, self._width) & ~bodies.skin, motion, bodies)
 
-    def _bodies(self, hands: list[Hand], colour: Array) -> tuple[Pixels, Pixels]:
-        """The surroundings of the hands, and the pixels that are hand or arm themselves."""
+    def _bodies(self, hands: list[Hand], colour: Array) -> Bodies:
         shape = (self._height, self._width)
         unit = self._width / 320
         skin = cv2.morphologyEx(self._skin.likely(colour).astype(np.uint8), cv2.MORPH_OPEN, disc(unit))
         skin = cv2.dilate(cv2.morphologyEx(skin, cv2.MORPH_CLOSE, disc(5 * unit)), disc(unit))
-        near, body = np.zeros(shape, bool), skin.astype(bool)
+        body, grip, near, reach = skin.astype(bool), *(np.zeros(shape, bool) for _ in range(3))
         for hand in hands:
             self._skin.learn(colour, hand.flesh(shape, 0.08))
-            near |= hand.flesh(shape, 0.9) | hand.forearm(shape, 4.0)
             body |= hand.flesh(shape, 0.16) | hand.behind(self._grid)
-        return near, body
+            grip |= hand.flesh(shape, 0.45)
+            near |= hand.flesh(shape, 0.9) | hand.forearm(shape, 4.0)
+            reach |= hand.flesh(shape, 2 * REACH)
+        return Bodies(body, grip, near, reach)
 
-    def _boxes(self, moving: Pixels, motion: Motion, near: Pixels) -> list[Box]:
+    def _boxes(self, moving: Pixels, motion: Motion, bodies: Bodies) -> list[Box]:
         total, labels, stats, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8), connectivity=8)
         picture = self._width * self._height
         boxes: list[Box] = []
@@ -110,9 +137,11 @@ class RegionFinder:
             if not LEAST_AREA * picture <= area <= MOST_AREA * picture or area < LEAST_FILL * w * h:
                 continue
             inside = labels == label
-            contrast = float(np.median(motion.residual[inside])) / motion.threshold
-            touching = bool((inside & near).any())
-            score = float(np.clip(0.25 + 0.15 * contrast, 0, 0.6)) + (0.35 if touching else 0.0)
+            if bodies.grip[inside].mean() > MOST_GRIP:
+                continue
+            contrast = float(np.median(motion.residual[inside] / motion.threshold[inside]))
+            touching = bool(bodies.near[inside].any())
+            score = float(np.clip(ALONE + 0.15 * contrast, 0, 0.6)) + (TOUCHING if touching else 0.0)
             border = x <= 1 or y <= 1 or x + w >= self._width - 1 or y + h >= self._height - 1
             boxes.append(Box(motion.frame, x, y, x + w, y + h, score, border))
         return boxes
@@ -126,10 +155,15 @@ def filled(motion: Motion, width: int) -> Pixels:
 
 
 def worth(track: Tracklet, fps: float, width: float) -> bool:
-    """Whether a tracklet is an object: seen for 0.3 s, moved, and not forever half outside the picture."""
+    """Whether a tracklet is an object: it lasts, moved, and was not forever half outside the picture.
+
+    0.3 s is enough at a hand; elsewhere, where parallax looks like motion too, it takes 0.8 s.
+    """
     boxes = track.boxes
     inside = sum(not box.border for box in boxes)
-    return len(boxes) >= max(4, round(0.3 * fps)) and track.path >= 0.01 * width and inside >= 0.2 * len(boxes)
+    held = sum(box.score > ALONE + TOUCHING for box in boxes) >= 0.3 * len(boxes)
+    lasting = max(4, round((0.3 if held else 0.8) * fps))
+    return len(boxes) >= lasting and track.path >= 0.01 * width and inside >= 0.2 * len(boxes)
 
 
 def hand_row(clip: Clip, frame: int, hand: Hand, scale: float) -> tables.Detection:

@@ -56,8 +56,8 @@ class Hand:
         thickness = max(1, round(width * self.palm))
         cv2.fillPoly(canvas, [points[list(PALM)]], 1, shift=3)
         for finger in FINGERS:
-            cv2.polylines(canvas, [points[[0 if finger[0] == 1 else finger[0], *finger]]], False, 1, thickness, shift=3)
-        cv2.polylines(canvas, [points[list(PALM)]], True, 1, thickness, shift=3)
+            cv2.polylines(canvas, [points[list(finger)]], isClosed=False, color=1, thickness=thickness, shift=3)
+        cv2.polylines(canvas, [points[list(PALM)]], isClosed=True, color=1, thickness=thickness, shift=3)
         return canvas.astype(bool)
 
     def forearm(self, shape: tuple[int, int], length: float, width: float = 0.75) -> Pixels:
@@ -67,7 +67,7 @@ class Hand:
         away = wrist - knuckles
         away = away / max(float(np.linalg.norm(away)), 1e-6)
         ends = np.rint(np.stack([wrist, wrist + away * length * self.palm]) * 8).astype(np.int32)
-        cv2.polylines(canvas, [ends], False, 1, max(1, round(width * self.palm)), shift=3)
+        cv2.polylines(canvas, [ends], isClosed=False, color=1, thickness=max(1, round(width * self.palm)), shift=3)
         return canvas.astype(bool)
 
     def behind(self, grid: Array) -> Pixels:

@@ -40,7 +40,7 @@ def pixel_grid(height: int, width: int) -> Array:
 class Motion:
     """Motion of one frame: residual against the camera [h, w] px, and ``moving``, the pixels that move on their own.
 
-    ``threshold`` is the residual that counts as motion. ``moving`` is sharp: a pixel belongs to it only when its
+    ``threshold`` [h, w] is the residual that counts as motion. ``moving`` is sharp: a pixel belongs to it only when its
     colour is found neither in the past nor in the future frame where the camera alone would have put it.
     """
 
@@ -48,7 +48,7 @@ class Motion:
     rgb: Picture
     residual: Array
     moving: Pixels
-    threshold: float
+    threshold: Array
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class _View:
     rgb: Picture
     gray: Picture
     ignore: Pixels
+    near: Pixels
 
 
 class MotionField:
@@ -69,9 +70,13 @@ class MotionField:
         self._gap = gap
         self._scale = width / 320
 
-    def step(self, frame: int, rgb: Picture, ignore: Pixels) -> Motion | None:
-        """Motion of the frame ``gap`` before this one; ``ignore``: pixels that do not tell the camera's motion."""
-        self._views.append(_View(frame, rgb, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), ignore))
+    def step(self, frame: int, rgb: Picture, ignore: Pixels, near: Pixels) -> Motion | None:
+        """Motion of the frame ``gap`` before this one.
+
+        ignore: pixels that do not tell the camera's motion. near: where motion is likely, so that noise alone is the
+        measure; elsewhere motion must also exceed the parallax of the room.
+        """
+        self._views.append(_View(frame, rgb, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), ignore, near))
         if len(self._views) <= 2 * self._gap:
             return None
         now = self._views[self._gap]
@@ -79,15 +84,16 @@ class MotionField:
         found = [side for side in sides if side is not None]
         if not found:
             return None
-        noise = max(side[1] for side in found)
-        threshold = max(LEAST_MOTION * self._scale, NOISE_FACTOR * noise)
+        noise, parallax = (max(side[1][n] for side in found) for n in (0, 1))
+        low, high = (max(LEAST_MOTION * self._scale, NOISE_FACTOR * level) for level in (noise, parallax))
+        threshold = np.where(now.near, np.float32(low), np.float32(high))
         residual = np.max([side[0] for side in found], axis=0)
         foreign = np.min([side[2] for side in found], axis=0)
-        slack = COLOUR_NOISE + max(0.5 * self._scale, 0.5 * threshold) * _gradient(now.gray)
+        slack = COLOUR_NOISE + np.maximum(0.5 * self._scale, 0.5 * threshold) * _gradient(now.gray)
         return Motion(now.frame, now.rgb, residual, (residual > threshold) & (foreign > slack), threshold)
 
-    def _against(self, now: _View, other: _View) -> tuple[Array, float, Array] | None:
-        """Residual flow to another frame, its median over the background, and the colour error of the camera's motion."""
+    def _against(self, now: _View, other: _View) -> tuple[Array, tuple[float, float], Array] | None:
+        """Residual flow to another frame, its noise and parallax, and the colour error of the camera's motion."""
         flow = self._flow.calc(now.gray, other.gray, None)
         camera = self._camera(flow, ~now.ignore)
         if camera is None:
@@ -99,7 +105,10 @@ class MotionField:
         error = np.abs(now.rgb - shade[..., None] * warped).max(axis=2)
         error = cv2.GaussianBlur(error, (0, 0), 0.8 * self._scale)
         error[inside == 0] = 0.0
-        return residual, float(np.median(residual[~now.ignore])), error
+        static = residual[~now.ignore]
+        fitting = static[static < self._scale]
+        parallax = float(np.median(static))
+        return residual, (min(parallax, float(np.median(fitting)) if len(fitting) else parallax), parallax), error
 
     def _camera(self, flow: Array, static: Pixels) -> Array | None:
         """Where the camera's motion alone would have each pixel in the other frame: a homography by RANSAC."""

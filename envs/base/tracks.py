@@ -7,11 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from hands import Array, Picture
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
-from hands import Array, Picture
 
 WINDOW = 9
 """px, side of the neighbourhood that Lucas-Kanade compares (Bouguet 2001)."""
