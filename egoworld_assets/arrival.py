@@ -24,7 +24,11 @@ def videos(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]
     yield from materialize(context, bench, STAGE)
 
 
-@dg.sensor(target=dg.AssetSelection.groups("video_to_dataset"), minimum_interval_seconds=30)
+@dg.sensor(
+    target=dg.AssetSelection.groups("video_to_dataset"),
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
 def inbox(context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench]) -> dg.SensorResult:
     """Takes files that rest in the inbox, oldest first, and runs the whole flow for each new or replaced video.
 

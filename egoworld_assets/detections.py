@@ -3,8 +3,6 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.arrival import videos
-from egoworld_assets.clips import clips
 from egoworld_assets.hand_poses import hand_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
@@ -18,7 +16,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[videos, clips, hand_poses], kinds={"opencv"})
+@stage_asset(STAGE, deps=[hand_poses], kinds={"opencv"})
 def detections(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Boxes around the hands and around what moves against the motion of the camera."""
     yield from materialize(context, bench, STAGE)

@@ -6,15 +6,9 @@ import dagster as dg
 from filelock import FileLock
 
 from egoworld_assets import checks
-from egoworld_assets.arrival import videos
-from egoworld_assets.clips import clips
-from egoworld_assets.hand_poses import hand_poses
-from egoworld_assets.masks import masks
 from egoworld_assets.object_poses import object_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_assets.reconstructions import reconstructions
 from egoworld_assets.robot_trajectories import robot_trajectories
-from egoworld_assets.tracks import tracks
 from egoworld_resources.dataset import ArtifactLineage, EpisodeArtifact, merge
 from egoworld_resources.manifest import Manifest, file_digest
 from egoworld_resources.stage import Stage
@@ -30,11 +24,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(
-    STAGE,
-    deps=[videos, clips, hand_poses, masks, tracks, reconstructions, object_poses, robot_trajectories],
-    kinds={"table"},
-)
+@stage_asset(STAGE, deps=[object_poses, robot_trajectories], kinds={"table"})
 def episodes(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """One LeRobot v3.0 dataset per video: an episode per clip with hand, camera, objects and robot joints."""
     yield from materialize(context, bench, STAGE)

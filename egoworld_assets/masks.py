@@ -3,10 +3,7 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.arrival import videos
-from egoworld_assets.clips import clips
 from egoworld_assets.detections import detections
-from egoworld_assets.hand_poses import hand_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -22,7 +19,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[videos, clips, hand_poses, detections], kinds={"opencv"})
+@stage_asset(STAGE, deps=[detections], kinds={"opencv"})
 def masks(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Pixels of each hand and object, frame by frame, under one obj_id per clip."""
     yield from materialize(context, bench, STAGE)

@@ -36,7 +36,11 @@ def backfill_batches(inputs: int) -> dg.BackfillPolicy:
 def stage_asset(
     stage: Stage, *, deps: Sequence[Upstream], kinds: set[str], pool: str = "cpu"
 ) -> Callable[[Callable[..., Step]], dg.AssetsDefinition]:
-    """Declare the asset of a stage, made video by video or in batches."""
+    """Declare the asset of a stage, made video by video or in batches.
+
+    deps: the assets that stand directly before it; what it reads from further up (stage.inputs) is behind those, and
+    left out so that the graph stays readable.
+    """
     rules = "; ".join((check.__doc__ or "").split("\n")[0] for check in stage.checks)
 
     def declare(step: Callable[..., Step]) -> dg.AssetsDefinition:
@@ -48,7 +52,7 @@ def stage_asset(
                 name=stage.name,
                 deps=list(deps),
                 partitions_def=VIDEOS,
-                backfill_policy=backfill_batches(len(deps)),
+                backfill_policy=backfill_batches(len(stage.inputs) + len(stage.optional)),
                 output_required=False,
                 group_name="video_to_dataset",
                 kinds=kinds,
@@ -153,19 +157,20 @@ def describe(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     manifest = outcome.manifest
     assert manifest is not None
     sheet = next((f.path for f in manifest.files if f.path.endswith("contact_sheet.png")), None)
+    shown = {"contact_sheet": dg.MetadataValue.md(f"![contact sheet]({url(bench, manifest, sheet)})")} if sheet else {}
     return {
+        **shown,
         "state": outcome.state,
         "seconds": manifest.seconds,
         "bytes": sum(file.bytes for file in manifest.files),
         **{f"rows/{table}": rows for table, rows in manifest.rows.items()},
         **notes(manifest),
-        "clips": dg.MetadataValue.json([report.model_dump(mode="json") for report in manifest.clips]),
         "env": manifest.recipe.env + (f" ({manifest.recipe.label})" if manifest.recipe.label else ""),
         "lock": manifest.recipe.lock[:12],
         "fingerprint": manifest.fingerprint[:12],
         "licences": ", ".join(manifest.licences),
         "folder": dg.MetadataValue.path(str(bench.store.folder(manifest))),
-        **({"contact_sheet": dg.MetadataValue.md(f"![contact sheet]({url(bench, manifest, sheet)})")} if sheet else {}),
+        "clips": dg.MetadataValue.json([report.model_dump(mode="json") for report in manifest.clips]),
     }
 
 

@@ -3,8 +3,6 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.arrival import videos
-from egoworld_assets.clips import clips
 from egoworld_assets.masks import masks
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
@@ -18,7 +16,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[videos, clips, masks], kinds={"colmap"})
+@stage_asset(STAGE, deps=[masks], kinds={"colmap"})
 def reconstructions(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Where the camera was in each frame, its intrinsics, and the static world as points."""
     yield from materialize(context, bench, STAGE)

@@ -3,8 +3,6 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.arrival import videos
-from egoworld_assets.clips import clips
 from egoworld_assets.hand_poses import hand_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
@@ -21,7 +19,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[videos, clips, hand_poses], kinds={"pytorch"})
+@stage_asset(STAGE, deps=[hand_poses], kinds={"pytorch"})
 def robot_trajectories(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Joint positions of a robot hand that follows the human hand."""
     yield from materialize(context, bench, STAGE)

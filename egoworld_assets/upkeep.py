@@ -12,7 +12,7 @@ from egoworld_resources.workbench import Workbench
 GROUP = dg.AssetSelection.groups("video_to_dataset")
 FLOW = dg.define_asset_job("flow", selection=GROUP, description="Everything that is made of one video.")
 DATASET = dg.define_asset_job(
-    "dataset", selection=dg.AssetSelection.assets("dataset"), description="One dataset over all videos."
+    "merge_dataset", selection=dg.AssetSelection.assets("dataset"), description="One dataset over all videos."
 )
 WANTS_WORK = ("missing", "stale")
 
@@ -47,7 +47,12 @@ def contiguous(keys: Sequence[str], wanted: set[str]) -> Iterator[list[str]]:
         yield group
 
 
-@dg.schedule(cron_schedule="0 3 * * *", target=GROUP, execution_timezone="UTC")
+@dg.schedule(
+    cron_schedule="0 3 * * *",
+    target=GROUP,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
 def nightly_refresh(
     _context: dg.ScheduleEvaluationContext, bench: dg.ResourceParam[Workbench]
 ) -> Iterator[dg.RunRequest]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -68,7 +69,8 @@ def view_recording(bench: Workbench, video: str, port: int) -> None:
 
 
 def in_own_group(command: list[str]) -> int:
-    """Run a server in a process group of its own; when we are interrupted the whole group ends with us."""
+    """Run a server in a process group of its own; interrupted or ended, we take the whole group along."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     child = subprocess.Popen(command, start_new_session=True)
     try:
         return child.wait()

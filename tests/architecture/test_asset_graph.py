@@ -11,7 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from dagster import AssetKey
+
 from egoworld_assets.definitions import build
+from egoworld_assets.stages import stages
 from egoworld_resources.settings import Settings
 from egoworld_resources.workbench import Workbench
 
@@ -46,6 +49,28 @@ def graph(home: Path) -> dict[str, Any]:
 
 def test_the_graph_is_that_of_the_snapshot(tmp_path: Path) -> None:
     assert graph(tmp_path) == json.loads(SNAPSHOT.read_text(encoding="utf-8")), f"if it is meant: {__doc__}"
+
+
+def test_what_a_stage_reads_lies_before_it_in_the_graph() -> None:
+    before = {
+        asset: set(facts["after"])
+        for asset, facts in json.loads(SNAPSHOT.read_text(encoding="utf-8"))["assets"].items()
+    }
+
+    def behind(asset: str) -> set[str]:
+        return before[asset].union(*(behind(up) for up in before[asset]))
+
+    for stage in stages().values():
+        assert {*stage.inputs, *stage.optional} <= behind(stage.name), stage.name
+
+
+def test_no_stage_shares_a_backfill_run_with_its_input(tmp_path: Path) -> None:
+    repository = build(Workbench(Settings.load(home=tmp_path))).get_repository_def()
+    nodes = {node.key: node for node in repository.asset_graph.asset_nodes}
+    for stage in stages():
+        node = nodes[AssetKey(stage)]
+        for parent in node.parent_keys:
+            assert nodes[parent].backfill_policy != node.backfill_policy, (stage, parent)
 
 
 if __name__ == "__main__":
