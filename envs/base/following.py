@@ -17,13 +17,25 @@ LEAST_PIXELS = 24
 TRUST_NEW = 0.45
 """Weight of a frame's own cut against the outline carried on, so that one bad cut does not spoil the shape."""
 
+TURNING = 10
+"""Corners that must agree before a turn or a change of size is believed; fewer tell a shift only."""
+
+MOST_GROWTH = 0.08
+"""Change of size from one frame to the next that is believed."""
+
+HAND_MARGIN = 6.0
+"""px from a hand within which corners would be taken along by it."""
+
+RING = 30.0
+"""px around an object whose corners tell how its surroundings move."""
+
 NEAR = 0.8
 """How far an object may go on under a hand, in roots of its seen area."""
 
 FADE = 0.88
 """Decay per frame, once it is seen, of the chance that a pixel beside an object is a part that a hand has hidden."""
 
-LEAST_LIKENESS = 0.45
+LEAST_LIKENESS = 0.6
 """Likeness of colours (1: the same) below which the thing under the mask is not the object."""
 
 LOST_AFTER = 8
@@ -70,7 +82,7 @@ class Followed:
 
     def step(self, before: View, now: View) -> None:
         """Carry the shape from one frame to the next one (or the one before)."""
-        motion = carried(before, now, (self.shape > 0.5) & ~before.hands)
+        motion = carried(before, now, self.shape > 0.5)
         height, width = self.shape.shape
         moved = cv2.warpAffine(self.shape, motion, (width, height), flags=cv2.INTER_LINEAR)
         self.unknown = cv2.warpAffine(self.unknown, motion, (width, height), flags=cv2.INTER_LINEAR)
@@ -131,32 +143,63 @@ def hidden(unknown: Array, shape: Array, hands: Pixels) -> Array:
     return fading.astype(np.float32)
 
 
-def carried(before: View, now: View, seen: Pixels) -> NDArray[np.float64]:
-    """Motion [2x3] of the pixels ``seen``: rotation, scale and shift that most of its corners agree on.
+def carried(before: View, now: View, inside: Pixels) -> NDArray[np.float64]:
+    """Motion [2x3] of an object from one frame to the other: its own, or that of its surroundings.
 
-    Corners are followed by pyramidal Lucas-Kanade there and back; too few of them give their median shift, none gives
-    rest.
+    Hands that cover most of it take its corners along; so both motions are tried, and the one that brings the colours
+    of its seen pixels over better is believed.
     """
-    still = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    clear = ~grown(before.hands, HAND_MARGIN) if before.hands.any() else ~before.hands
+    own = shift(before, now, inside & clear)
+    around = shift(before, now, grown(inside, RING) & ~grown(inside, 3.0) & clear)
+    known = [motion for motion in (own, around) if motion is not None]
+    if not known:
+        return np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    return min(known, key=lambda motion: mismatch(before, now, inside & ~before.hands, motion))
+
+
+def mismatch(before: View, now: View, seen: Pixels, motion: NDArray[np.float64]) -> float:
+    """Mean difference of colour of the pixels ``seen`` when they are moved, leaving out what ends under a hand."""
+    rows, columns = np.nonzero(seen)
+    if not len(rows):
+        return 255.0
+    at = np.rint(np.stack([columns, rows, np.ones_like(rows)], axis=1) @ motion.T).astype(int)
+    height, width = seen.shape
+    inside = ((at >= 0) & (at < [width, height])).all(axis=1)
+    inside[inside] &= ~now.hands[at[inside, 1], at[inside, 0]]
+    if inside.sum() < LEAST_PIXELS:
+        return 255.0
+    there = now.rgb[at[inside, 1], at[inside, 0]].astype(np.int16)
+    return float(np.abs(there - before.rgb[rows[inside], columns[inside]]).mean())
+
+
+def shift(before: View, now: View, seen: Pixels) -> NDArray[np.float64] | None:
+    """Rotation, scale and shift [2x3] that most corners of the pixels ``seen`` agree on, None without corners.
+
+    They are followed by pyramidal Lucas-Kanade there and back; few of them tell a shift only.
+    """
     around = window(seen, 2)
     if around is None:
-        return still
+        return None
     top, left = around[0].start, around[1].start
     found = cv2.goodFeaturesToTrack(before.gray[around], 60, 0.005, 3, mask=seen[around].astype(np.uint8))
     if found is None:
-        return still
+        return None
     start = found.reshape(-1, 1, 2) + np.array([left, top], np.float32)
     there, ok, _ = cv2.calcOpticalFlowPyrLK(before.gray, now.gray, start, None, winSize=(13, 13), maxLevel=3)
     back, ok_back, _ = cv2.calcOpticalFlowPyrLK(now.gray, before.gray, there, None, winSize=(13, 13), maxLevel=3)
     good = (ok & ok_back).reshape(-1).astype(bool) & (np.linalg.norm(back - start, axis=2).reshape(-1) < 1.0)
     old, new = start[good].reshape(-1, 2), there[good].reshape(-1, 2)
-    if len(old) >= 6:
+    if len(old) >= TURNING:
         motion, inliers = cv2.estimateAffinePartial2D(old, new, method=cv2.RANSAC, ransacReprojThreshold=1.5)
-        if motion is not None and inliers.mean() > 0.4 and 0.85 < np.linalg.det(motion[:, :2]) ** 0.5 < 1.18:
-            return motion
-    if len(old) >= 2:
-        still[:, 2] = np.median(new - old, axis=0)
-    return still
+        if motion is not None and inliers.sum() >= TURNING and inliers.mean() > 0.4:
+            growth = float(np.linalg.det(motion[:, :2])) ** 0.5
+            if abs(growth - 1) < MOST_GROWTH:
+                return motion
+    if len(old) < 2:
+        return None
+    dx, dy = np.median(new - old, axis=0).tolist()
+    return np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
 
 
 def colours_of(rgb: Picture, inside: Pixels) -> NDArray[np.float32]:

@@ -1,0 +1,191 @@
+"""Detections, masks and tracks on a rendered video: what they find against what is there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pycocotools import mask as coco
+
+from egoworld_resources.sample.options import SampleOptions
+from egoworld_resources.sample.rendering import render, truth_folder
+from egoworld_runner import FrameIndex, clip_id, tables
+from egoworld_runner.job import Job, Span, VideoJob
+
+BASE = Path(__file__).parents[2] / "envs" / "base"
+INPUTS = {"detections": ("hand_poses",), "masks": ("hand_poses", "detections"), "tracks": ("masks",)}
+OBJECTS = (3, 4)
+HAND = 1
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One clip, the stages that ran on it, and the truth."""
+
+    folder: Path
+    video: Path
+    span: tuple[int, int]
+
+    @property
+    def clip(self) -> str:
+        return clip_id("v", *self.span)
+
+    def run(self, stage: str, output: str | None = None) -> None:
+        declared = tomllib.loads((BASE / "pyproject.toml").read_text())["tool"]["egoworld"]["stages"][stage]
+        inputs = {name: str(self.folder / name / self.clip) for name in INPUTS[stage]}
+        out = self.folder / (output or stage)
+        video = VideoJob(
+            "v", str(self.video), str(out), str(self.folder / "frames.parquet"), inputs, (Span(*self.span),)
+        )
+        job = self.folder / f"{output or stage}.json"
+        Job(stage, str(BASE), declared["runner"], (video,), params=declared["params"]).write(job)
+        command = [sys.executable, "-I", "-m", "egoworld_runner", "run", "--job", str(job)]
+        subprocess.run(command, check=True, capture_output=True)
+        report = json.loads((out / self.clip / "clip.json").read_text())
+        assert report["state"] == "done", report
+
+    def rows(self, stage: str) -> list[dict[str, Any]]:
+        return pq.read_table(self.folder / stage / self.clip / f"{stage}.parquet").to_pylist()
+
+    def truth(self, table: str) -> list[dict[str, Any]]:
+        found = pq.read_table(truth_folder(self.video) / f"{table}.parquet").to_pylist()
+        return [row for row in found if self.span[0] <= row["frame"] < self.span[1]]
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
+    """The second shot of a small sample, with the true joints as hand poses."""
+    folder = tmp_path_factory.mktemp("flow")
+    video = folder / "sample.mp4"
+    render(video, SampleOptions(seed=1, seconds=5.0, width=480, height=270, fps=15))
+    index = FrameIndex.scan(video)
+    index.write(folder / "frames.parquet")
+    flow = Flow(folder, video, (len(index) // 2, len(index)))
+    schema = tables.schema(tables.HandPose)
+    poses = [
+        dict.fromkeys(schema.names)
+        | {"clip_id": flow.clip, "score": 0.9, "frame": row["frame"], "side": row["side"]}
+        | {"keypoints_2d": row["keypoints_2d"]}
+        for row in flow.truth("hand_poses")
+    ]
+    target = folder / "hand_poses" / flow.clip
+    target.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(poses, schema=schema), target / "hand_poses.parquet")
+    for stage in INPUTS:
+        flow.run(stage)
+    return flow
+
+
+def rle(row: dict[str, Any]) -> dict[str, Any]:
+    return {"size": [row["height"], row["width"]], "counts": row["rle"].encode("ascii")}
+
+
+def shared(rows: list[dict[str, Any]], truth: list[dict[str, Any]]) -> list[float]:
+    """IoU of every true mask with the mask of the same frame, 0 where there is none."""
+    found = {row["frame"]: row for row in rows}
+    pairs = [(found.get(row["frame"]), row) for row in truth if row["area"] > 100]
+    return [float(coco.iou([rle(one)], [rle(true)], [0])[0, 0]) if one else 0.0 for one, true in pairs]
+
+
+def test_moving_object_and_hand_are_boxed(flow: Flow) -> None:
+    boxes = {(row["frame"], row["obj_id"]): coco.toBbox(rle(row)) for row in flow.truth("masks")}
+    found = flow.rows("detections")
+    assert {row["label"] for row in found} == {"right hand", "object"}
+    hits = []
+    for row in found:
+        ids = (HAND,) if row["label"] == "right hand" else OBJECTS
+        x0, y0, x1, y1 = (row[name] for name in ("x0", "y0", "x1", "y1"))
+        assert 0 <= x0 < x1 <= 480
+        assert 0 <= y0 < y1 <= 270
+        overlaps = [float(coco.iou(np.array([[x0, y0, x1 - x0, y1 - y0]]), boxes[row["frame"], n][None], [0])[0, 0])
+                    for n in ids if (row["frame"], n) in boxes]  # fmt: skip
+        hits.append((row["label"], max(overlaps, default=0.0)))
+    objects = [overlap for label, overlap in hits if label == "object"]
+    assert len(objects) >= 8
+    assert np.mean(np.array(objects) > 0.3) >= 0.7
+    assert np.median([overlap for label, overlap in hits if label == "right hand"]) >= 0.5
+
+
+def test_masks_of_the_hand_and_of_the_object_hold_all_through_the_clip(flow: Flow) -> None:
+    rows, truth = flow.rows("masks"), flow.truth("masks")
+    hand = shared([row for row in rows if row["obj_id"] == 2], [row for row in truth if row["obj_id"] == HAND])
+    thing = shared([row for row in rows if row["obj_id"] == 3], [row for row in truth if row["obj_id"] in OBJECTS])
+    assert np.median(hand) >= 0.85
+    assert np.median(thing) >= 0.75
+    assert np.mean(np.array(thing) > 0.5) >= 0.85
+    assert all(row["area"] == int(coco.area(rle(row))) for row in rows)
+    assert [(row["frame"], row["obj_id"]) for row in rows] == sorted({(row["frame"], row["obj_id"]) for row in rows})
+
+
+def test_tracks_stay_on_the_object(flow: Flow) -> None:
+    """Points born on the object, taken along by its true pose, against where the tracks say they are."""
+    cameras = {row["frame"]: row for row in flow.truth("reconstructions")}
+    poses = {row["frame"]: row for row in flow.truth("object_poses")}
+    tracks: dict[int, list[dict[str, Any]]] = {}
+    for row in flow.rows("tracks"):
+        tracks.setdefault(row["track_id"], []).append(row)
+    errors: list[float] = []
+    for points in tracks.values():
+        frames = [point["frame"] for point in points]
+        assert frames == list(range(frames[0], frames[-1] + 1))
+        assert all(point["visible"] for point in points[:-1])
+        if points[0]["obj_id"] == 3 and len(points) > 2:
+            errors += drift(points, cameras, poses)
+    assert len(errors) > 300
+    assert np.median(errors) < 1.5
+    assert np.percentile(errors, 90) < 6.0
+
+
+def drift(points: list[dict[str, Any]], cameras: dict[int, Any], poses: dict[int, Any]) -> list[float]:
+    first = points[0]
+    pose = poses[first["frame"]]
+    T = np.reshape(pose["T_camera_object"], (4, 4))
+    ray = np.linalg.inv(calibration(cameras[first["frame"]])) @ [first["x"], first["y"], 1.0]
+    eye, along, half = -T[:3, :3].T @ T[:3, 3], T[:3, :3].T @ ray, np.array(pose["size"]) / 2
+    near, far = (
+        np.minimum((-half - eye) / along, (half - eye) / along),
+        np.maximum((-half - eye) / along, (half - eye) / along),
+    )
+    if near.max() > far.min():
+        return []
+    point = eye + near.max() * along
+    errors = []
+    for row in points[1:]:
+        if row["visible"]:
+            T = np.reshape(poses[row["frame"]]["T_camera_object"], (4, 4))
+            u, v, w = calibration(cameras[row["frame"]]) @ (T[:3, :3] @ point + T[:3, 3])
+            errors.append(float(np.hypot(u / w - row["x"], v / w - row["y"])))
+    return errors
+
+
+def calibration(camera: dict[str, Any]) -> np.ndarray:
+    fx, fy, cx, cy = camera["intrinsics"]
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
+
+
+@pytest.mark.parametrize("stage", list(INPUTS))
+def test_the_same_bytes_twice(flow: Flow, stage: str) -> None:
+    flow.run(stage, output=f"{stage}-again")
+    first, again = (flow.folder / name / flow.clip / f"{stage}.parquet" for name in (stage, f"{stage}-again"))
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_a_clip_without_hands_and_motion_has_empty_tables(tmp_path: Path, flow: Flow) -> None:
+    empty = Flow(tmp_path, flow.video, (0, 6))
+    FrameIndex.read(flow.folder / "frames.parquet").write(tmp_path / "frames.parquet")
+    target = tmp_path / "hand_poses" / empty.clip
+    target.mkdir(parents=True)
+    pq.write_table(tables.schema(tables.HandPose).empty_table(), target / "hand_poses.parquet")
+    for stage in INPUTS:
+        empty.run(stage)
+    assert empty.rows("masks") == []
+    assert {row["obj_id"] for row in empty.rows("tracks")} == {0}
