@@ -80,12 +80,17 @@ class EnvBuilder:
         return self._as_built(env, generation, ready) if whole else None
 
     def verify(self, env: str) -> int:
-        """Compare every installed file with its RECORD and return how many there are; raises EnvDamaged."""
-        built = self.ensure(env)
-        damaged = [file for files in damaged_files(built.site_packages).values() for file in files]
+        """Compare every file of the live generation with its RECORD; returns their number, raises EnvDamaged.
+
+        Nothing is mended here; an env that was never built is built first.
+        """
+        generation = None if self._catalog.env(env).interpreter == BASE else self._generations(env).current()
+        whole = generation is not None and Ready.read(generation) is not None
+        site_packages = _site_packages(generation) if generation and whole else self.ensure(env).site_packages
+        damaged = [file for files in damaged_files(site_packages).values() for file in files]
         if damaged:
-            raise EnvDamaged(env, built.site_packages, damaged)
-        return sum(1 for file in built.site_packages.rglob("*") if file.is_file())
+            raise EnvDamaged(env, site_packages, damaged)
+        return sum(1 for file in site_packages.rglob("*") if file.is_file())
 
     def collect(self, env: str) -> list[str]:
         """Remove generations that nothing uses; returns their names."""
