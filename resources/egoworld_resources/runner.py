@@ -8,19 +8,21 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from egoworld_resources.errors import RunnerFailed
+from egoworld_runner import keeper
 from egoworld_runner.execute import REPORT
 from egoworld_runner.job import Job
 
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
 
-TERM_GRACE_S = 5.0
+TERM_GRACE_S = 8.0
 EXIT_PATIENCE_S = 60.0
 """Seconds that a runner whose output has ended gets for unloading its model."""
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
@@ -87,7 +89,7 @@ class _Attempt:
         command = [str(self._process.python), "-I", "-m", "egoworld_runner", "run", "--job", str(self._path)]
         with (self._process.scratch / "runner.log").open("ab") as log:
             child = subprocess.Popen(
-                [*command, "--parent", str(os.getpid())],
+                [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

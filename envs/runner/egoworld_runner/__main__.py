@@ -15,7 +15,8 @@ from egoworld_runner.errors import BadJob
 from egoworld_runner.events import Events
 from egoworld_runner.execute import run_job
 from egoworld_runner.job import Job
-from egoworld_runner.lifetime import end_on_sigterm, end_with_parent
+from egoworld_runner.keeper import adopt
+from egoworld_runner.lifetime import end_on_sigterm
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     end_on_sigterm()
     if options.parent is not None:
-        end_with_parent(options.parent)
+        adopt(options.parent)
     events = Events.take_stdout()
     try:
         run_job(Job.read(options.job), events)

@@ -1,25 +1,17 @@
-"""How a runner process ends: with its parent, and within seconds of SIGTERM."""
+"""How a runner process ends: within seconds of SIGTERM, and with all that it started."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 import threading
 from types import FrameType
 
+from egoworld_runner.keeper import kill_all_below
+
 GRACE_S = 4.0
 """Seconds that a model's native code gets to return after SIGTERM before the process is ended under it."""
-
-PR_SET_PDEATHSIG = 1
-
-
-def end_with_parent(parent: int) -> None:
-    """Ask the kernel for SIGTERM when the parent dies (prctl(2)); exit at once if it already has."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit(128 + signal.SIGTERM)
 
 
 def end_on_sigterm() -> None:
@@ -36,9 +28,11 @@ def end_on_sigterm() -> None:
         while signal.SIGTERM not in os.read(reader, 64):
             pass
         threading.Event().wait(GRACE_S)
+        kill_all_below(os.getpid())
         os._exit(128 + signal.SIGTERM)
 
     def leave(number: int, _frame: FrameType | None) -> None:
+        kill_all_below(os.getpid())
         sys.exit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)

@@ -1,0 +1,87 @@
+"""A small process between whoever runs a job and the runner: no process that a model starts outlives it.
+
+``python -I -S keeper.py PARENT COMMAND...`` runs COMMAND with ``--parent <own pid>`` and ends as it ends. It adopts
+whatever the runner's children leave behind (PR_SET_CHILD_SUBREAPER, prctl(2)), also those that call setsid, and
+kills all of it when the runner is gone, when it is told to end, or when PARENT dies. Standard library only: it is
+started by path, without site-packages, and stays small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+GRACE_S = 5.0
+"""Seconds that the runner gets after SIGTERM; it ends itself within 4."""
+
+
+def descendants(root: int) -> list[int]:
+    """Pids of all processes below ``root``, from /proc."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError):
+                fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                if fields[0] != "Z":
+                    children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def kill_all_below(root: int) -> None:
+    """SIGKILL to every process below ``root``, again and again until there is none: one may fork meanwhile."""
+    while pids := descendants(root):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def adopt(parent: int) -> None:
+    """Get SIGTERM when ``parent`` dies, and become the parent of orphans below us; exit at once if it is dead."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if os.getppid() != parent:
+        sys.exit(128 + signal.SIGTERM)
+
+
+def main(parent: int, command: list[str]) -> int:
+    adopt(parent)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    child = subprocess.Popen([*command, "--parent", str(os.getpid())], close_fds=False)
+
+    def pass_on(_number: int, _frame: FrameType | None) -> None:
+        child.terminate()
+        killer = threading.Timer(GRACE_S, child.kill)
+        killer.daemon = True
+        killer.start()
+
+    signal.signal(signal.SIGTERM, pass_on)
+    status = child.wait()
+    kill_all_below(os.getpid())
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL) if -status not in (signal.SIGKILL, signal.SIGSTOP) else None
+        os.kill(os.getpid(), -status)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

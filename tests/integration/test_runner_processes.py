@@ -1,0 +1,117 @@
+"""What is left of a runner when those above it die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from egoworld_runner.job import Job, VideoJob
+from tests.made_up import video
+
+SLEEPER = '''
+import subprocess
+import sys
+import time
+
+from egoworld_runner import Runner
+
+
+class Sleeper(Runner):
+    """Starts processes of its own, one in a session of its own, and never ends."""
+
+    def run(self, clip, inputs, params):
+        sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+        subprocess.Popen(sleep)
+        subprocess.Popen(sleep, start_new_session=True)
+        (clip.folder / "half-written").touch()
+        clip.progress(clip.start_frame)
+        time.sleep(600)
+        yield from ()
+'''
+
+SUPERVISE = """
+import sys
+from pathlib import Path
+from egoworld_resources.runner import Process, run_job
+from egoworld_runner.job import Job
+scratch = Path(sys.argv[1])
+process = Process(Path(sys.executable), scratch)
+run_job(Job.read(scratch / "given.json"), process, lambda event: print(event["event"], flush=True))
+"""
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> subprocess.Popen[str]:
+    """A process that supervises a runner which is in the middle of a clip."""
+    (tmp_path / "runner.py").write_text(SLEEPER)
+    source = video(tmp_path / "a.mp4")
+    job = Job("sleep", str(tmp_path), "runner:Sleeper", (VideoJob("v", str(source), str(tmp_path / "out")),))
+    job.write(tmp_path / "given.json")
+    child = subprocess.Popen([sys.executable, "-c", SUPERVISE, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    while child.stdout.readline().strip() != "progress":
+        assert child.poll() is None
+    return child
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether something becomes true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return holds()
+
+
+def below(child: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(child.pid).children(recursive=True)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+KEEPER, RUNNER = 0, 1
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "keeper", "runner"])
+def test_whoever_is_killed_no_process_of_the_model_survives(
+    supervisor: subprocess.Popen[str], tmp_path: Path, victim: str
+) -> None:
+    everything = below(supervisor)
+    assert len(everything) == 4, "keeper, runner, and the two that the model started"
+    pids = {"supervisor": supervisor.pid, "keeper": everything[KEEPER].pid, "runner": everything[RUNNER].pid}
+    os.kill(pids[victim], signal.SIGKILL)
+    assert until(lambda: gone(everything))
+    assert until(lambda: supervisor.poll() is not None)
+    assert whole_clips(tmp_path) == ([] if victim == "supervisor" else ["whole"]), "a death is a report, never a half"
+    close(supervisor)
+
+
+def test_an_interrupted_supervisor_takes_the_whole_group_along(
+    supervisor: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    everything = below(supervisor)
+    os.kill(supervisor.pid, signal.SIGINT)
+    assert until(lambda: supervisor.poll() is not None)
+    assert gone(everything)
+    assert whole_clips(tmp_path) == []
+    close(supervisor)
+
+
+def whole_clips(folder: Path) -> list[str]:
+    return [p.name for p in (folder / "out").iterdir() if not p.name.startswith(".")]
+
+
+def close(supervisor: subprocess.Popen[str]) -> None:
+    assert supervisor.stdout is not None
+    supervisor.stdout.close()
