@@ -18,6 +18,9 @@ MAX_BOTH_SIDES = 0.2
 MAX_HAND_JUMP = 1.5
 MAX_JOINT_SPEED = 40.0
 MAX_SHARE_OF_JUMPS = 0.2
+MAX_CAMERA_TREMBLE = 0.8
+"""Positions that are noise around a fixed place give 1.2 and more, a moving head about 0.2."""
+MIN_STEPS = 8
 
 
 def verdict(name: str, fault: str, *, blocking: bool = True) -> Verdict:
@@ -129,6 +132,24 @@ def cameras_are_real(draft: Draft) -> Verdict:
     if len(poses) > 1 and np.abs(poses - np.eye(4)).max() < 1e-9:
         return verdict("cameras_are_real", "all camera poses are the identity yet marked registered")
     return verdict("cameras_are_real", "")
+
+
+def cameras_move_smoothly(draft: Draft) -> Verdict:
+    """The camera's speed does not change by more than itself from frame to frame."""
+    rows = draft.table().filter(pc.field("registered")).select(["clip_id", "frame", "T_world_camera"])
+    worst = 0.0
+    for clip in rows["clip_id"].unique().to_pylist():
+        of_clip = rows.filter(pc.field("clip_id") == clip)
+        steps = np.diff(_matrices(of_clip["T_world_camera"])[:, :3, 3], axis=0)
+        speeds = np.linalg.norm(steps, axis=1)
+        if len(steps) >= MIN_STEPS and np.median(speeds) > 0:
+            worst = max(worst, float(np.median(np.linalg.norm(np.diff(steps, axis=0), axis=1)) / np.median(speeds)))
+    return verdict(
+        "cameras_move_smoothly",
+        f"the camera trembles: its speed changes by {worst:.1f} times itself from frame to frame"
+        if worst > MAX_CAMERA_TREMBLE
+        else "",
+    )
 
 
 def poses_are_rigid(draft: Draft) -> Verdict:

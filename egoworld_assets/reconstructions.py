@@ -12,7 +12,10 @@ STAGE = Stage(
     "reconstructions",
     env="pycolmap",
     inputs=("videos", "clips", "masks"),
-    checks=(checks.cameras_are_real,),
+    checks=(
+        checks.cameras_are_real,
+        checks.cameras_move_smoothly,
+    ),
 )
 
 

@@ -134,8 +134,8 @@ class Passes:
             if older.same_as is not None or frame not in older.rows:
                 continue
             theirs = self._decoded(older.rows[frame])
-            common = int((theirs & seen).sum()) / max(1, min(int(theirs.sum()), int(seen.sum())))
-            thing.shared[other] = thing.shared.get(other, 0) + 1 if common > SAME_SHARE else 0
+            overlap = int((theirs & seen).sum()) / max(1, min(int(theirs.sum()), int(seen.sum())))
+            thing.shared[other] = thing.shared.get(other, 0) + 1 if overlap > SAME_SHARE else 0
             if thing.shared[other] >= SAME_FRAMES:
                 thing.same_as = other
                 return

@@ -52,7 +52,7 @@ class TransNetShots(Runner):
         jumps: list[float] = []
         odds = np.fromiter(self._odds(clip, jumps), np.float64, len(clip))
         found = cuts(odds, np.array(jumps), float(params["threshold"]), least)
-        starts = [Cut(clip.start_frame, 1.0), *(Cut(clip.start_frame + cut.frame, cut.score) for cut in found)]
+        starts = [Cut(clip.start_frame, 0.0), *(Cut(clip.start_frame + cut.frame, cut.score) for cut in found)]
         ends = [cut.frame for cut in starts[1:]] + [clip.end_frame]
         shots = [(cut, end) for cut, end in zip(starts, ends, strict=True) if end - cut.frame >= least or not found]
         count = 0

@@ -14,6 +14,9 @@ from egoworld_resources.errors import BadConfiguration, UnknownName
 
 __all__ = ["BASE", "Catalog", "ModelEnv", "StageModel", "Weights"]
 
+DECIDES_CONTENTS = ("runner", "writer")
+"""Modules of the contract whose closure decides contents: frames and inputs given, rows taken."""
+
 BASE = "base"
 """The env that is our own interpreter; its lock is that of the root pyproject.toml."""
 
@@ -120,9 +123,13 @@ class Catalog:
         return source_digest(model.folder, closure(model.folder, model.module), model.data_files())
 
     def contract_digest(self) -> str:
-        """Digest of the source of the runner contract, the package egoworld_runner."""
+        """Digest of the part of egoworld_runner that decides what a runner is given and what becomes of its rows.
+
+        How a process is started, reported on and ended is not in it: a change of that makes nothing stale.
+        """
         package = contract_folder()
-        return source_digest(package.parent, package.rglob("*.py"))
+        files = {file for module in DECIDES_CONTENTS for file in closure(package.parent, f"{package.name}.{module}")}
+        return source_digest(package.parent, files)
 
     def _declared_in(self, env: ModelEnv) -> Path:
         if env.interpreter != BASE:

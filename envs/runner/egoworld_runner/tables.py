@@ -105,7 +105,8 @@ class Video(Row):
 
 @dataclass(frozen=True)
 class ClipSpan(Row):
-    """A clip found in a video: frames [start_frame, end_frame), the shot that it lies in, the detector's score.
+    """A clip found in a video: frames [start_frame, end_frame), the shot that it lies in, the detector's score of
+    the cut that it begins with (0 for the first).
 
     The clip's id is derived from the video and the span by the contract.
     """

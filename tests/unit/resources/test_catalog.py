@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from egoworld_resources.catalog import Catalog
+from egoworld_resources.environments.contract import contract_folder
 from egoworld_resources.environments.errors import BadDeclaration, LockMissing, LockStale
 from egoworld_resources.errors import BadConfiguration, UnknownName
 from made_envs import made_catalog, made_env, made_lock, made_wheel
@@ -206,3 +208,21 @@ def test_declared_files_that_do_not_exist_are_refused(tmp_path: Path) -> None:
 def test_the_contract_digest_is_that_of_the_runner_package(catalog: Catalog) -> None:
     assert catalog.contract_digest() == catalog.contract_digest()
     assert len(catalog.contract_digest()) == 64
+
+
+def test_the_contract_digest_covers_what_decides_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalog: Catalog
+) -> None:
+    package = tmp_path / "egoworld_runner"
+    shutil.copytree(contract_folder(), package)
+    monkeypatch.setattr("egoworld_resources.catalog.contract_folder", lambda: package)
+    before = catalog.contract_digest()
+    decides: set[str] = set()
+    for file in sorted(package.glob("*.py")):
+        text = file.read_text()
+        file.write_text(text + "\nCHANGED = 1\n")
+        if catalog.contract_digest() != before:
+            decides.add(file.stem)
+        file.write_text(text)
+    assert decides >= {"video", "clip", "inputs", "tables", "writer", "runner"}
+    assert not decides & {"keeper", "lifetime", "events", "job", "execute", "__main__"}

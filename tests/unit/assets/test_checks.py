@@ -1,0 +1,184 @@
+"""Every check on a draft that it must pass and on one that it must stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from egoworld_assets import checks
+from egoworld_resources.manifest import ClipReport
+from egoworld_resources.stage import Check, Draft
+from egoworld_runner import tables
+
+CLIP = "c"
+PALM = np.stack([np.linspace(0, 60, 21), np.linspace(0, 80, 21) ** 1.1], axis=1)
+
+
+def written(folder: Path, rows: Sequence[tables.Row], kind: type[tables.Row]) -> Path:
+    """Rows as the table of their artifact, all of one clip."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = [{"clip_id": CLIP, **{n: tables.plain(getattr(row, n)) for n in tables.columns(kind)}} for row in rows]
+    pq.write_table(pa.Table.from_pylist(plain, schema=tables.schema(kind)), folder / f"{kind.table}.parquet")
+    return folder
+
+
+def draft(tmp_path: Path, rows: Sequence[tables.Row], kind: type[tables.Row], frames: int = 100) -> Draft:
+    probe = tables.Video(
+        "s",
+        1,
+        "mp4",
+        "h264",
+        "yuv420p",
+        640,
+        480,
+        0,
+        frames,
+        30.0,
+        0.0,
+        1.0,
+        variable_frame_rate=False,
+        corrupt_packets=0,
+    )
+    videos = written(tmp_path / "videos", [probe], tables.Video)
+    folder = written(tmp_path / "draft", rows, kind)
+    return Draft(kind.table, folder, [ClipReport(unit=CLIP, state="done")], {"videos": videos})
+
+
+def hand(frame: int, side: str, at: tuple[float, float] = (100, 100)) -> tables.HandPose:
+    return tables.HandPose(frame, side, 0.9, PALM + np.array(at))
+
+
+def pose(rotation: NDArray[np.float64] | None = None, at: Sequence[float] = (0, 0, 1)) -> NDArray[np.float64]:
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.eye(3) if rotation is None else rotation
+    matrix[:3, 3] = at
+    return matrix
+
+
+def camera(frame: int, at: Sequence[float], registered: bool = True) -> tables.CameraPose:
+    return tables.CameraPose(frame, pose(at=at), registered, (500, 500, 320, 240), (0, 0, 0, 0))
+
+
+def mask(frame: int, area: int) -> tables.Mask:
+    return tables.Mask(frame, 3, "object", "x", 10, 10, area, 1.0)
+
+
+def robot(frame: int, angle: float) -> tables.RobotPose:
+    return tables.RobotPose(frame, "right", "generic_hand", ["a", "b"], [0.0, angle], 0.01)
+
+
+def span(start: int, end: int) -> tables.ClipSpan:
+    return tables.ClipSpan(start, end, start / 30, end / 30, 0, 0.0, 640, 480, 30.0)
+
+
+NOISE = np.random.default_rng(3).normal(0, 0.01, (40, 3))
+GOOD_AND_BAD = {
+    "clips in order": (
+        checks.clips_in_order,
+        tables.ClipSpan,
+        [span(0, 40), span(40, 100)],
+        [span(0, 50), span(40, 100)],
+        "overlaps or lies outside",
+    ),
+    "clips inside the video": (
+        checks.clips_in_order,
+        tables.ClipSpan,
+        [span(0, 100)],
+        [span(0, 101)],
+        "overlaps or lies outside",
+    ),
+    "two hands": (
+        checks.hands_differ,
+        tables.HandPose,
+        [h for f in range(9) for h in (hand(f, "left", (50, 50)), hand(f, "right", (300, 50)))],
+        [h for f in range(9) for h in (hand(f, "left", (50, 50)), hand(f, "right", (52, 51)))],
+        "the same hand in 100% of their frames",
+    ),
+    "hands that move": (
+        checks.hands_move_physically,
+        tables.HandPose,
+        [hand(f, "right", (100 + 10 * f, 100)) for f in range(20)],
+        [hand(f, "right", (100 + 300 * (f % 2), 100)) for f in range(20)],
+        "hands jump in 100% of frames",
+    ),
+    "boxes": (
+        checks.boxes_inside,
+        tables.Detection,
+        [tables.Detection(0, "object", 1.0, 1, 1, 5, 5)],
+        [tables.Detection(0, "object", 1.0, 5, 1, 5, 5)],
+        "1 boxes have no area",
+    ),
+    "masks": (checks.masks_not_empty, tables.Mask, [mask(0, 50)], [mask(0, 0), mask(1, 100)], "2 of 2 masks"),
+    "camera poses": (
+        checks.cameras_are_real,
+        tables.CameraPose,
+        [camera(f, (0.01 * f, 0, 0)) for f in range(9)],
+        [camera(f, (0, 0, 0)) for f in range(9)],
+        "all camera poses are the identity yet marked registered",
+    ),
+    "a smooth camera": (
+        checks.cameras_move_smoothly,
+        tables.CameraPose,
+        [camera(f, (0.01 * f, 0.02 * np.sin(f / 5), 0)) for f in range(40)],
+        [camera(f, NOISE[f]) for f in range(40)],
+        "the camera trembles",
+    ),
+    "object poses": (
+        checks.poses_are_rigid,
+        tables.ObjectPose,
+        [tables.ObjectPose(0, 3, pose(), 1.0)],
+        [tables.ObjectPose(0, 3, pose(2 * np.eye(3)), 1.0), tables.ObjectPose(1, 3, pose(at=(0, 0, -1)), 1.0)],
+        "2 poses are not rigid or lie behind the camera",
+    ),
+    "robot joints": (
+        checks.joints_move_physically,
+        tables.RobotPose,
+        [robot(f, 0.05 * f) for f in range(20)],
+        [robot(f, 3.0 * (f % 2)) for f in range(20)],
+        "joints jump in 100% of frames",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOOD_AND_BAD)
+def test_a_check_passes_the_good_and_stops_the_bad(tmp_path: Path, name: str) -> None:
+    check, kind, good, bad, reason = GOOD_AND_BAD[name]
+    passed = check(draft(tmp_path / "good", good, kind))
+    assert (passed.passed, passed.reason) == (True, "")
+    stopped = check(draft(tmp_path / "bad", bad, kind))
+    assert not stopped.passed
+    assert stopped.blocking
+    assert reason in stopped.reason
+
+
+def test_nothing_found_is_no_success(tmp_path: Path) -> None:
+    verdict = checks.has_rows("masks")(draft(tmp_path, [], tables.Mask))
+    assert (verdict.passed, verdict.blocking, verdict.reason) == (False, True, "nothing was found (masks is empty)")
+
+
+@pytest.mark.parametrize(
+    ("check", "kind", "rows"),
+    [
+        (checks.cameras_are_real, tables.CameraPose, [camera(0, (0, 0, 0), registered=False)]),
+        (checks.poses_are_rigid, tables.ObjectPose, []),
+    ],
+)
+def test_what_honestly_could_not_be_found_warns_and_does_not_block(
+    tmp_path: Path, check: Check, kind: type[tables.Row], rows: list[tables.Row]
+) -> None:
+    verdict = check(draft(tmp_path, rows, kind))
+    assert (verdict.passed, verdict.blocking) == (False, False)
+
+
+def test_an_empty_or_absent_file_is_missing(tmp_path: Path) -> None:
+    made = draft(tmp_path, [], tables.Mask)
+    (made.folder / "sheet.png").touch()
+    (made.folder / "overlay.mp4").write_bytes(b"x")
+    verdict = checks.has_files("sheet.png", "overlay.mp4", "recording.rrd")(made)
+    assert verdict.reason == "missing: sheet.png, recording.rrd"
