@@ -79,9 +79,10 @@ def accuracy_of(bench: Workbench, video: str, truth: Path) -> list[Measurement]:
     return found
 
 
-def accuracy_table(measurements: Sequence[Measurement]) -> Table:
-    """One line per measurement; the goal is green when it is kept and red when it is not."""
-    table = Table("stage", "measured against the truth", "value", "goal", "how", header_style="bold")
+def accuracy_table(measurements: Sequence[Measurement], *, brief: bool = False) -> Table:
+    """One line per measurement; the value is green when the goal is kept and red when not. brief: without the how."""
+    columns = ["stage", "measured against the truth", "value", "goal", *([] if brief else ["how"])]
+    table = Table(*columns, header_style="bold")
     last = ""
     for m in measurements:
         if m.stage != last:
@@ -89,7 +90,8 @@ def accuracy_table(measurements: Sequence[Measurement]) -> Table:
         colour = {None: "white", True: "green", False: "red"}[m.ok]
         goal = "" if m.goal is None else f"at most {_shown(m.goal)} {m.unit}"
         value = "–" if m.value is None else f"[{colour}]{_shown(m.value)} {m.unit}[/{colour}]"
-        table.add_row(m.stage if m.stage != last else "", m.what, value, goal, m.detail)
+        row = [m.stage if m.stage != last else "", m.what, value, goal, m.detail]
+        table.add_row(*row[: len(columns)])
         last = m.stage
     return table
 

@@ -8,6 +8,7 @@ import mimetypes
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -123,6 +124,21 @@ def lineage(artifact: Annotated[str, typer.Argument(help="VIDEO/ASSET")], as_jso
 
 
 @command
+def accuracy(as_json: Json = False) -> None:
+    """How far results on sample videos lie from what is true in them, stage by stage, and how that is measured."""
+    from egoworld_assets import accuracy
+
+    workbench = bench()
+    for video, facts in workbench.store.records("videos"):
+        truth = accuracy.sample_truth(workbench, video)
+        measured = accuracy.accuracy_of(workbench, video, truth) if truth else []
+        if as_json and truth:
+            print(json.dumps({"video": video, "measured": [asdict(m) for m in measured]}, ensure_ascii=False))
+        elif truth:
+            console.print(facts["name"], accuracy.accuracy_table(measured), sep="\n")
+
+
+@command
 def view(video: str, port: int = 9876) -> None:
     """Open a video's recording in Rerun's web viewer, on this machine only."""
     from egoworld_assets.report import find_video
@@ -161,13 +177,16 @@ def looks_like_video(path: Path) -> bool:
 
 def sample(workbench: Workbench, seconds: float, seed: int) -> Path:
     """The generated sample video of a seed, rendered once."""
-    from egoworld_resources.sample import SampleOptions, render
+    from egoworld_assets.progress import flow_bar
+    from egoworld_resources.sample import SampleOptions, is_rendered, render
 
     path = workbench.layout.home / "sample" / f"sample-{seed}-{seconds:g}s.mp4"
-    if not path.is_file():
+    options = SampleOptions(seed=seed, seconds=seconds)
+    if not is_rendered(path, options):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with console.status(f"rendering a sample video of {seconds:g} s"):
-            render(path, SampleOptions(seed=seed, seconds=seconds))
+        with flow_bar(console) as bar:
+            task = bar.add_task(f"rendering a sample video of {seconds:g} s", total=None)
+            render(path, options, lambda done, total: bar.update(task, completed=done, total=total))
     return path
 
 
@@ -208,7 +227,7 @@ def run(videos: Sequence[str]) -> None:
     for video in videos:
         truth = accuracy.sample_truth(workbench, video)
         if truth:
-            console.print(accuracy.accuracy_table(accuracy.accuracy_of(workbench, video, truth)))
+            console.print(accuracy.accuracy_table(accuracy.accuracy_of(workbench, video, truth), brief=True))
     report.print_where_to_look(workbench, console, entries)
     if any(entry["state"] in ("failed", "missing", "stale") for entry in entries):
         raise typer.Exit(1)

@@ -181,14 +181,12 @@ def print_where_to_look(bench: Workbench, console: Console, entries: Sequence[di
             console.print(
                 f"{entry['video']}/{entry['asset']} {coloured(entry['state'])}: {entry['why']}", soft_wrap=True
             )
-    table = Table.grid(padding=(0, 2))
+    console.print("\nwhere to look:")
     for entry in entries:
         if entry["asset"] == "previews" and entry["folder"]:
-            table.add_row("contact sheet", f"{entry['folder']}/contact_sheet.png")
+            console.print(f"  contact sheet  {entry['folder']}/contact_sheet.png", soft_wrap=True, highlight=False)
     if (bench.layout.dataset / "README.md").is_file():
-        table.add_row("dataset", str(bench.layout.dataset))
-    table.add_row("status", "egoworld status")
-    table.add_row("viewer", "egoworld view VIDEO")
-    table.add_row("Dagster UI", "make ui")
-    console.print("\nwhere to look:")
-    console.print(table, soft_wrap=True)
+        console.print(f"  dataset        {bench.layout.dataset}", soft_wrap=True, highlight=False)
+    console.print(
+        "  everything     make ui, egoworld status, egoworld lineage VIDEO/ASSET, egoworld view VIDEO", highlight=False
+    )

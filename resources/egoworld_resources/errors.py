@@ -1,15 +1,21 @@
-"""What can go wrong outside a model.
+"""What can go wrong outside a model. Errors of one system lie beside it; this is the whole tree.
 
 EgoworldError
-├── Transient            trying again may help; Dagster retries it
-│   ├── LockBusy         another process holds the lease or lock
-│   └── StoreUnreachable the store does not answer
-└── Terminal             trying again gives the same; the message says what to do
-    ├── BadConfiguration a setting is wrong
-    ├── UnknownName      an asset, stage, env or video that does not exist; lists those that do
-    ├── DamagedArtifact  stored bytes are not those that the manifest names
-    ├── RunnerFailed     the runner process ended without doing its job
-    └── Quarantined      the video failed a check; the reason and the command that reproduces it are kept
+├── Transient              trying again may help; Dagster retries it
+│   ├── LockBusy           another process holds the lease or lock
+│   └── IndexUnreachable   the package index does not answer (environments)
+└── Terminal               trying again gives the same; the message says what to do
+    ├── BadConfiguration   a setting is wrong
+    │   ├── BadDeclaration, LockMissing, LockStale   a model env's folder or lock is wrong (environments)
+    │   └── InvalidOptions of the sample renderer (sample)
+    ├── UnknownName        an asset, stage, env or video that does not exist; lists those that do
+    ├── DamagedArtifact    stored bytes are not those that the manifest names
+    ├── RunnerFailed       the runner process ended without doing its job
+    ├── Refused            a file cannot become a video (arrivals)
+    ├── NoGpu              the model needs a GPU and there is none (gpu)
+    ├── WeightsMissing     a weights file is absent or another (weights)
+    ├── LockRefused, EnvBuildFailed, EnvDamaged   (environments)
+    └── BadSource, LicenceRefused                 (dataset)
 """
 
 from __future__ import annotations
@@ -27,10 +33,6 @@ class Transient(EgoworldError):
 
 class LockBusy(Transient):
     """Another process holds what is needed."""
-
-
-class StoreUnreachable(Transient):
-    """The store does not answer."""
 
 
 class Terminal(EgoworldError):
@@ -55,7 +57,3 @@ class DamagedArtifact(Terminal):
 
 class RunnerFailed(Terminal):
     """A runner process ended without doing its job."""
-
-
-class Quarantined(Terminal):
-    """A video failed a check and waits for a person or a new recipe."""
