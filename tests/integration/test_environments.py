@@ -191,6 +191,19 @@ def test_a_write_into_an_env_is_found_and_does_not_reach_the_next(place: Place) 
     assert place.builder().verify("tiny_env") > 0
 
 
+def test_a_hidden_write_is_mended_by_the_command_that_verify_names(place: Place) -> None:
+    built = place.builder().ensure("tiny_env")
+    file = built.site_packages / "tiny.py"
+    before = file.stat()
+    file.chmod(0o644)
+    file.write_text("VERSION = 9\n")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # size and time as before
+    with pytest.raises(EnvDamaged, match="build --fresh tiny_env"):
+        place.builder().verify("tiny_env")
+    assert version_in(place.builder().ensure("tiny_env", fresh=True)) == "1"
+    assert place.builder().verify("tiny_env") > 0
+
+
 @pytest.mark.parametrize("lost", ["lib/python3*/site-packages/tiny.py", "bin/python", "ready.json"])
 def test_a_broken_generation_is_replaced(place: Place, lost: str) -> None:
     built = place.builder().ensure("tiny_env")

@@ -50,7 +50,8 @@ class EnvBuilder:
     def ensure(self, env: str, *, fresh: bool = False) -> BuiltEnv:
         """The env as its lock says, built when there is none or the one there is not whole.
 
-        ``fresh`` builds a new generation in any case. Raises LockMissing, LockStale, IndexUnreachable, EnvBuildFailed.
+        ``fresh`` builds a new generation in any case and reads every byte of it.
+        Raises LockMissing, LockStale, IndexUnreachable, EnvBuildFailed.
         """
         found = self._catalog.env(env)
         lock = self._catalog.lock(env)
@@ -62,7 +63,7 @@ class EnvBuilder:
             return built
         with exclusive(self.root / f"{env}.lock") as held:
             built = None if fresh else self.built(env)
-            return built or self._build(found, lock, held)
+            return built or self._build(found, lock, held, trust=not fresh)
 
     def built(self, env: str) -> BuiltEnv | None:
         """The env if its live generation is whole, unchanged and from the lock of today; nothing is built."""
@@ -97,7 +98,7 @@ class EnvBuilder:
         with exclusive(self.root / f"{env}.lock"):
             return self._generations(env).collect(self._grace_s)
 
-    def _build(self, env: ModelEnv, lock: Lock, held: int) -> BuiltEnv:
+    def _build(self, env: ModelEnv, lock: Lock, held: int, *, trust: bool) -> BuiltEnv:
         generations = self._generations(env.name)
         generation = generations.fresh(lock.digest)
         generations.collect(self._grace_s)
@@ -106,7 +107,7 @@ class EnvBuilder:
         with exclusive(cache / "egoworld-build.lock") as cache_held:
             self._warn_about_partitions()
             log.info("building env %s (%d packages) ...", env.name, len(lock.entries))
-            self._install(env, lock, generation, (held, cache_held))
+            self._install(env, lock, generation, (held, cache_held), trust=trust)
         site_packages = _site_packages(generation)
         contract = contract_folder().parent
         (site_packages / "egoworld_runner.pth").write_text(f"{contract}\n", encoding="utf-8")
@@ -125,7 +126,7 @@ class EnvBuilder:
         log.info("built env %s in %.1f s", env.name, ready.seconds)
         return self._as_built(env.name, generation, ready)
 
-    def _install(self, env: ModelEnv, lock: Lock, generation: Path, held: tuple[int, ...]) -> None:
+    def _install(self, env: ModelEnv, lock: Lock, generation: Path, held: tuple[int, ...], *, trust: bool) -> None:
         what = f"building env '{env.name}' from {lock.path}"
         generation.mkdir()
         self._uv.run(
@@ -138,20 +139,22 @@ class EnvBuilder:
         sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
         sync += ["--only-binary", ":all:", *builds, lock.path]
         self._uv.run(sync, cwd=generation, held=held, what=what)
-        damaged = self._check(generation)
+        damaged = self._check(generation, trust)
         if not damaged:
             return
         log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
         self._uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=held, what=what)
         self._uv.run([*sync, "--reinstall"], cwd=generation, held=held, what=what)
-        damaged = self._check(generation)
+        damaged = self._check(generation, trust)
         if damaged:
             raise EnvDamaged(env.name, generation, [file for files in damaged.values() for file in files])
 
-    def _check(self, generation: Path) -> dict[str, list[str]]:
-        ledger = Ledger(self._uv.cache / "egoworld-ledger.json")
+    def _check(self, generation: Path, trust: bool) -> dict[str, list[str]]:
+        """Damaged files by distribution; with ``trust``, files that the ledger knows are not read again."""
+        ledger = Ledger(self._uv.cache / "egoworld-ledger.json") if trust else None
         damaged = damaged_files(_site_packages(generation), ledger)
-        ledger.save()
+        if ledger:
+            ledger.save()
         return damaged
 
     def _interpreter(self, env: ModelEnv, cwd: Path) -> Path:
