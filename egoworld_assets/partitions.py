@@ -99,8 +99,7 @@ def others_in_run(context: dg.AssetExecutionContext) -> bool:
     An output makes Dagster log all videos of the run once more, under one data version. A backfill of assets gives each
     stage its own run, so there it never happens.
     """
-    chosen = context.run.asset_selection
-    return not chosen or len(chosen) > 1
+    return len(context.job_def.nodes) > 1
 
 
 def result(bench: Workbench, outcome: Outcome) -> dg.MaterializeResult[Any]:
