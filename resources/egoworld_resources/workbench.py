@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from egoworld_resources.assemble import assemble
 from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.builder import BuiltEnv, EnvBuilder
 from egoworld_resources.errors import EgoworldError, Terminal, Transient, UnknownName
+from egoworld_resources.evidence import keep
 from egoworld_resources.layout import Layout
 from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, named_files, reasons, stored_files
 from egoworld_resources.runner import Event, Process, run_job
@@ -182,25 +182,28 @@ class Workbench:
             scratch = stack.enter_context(scratch_folder(self.layout.scratch, f"{stage.name}-{run_id[:8]}"))
             works = [self._work(stage, video, state, scratch) for video, state in todo]
             began = time.monotonic()
+            python = None
             try:
                 lease = None
                 if recipe.device == "cuda":
                     lease = stack.enter_context(gpu.lease(self.layout.home / "leases", gpu.gpus()))
                 env = self.builder.ensure(recipe.env)
+                python = env.python
                 process = Process(
                     python=env.python,
                     scratch=scratch,
                     gpu=lease.gpu if lease else None,
                     descriptors=(lease.descriptor,) if lease else (),
                     silence_s=self.settings.silence_s,
+                    memory=int(self.settings.memory_gb * 1e9) if self.settings.memory_gb else None,
                 )
                 run_job(self._job(stage, works, env), process, lambda event: self._tell(stage.name, event))
             except (Transient, Terminal) as error:
-                return {
-                    work.video: self._failed(stage, work, str(error), isinstance(error, Transient)) for work in works
-                }
+                transient = isinstance(error, Transient)
+                return {w.video: self._failed(stage, w, str(error), python, transient) for w in works}
             seconds = (time.monotonic() - began) / len(works)
-            return {w.video: self._publish(stage, w, run_id, seconds, lease.gpu if lease else None) for w in works}
+            held = lease.gpu if lease else None
+            return {w.video: self._publish(stage, w, run_id, seconds, held, python) for w in works}
 
     def _work(self, stage: Stage, video: str, state: State, scratch: Path) -> _Work:
         folders: dict[str, Path] = {}
@@ -234,6 +237,7 @@ class Workbench:
             inputs={a: str(work.folders[a]) if a in work.folders else None for a in (*stage.inputs, *stage.optional)},
             output=str(work.output),
             clips=spans,
+            name=facts["name"],
         )
 
     def clips(self, video: str) -> list[tuple[str, int, int]]:
@@ -244,12 +248,14 @@ class Workbench:
         rows = Draft("clips", self.store.folder(made), (), {}).table().to_pylist()
         return [(row["clip_id"], row["start_frame"], row["end_frame"]) for row in rows]
 
-    def _publish(self, stage: Stage, work: _Work, run_id: str, seconds: float, gpu_index: int | None) -> Outcome:
+    def _publish(
+        self, stage: Stage, work: _Work, run_id: str, seconds: float, gpu_index: int | None, python: Path | None
+    ) -> Outcome:
         order = [clip for clip, _, _ in self.clips(work.video)] if stage.unit == "clip" else ["whole"]
         reports = assemble(work.output, order)
         if all(report.state == "failed" for report in reports):
             why = "; ".join(sorted({report.reason for report in reports})) or "there is no clip"
-            return self._failed(stage, work, why)
+            return self._failed(stage, work, why, python)
         recipe = self.recipe(stage)
         draft = Draft(stage.name, work.output, reports, work.folders)
         files = stored_files(work.output)
@@ -272,7 +278,15 @@ class Workbench:
             seconds=round(sum(r.seconds for r in reports) or seconds, 3),
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+        scratch = work.output.parent.parent
         self.store.put(work.output, manifest)
+        if manifest.quarantine:
+            again = keep(scratch, self.layout.logs / "quarantine" / stage.name / work.video, work.video, python)
+            self.store.record(
+                "quarantine", f"{stage.name}/{work.video}", {"reason": manifest.quarantine, "again": again}
+            )
+        else:
+            self.store.record("quarantine", f"{stage.name}/{work.video}", None)
         self.store.record("failures", f"{stage.name}/{work.video}", None)
         return Outcome(work.video, "made", manifest=manifest)
 
@@ -284,22 +298,22 @@ class Workbench:
             found.update(made.licences if made else ())
         return sorted(found)
 
-    def _failed(self, stage: Stage, work: _Work, why: str, transient: bool = False) -> Outcome:
-        """Record a failure and keep what reproduces it: the job file and the log."""
-        kept = self.layout.logs / "failures" / stage.name / work.video
-        shutil.rmtree(kept, ignore_errors=True)
-        kept.mkdir(parents=True)
-        for name in ("job.json", "runner.log"):
-            found = work.output.parent.parent / name
-            if found.is_file():
-                shutil.copy(found, kept / name)
+    def _failed(self, stage: Stage, work: _Work, why: str, python: Path | None, transient: bool = False) -> Outcome:
+        """Record a failure and keep what reproduces it; a transient one is not held against the video."""
+        key = f"{stage.name}/{work.video}"
+        again = keep(work.output.parent.parent, self.layout.logs / "failures" / key, work.video, python)
         if not transient:
-            key = f"{stage.name}/{work.video}"
             attempts = (self.store.recorded("failures", key) or {}).get("attempts", 0) + 1
             facts = {"reason": why, "fingerprint": fingerprint(self.recipe(stage), work.inputs), "attempts": attempts}
             at = datetime.now(UTC).isoformat(timespec="seconds")
-            self.store.record("failures", key, {**facts, "kept": str(kept), "at": at})
+            self.store.record("failures", key, {**facts, "again": again, "at": at})
         return Outcome(work.video, "failed", why, transient=transient)
+
+    def again(self, stage: Stage, video: str) -> str:
+        """The command that runs a failed or quarantined stage of a video by hand; empty when there is none."""
+        key = f"{stage.name}/{video}"
+        record = self.store.recorded("failures", key) or self.store.recorded("quarantine", key) or {}
+        return str(record.get("again", ""))
 
     def _tell(self, stage: str, event: Event) -> None:
         if self.listener:

@@ -126,6 +126,7 @@ def test_a_failed_check_blocks_what_follows_and_names_the_reason(
     assert instance.get_materialized_partitions(dg.AssetKey("behind")) == set()
     state = bench.state(LIT, key)
     assert (state.condition, state.why) == ("quarantined", "bright_enough: it is dark throughout")
+    assert bench.again(LIT, key).endswith(f"quarantine/brightness/{key}/job.json")
 
 
 def test_in_a_batch_the_quarantined_video_stays_behind_and_the_others_go_on(
