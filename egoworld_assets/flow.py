@@ -53,8 +53,14 @@ def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) 
     return taken, refused
 
 
-def run_flow(bench: Workbench, instance: dg.DagsterInstance, videos: Sequence[str], progress: FlowProgress) -> None:
-    """Make all that is missing or stale of some videos, then the dataset; what fails is recorded, not raised."""
+def run_flow(
+    bench: Workbench, instance: dg.DagsterInstance, videos: Sequence[str], progress: FlowProgress
+) -> list[str]:
+    """Make all that is missing or stale of some videos, then the dataset.
+
+    What fails of a video is recorded in the store, not raised. Returns the faults that are no video's: ours.
+    """
+    faults: list[str] = []
     bench.listener = progress.listen
     definitions = build(bench)
     flow = definitions.resolve_job_def(FLOW.name)
@@ -63,14 +69,26 @@ def run_flow(bench: Workbench, instance: dg.DagsterInstance, videos: Sequence[st
         wanted = {video for video in videos if bench.state(stage, video).condition in WANTS_WORK}
         progress.begin(stage, sorted(wanted))
         for group in contiguous(keys, wanted):
-            flow.execute_in_process(
+            result = flow.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey(stage.name)],
                 tags=dict(zip(RANGE, (group[0], group[-1]), strict=True)),
                 run_config=QUIET,
                 raise_on_error=False,
             )
+            faults += unexpected(result)
         progress.end(stage)
-    definitions.resolve_job_def(DATASET.name).execute_in_process(
-        instance=instance, run_config=QUIET, raise_on_error=False
-    )
+    dataset = definitions.resolve_job_def(DATASET.name)
+    result = dataset.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+    return faults + unexpected(result)
+
+
+def unexpected(result: dg.ExecuteInProcessResult) -> list[str]:
+    """What ended a run other than a Failure that the step itself declared."""
+    found: list[str] = []
+    for event in result.get_step_failure_events():
+        data = event.step_failure_data
+        if data.user_failure_data is None and data.error:
+            cause = data.error.cause or data.error
+            found.append(f"{event.step_key}: {cause.message.strip()} (run {result.run_id}, see make ui)")
+    return found

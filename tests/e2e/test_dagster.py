@@ -9,7 +9,7 @@ import pytest
 from egoworld_assets import checks
 from egoworld_assets.arrival import inbox, videos
 from egoworld_assets.clips import clips
-from egoworld_assets.flow import RANGE
+from egoworld_assets.flow import RANGE, unexpected
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.manifest import Verdict
@@ -232,3 +232,23 @@ def test_a_tick_that_crashed_is_made_up_for(tmp_path: Path, instance: dg.Dagster
     lost = tick(bench, instance, None)
     again = tick(bench, instance, None)
     assert requests(again) == requests(lost) != []
+
+
+def test_a_fault_of_ours_is_told_and_not_taken_for_a_video_s(
+    bench: Workbench, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    keys = arrive(bench, instance, video(tmp_path / "a.mp4"))
+    broken = Broken(bench.settings)
+    (fault,) = unexpected(run(broken, instance, videos, keys))
+    assert fault.startswith("videos: ")
+    assert "no disk left for notes" in fault
+    (tmp_path / "bad.mp4").write_text("no pictures in here")
+    bad = arrive(bench, instance, tmp_path / "bad.mp4")
+    assert unexpected(run(bench, instance, videos, bad)) == []
+
+
+class Broken(Workbench):
+    """A workbench with a defect."""
+
+    def make(self, stage: Stage, videos: object, run_id: str, force: bool = False) -> list[Outcome]:
+        raise OSError("no disk left for notes")
