@@ -56,9 +56,7 @@ def supervisor(tmp_path: Path) -> subprocess.Popen[str]:
     job = Job("sleep", str(tmp_path), "runner:Sleeper", (VideoJob("v", str(source), str(tmp_path / "out")),))
     job.write(tmp_path / "given.json")
     child = subprocess.Popen([sys.executable, "-c", SUPERVISE, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    while child.stdout.readline().strip() != "progress":
-        assert child.poll() is None
+    assert until(lambda: any((tmp_path / "out").glob(".whole.partial/half-written")))
     return child
 
 
