@@ -31,13 +31,17 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_ALBUMENTATION
 
 @dataclass(frozen=True)
 class Process:
-    """How to start the runner: interpreter, scratch folder (its working directory), GPU, descriptors to inherit."""
+    """How to start the runner: interpreter, scratch folder (its working directory), GPU, descriptors to inherit.
+
+    silence_s: seconds without an event after which it counts as hung; memory: bytes it may have.
+    """
 
     python: Path
     scratch: Path
     gpu: int | None = None
     descriptors: Sequence[int] = ()
     silence_s: float = 900.0
+    memory: int | None = None
 
     def environment(self) -> dict[str, str]:
         """Only what a model needs; no secret of ours is passed on."""
@@ -59,7 +63,7 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> int:
         attempt = _Attempt(job, path, process, on_event)
         attempt.run()
         loads += attempt.loaded
-        if attempt.status == 0:
+        if attempt.status == 0 and attempt.unit is None:
             return loads
         if attempt.status in (1, 2) and attempt.error:
             raise RunnerFailed(
@@ -87,6 +91,8 @@ class _Attempt:
 
     def run(self) -> None:
         command = [str(self._process.python), "-I", "-m", "egoworld_runner", "run", "--job", str(self._path)]
+        if self._process.memory is not None:
+            command += ["--memory", str(self._process.memory)]
         with (self._process.scratch / "runner.log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command],
@@ -140,7 +146,8 @@ class _Attempt:
         if self.silent:
             return f"said nothing for {self._process.silence_s:g} s and was ended"
         if self.status < 0:
-            return f"was killed by {signal.Signals(-self.status).name}"
+            name = signal.Signals(-self.status).name
+            return f"was killed by {name}" + (" (is memory short?)" if name == "SIGKILL" else "")
         return f"ended with status {self.status}"
 
 
@@ -176,7 +183,8 @@ def _report_death(job: Job, unit: tuple[str, str], reason: str) -> None:
     partial.rename(final)
 
 
-def _tail(scratch: Path, lines: int = 5) -> str:
-    log = scratch / "runner.log"
-    last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:] if log.is_file() else []
+def _tail(scratch: Path, lines: int = 5, length: int = 2000) -> str:
+    with (scratch / "runner.log").open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - length))
+        last = log.read().decode("utf-8", "replace").splitlines()[-lines:]
     return f"its last words: {' | '.join(last)}" if last else "it said nothing"

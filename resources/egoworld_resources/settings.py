@@ -38,6 +38,11 @@ class Settings(BaseSettings):
         32, ge=1, description="Videos in one run of a stage during a backfill: one model load serves them all."
     )
     silence_s: float = Field(900, gt=0, description="Seconds a runner may say nothing before its clip counts as hung.")
+    memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="Memory (GB) that a runner process may have; default no bound. More fails its clip only.",
+    )
     settle_s: float = Field(5, ge=0, description="Seconds an inbox file must rest unchanged before it is taken.")
     files_url: str = Field(
         "http://127.0.0.1:3001", description="Where browsers get files of artifacts; `egoworld ui` serves them."

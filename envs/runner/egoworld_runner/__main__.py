@@ -17,6 +17,7 @@ from egoworld_runner.execute import run_job
 from egoworld_runner.job import Job
 from egoworld_runner.keeper import adopt
 from egoworld_runner.lifetime import end_on_sigterm
+from egoworld_runner.memory import bound_memory, die_first
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,10 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
     run = commands.add_parser("run", help="run a job file")
     run.add_argument("--job", type=Path, required=True, help="path of the job file (JSON)")
     run.add_argument("--parent", type=int, help="end when this parent process ends (its pid)")
+    run.add_argument("--memory", type=int, help="bytes of memory that this process may have (default: no bound)")
     options = parser.parse_args(arguments)
     end_on_sigterm()
     if options.parent is not None:
         adopt(options.parent)
+    die_first()
+    if options.memory is not None:
+        bound_memory(options.memory)
     events = Events.take_stdout()
     try:
         run_job(Job.read(options.job), events)

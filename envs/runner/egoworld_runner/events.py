@@ -20,7 +20,7 @@ class Events:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock = threading.Lock()
-        self._last = 0.0
+        self._last = time.monotonic()
 
     @classmethod
     def take_stdout(cls) -> Events:
@@ -32,9 +32,16 @@ class Events:
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one event whole."""
-        line = json.dumps({"event": event, **fields}, ensure_ascii=False, default=str) + "\n"
+        line = json.dumps({"event": event, **fields}, default=str) + "\n"
         with self._lock:
-            os.write(self._descriptor, line.encode("utf-8"))
+            os.write(self._descriptor, line.encode("ascii"))
+
+    def reading(self, video: str, unit: str, frames: int) -> None:
+        """Report frames read of a file that is being indexed, once a second: a long one is not hung."""
+        now = time.monotonic()
+        if now - self._last >= 1.0:
+            self._last = now
+            self.emit("reading", video=video, unit=unit, frames=frames)
 
     def progress(self, video: str, unit: str, done: int, of: int) -> None:
         """Report frames done of a clip."""

@@ -19,6 +19,7 @@ from egoworld_runner.errors import BadJob, BadVideo, ClipFailed
 from egoworld_runner.events import Events
 from egoworld_runner.inputs import Inputs
 from egoworld_runner.job import Job, Span, VideoJob
+from egoworld_runner.memory import memory_bound
 from egoworld_runner.runner import Runner
 from egoworld_runner.video import FrameIndex
 from egoworld_runner.writer import ClipWriter
@@ -68,13 +69,23 @@ def _run_video(runner: Runner, job: Job, video: VideoJob, events: Events) -> Ite
     waiting = {name: span for name, span in units.items() if not (output / name / REPORT).is_file()}
     if not waiting:
         return
+    first = next(iter(waiting))
+    events.emit("start", video=video.video, unit=first)
     try:
-        index = FrameIndex.read(Path(video.frames)) if video.frames else FrameIndex.scan(Path(video.path))
-    except (OSError, BadVideo) as error:
+        if video.frames:
+            index = FrameIndex.read(Path(video.frames))
+        else:
+            index = FrameIndex.scan(Path(video.path), partial(events.reading, video.video, first))
+    except Exception as error:  # noqa: BLE001 no file, however broken, stops the batch
+        if not isinstance(error, ClipFailed | MemoryError):
+            what = f"{Path(video.path).name}: reading it failed ({type(error).__name__}: {error}); export it again"
+            error = BadVideo(what).with_traceback(error.__traceback__)
         for name in waiting:
-            yield _finish_failed(output, name, video, str(error), "", 0.0, events)
+            yield _finish_failed(output, name, video, error, 0.0, events)
         return
     for name, span in waiting.items():
+        if name != first:
+            events.emit("start", video=video.video, unit=name)
         start, end = (0, len(index)) if span is None else (span.start_frame, span.end_frame)
         yield _run_clip(runner, job, video, index, name, Span(start, end), events)
 
@@ -91,7 +102,6 @@ def _run_clip(
     output = Path(video.output)
     partial_folder = _fresh(output / f".{name}.partial")
     began = time.monotonic()
-    events.emit("start", video=video.video, unit=name, frames=span.end_frame - span.start_frame)
     whole = name == WHOLE
     clip = Clip(
         video=video.video,
@@ -114,18 +124,26 @@ def _run_clip(
         finally:
             writer.close()
     except Exception as error:  # noqa: BLE001 one bad clip never stops the batch: any fault becomes this clip's reason
-        reason = str(error) if isinstance(error, ClipFailed) else f"{type(error).__name__}: {error}"
-        return _finish_failed(output, name, video, reason, traceback.format_exc(), time.monotonic() - began, events)
+        return _finish_failed(output, name, video, error, time.monotonic() - began, events)
     report = {"state": "done", "rows": writer.counts, "notes": clip.notes}
     return _finish(partial_folder, output / name, clip.clip_id, video, report, time.monotonic() - began, events)
 
 
-def _finish_failed(
-    output: Path, name: str, video: VideoJob, reason: str, trace: str, seconds: float, events: Events
-) -> str:
+def _finish_failed(output: Path, name: str, video: VideoJob, error: Exception, seconds: float, events: Events) -> str:
     folder = _fresh(output / f".{name}.partial")
-    report = {"state": "failed", "reason": reason, "trace": trace}
+    trace = "".join(traceback.format_exception(error))
+    report = {"state": "failed", "reason": _reason(error, video), "trace": trace}
     return _finish(folder, output / name, None if name == WHOLE else name, video, report, seconds, events)
+
+
+def _reason(error: Exception, video: VideoJob) -> str:
+    """Why a clip failed, in words that name the file as people know it."""
+    shown = video.name or Path(video.path).name
+    if isinstance(error, ClipFailed):
+        return str(error).replace(Path(video.path).name, shown)
+    if isinstance(error, MemoryError):
+        return f"{shown}: not enough memory{memory_bound()} ({error}); allow more, or give a smaller or shorter video"
+    return f"{type(error).__name__}: {error}"
 
 
 def _finish(
@@ -138,7 +156,7 @@ def _finish(
     events: Events,
 ) -> str:
     report = {"clip_id": unit_id, **report, "seconds": round(seconds, 3)}
-    (folder / REPORT).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True)
     folder.rename(final)
     events.emit("clip", video=video.video, unit=final.name, **{k: v for k, v in report.items() if k != "trace"})

@@ -30,7 +30,7 @@ class VideoJob:
 
     frames: the index that the videos stage wrote (made anew when None); inputs: asset name to artifact folder,
     None for an optional one that does not exist; output: folder that gets one folder per clip; clips: spans, or
-    None for the whole video as one clip.
+    None for the whole video as one clip; name: what people call the file, for reasons (default: that of path).
     """
 
     video: str
@@ -39,6 +39,7 @@ class VideoJob:
     frames: str | None = None
     inputs: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     clips: tuple[Span, ...] | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Job:
     contract: int = CONTRACT
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Job:

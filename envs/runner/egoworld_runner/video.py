@@ -6,10 +6,10 @@ displayed: the rotation that phones write as metadata is applied.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -27,6 +28,23 @@ from egoworld_runner.errors import BadVideo
 
 MAX_PIXELS = 8192 * 8192
 """A larger declared picture is refused before a buffer of its size is asked for."""
+
+MAX_CORRUPT = 10_000
+"""A file with so many packets that cannot be decoded, and fewer frames, is given up."""
+
+MAX_GAP_S = 3600.0
+MAX_FPS = 1000.0
+"""Timestamps with a longer gap between neighbours, or a higher mean rate, are not believed."""
+
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,av1,ivf,vc1,h263,flv,live_flv,"
+    "asf,ogg,mxf,gxf,nut,rm,dv,wtv,nsv,swf,mjpeg,mpjpeg,yuv4mpegpipe,gif,apng,webp_pipe,png_pipe,jpeg_pipe,bmp_pipe,"
+    "tiff_pipe,wav,aac,mp3,flac,ac3,eac3,aiff,amr,w64,caf,ape"
+)
+"""What files are read as. Playlists and text formats are not among them: those would open other files."""
+
+Scanned = Callable[[int], None]
+"""Told of a running scan: frames so far."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +59,14 @@ class Frame:
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file on its first real video stream (cover art is none), with threads; raises BadVideo."""
+    limits = {"max_pixels": str(MAX_PIXELS)}
+    only_this = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(f"file:{path}", options=limits, container_options=only_this, metadata_errors="replace")
     except (FFmpegError, ValueError) as error:
-        raise BadVideo(f"{path.name}: not a readable video ({error}); export it again as MP4 or MKV") from error
+        raise BadVideo(
+            f"{path.name}: not a readable video ({_cause(error)}); copy it again, or export it as MP4 or MKV"
+        ) from error
     with container:
         streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
         if not streams:
@@ -53,33 +75,67 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         stream = streams[0]
         if not stream.codec_context:
             raise BadVideo(f"{path.name}: no decoder for its video stream; re-encode it as H.264")
-        if not 0 < stream.width * stream.height <= MAX_PIXELS:
+        if not (stream.width > 0 < stream.height and stream.width * stream.height <= MAX_PIXELS):
             raise BadVideo(f"{path.name}: declares {stream.width}x{stream.height} px; re-encode it at a real size")
+        stream.codec_context.options = limits
         stream.thread_type = "AUTO"
         yield container, stream
 
 
+def _cause(error: Exception) -> str:
+    """FFmpeg's own words without the path that it adds."""
+    if not isinstance(error, FFmpegError):
+        return str(error)
+    said = str(error).partition("last error log: ")[2].partition("] ")[2].strip()
+    if "whitelist" in said:
+        return "a playlist, a text or another kind of file that is not read"
+    return ": ".join(filter(None, (error.strerror, said)))
+
+
 def decode(container: InputContainer, stream: VideoStream, corrupt: list[str] | None = None) -> Iterator[VideoFrame]:
-    """Decoded frames in presentation order; packets that cannot be decoded are skipped and noted in ``corrupt``."""
-    packets = container.demux(stream)
-    while True:
+    """Decoded frames in presentation order; packets that cannot be decoded are skipped and noted in ``corrupt``.
+
+    Ends after as many packets, or frames, as the file has bytes: a broken index can promise them without end.
+    """
+    budget = max(container.size, 1)
+    for packet in _packets(container, stream, corrupt):
         try:
-            packet = next(packets)
-            yield from packet.decode()
-        except (StopIteration, EOFError):
+            for frame in stream.decode(packet):
+                yield frame
+                budget -= 1
+        except EOFError:
             return
         except FFmpegError as error:
-            if corrupt is None:
-                continue
-            corrupt.append(str(error))
-            if len(corrupt) > 10_000:
-                return
+            if corrupt is not None:
+                corrupt.append(_cause(error))
+        budget -= 1
+        if budget <= 0:
+            return
+
+
+def _packets(
+    container: InputContainer, stream: VideoStream, corrupt: list[str] | None
+) -> Iterator[Packet[VideoStream] | None]:
+    """Packets of the stream; None, which makes the decoder give what it holds back, after one that cannot be read."""
+    try:
+        yield from container.demux(stream)
+    except EOFError:
+        yield None
+    except FFmpegError as error:
+        if corrupt is not None:
+            corrupt.append(_cause(error))
+        yield None
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Counter-clockwise quarter turns that show the frame upright: its rotation metadata, rounded."""
+    return round((frame.rotation or 0) / 90) % 4
 
 
 def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
     """The frame as uint8 HxWx3 RGB, upright."""
     rgb: NDArray[Any] = frame.to_ndarray(format="rgb24")
-    turns = round((frame.rotation or 0) / 90) % 4
+    turns = quarter_turns(frame)
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
 
@@ -87,7 +143,8 @@ def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
 class FrameIndex:
     """Every frame of a video: pts in stream ticks, time in s from the first frame, whether it is a seek point.
 
-    ``exact`` is False when timestamps are missing or repeat: such a video is always decoded from its start.
+    ``exact`` is False when timestamps are missing, repeat or cannot be meant: such a video is always decoded from its
+    start and its frames are timed by its declared rate.
     """
 
     pts: NDArray[np.int64]
@@ -115,35 +172,41 @@ class FrameIndex:
         return bool(len(steps)) and bool(np.any(np.abs(steps - np.median(steps)) > max(1e-3, 0.1 * np.median(steps))))
 
     @classmethod
-    def scan(cls, path: Path) -> FrameIndex:
+    def scan(cls, path: Path, scanned: Scanned | None = None) -> FrameIndex:
         """Decode the whole file once and index it; raises BadVideo when nothing can be decoded."""
         corrupt: list[str] = []
-        rows: list[tuple[int | None, bool]] = []
+        pts, key = array("q"), bytearray()
+        timed = True
         with opened(path) as (container, stream):
             first: VideoFrame | None = None
             for frame in decode(container, stream, corrupt):
-                if first is None:
-                    first = frame
-                elif (frame.width, frame.height) != (first.width, first.height):
+                first = first or frame
+                if _shown(frame) != _shown(first):
                     raise BadVideo(
-                        f"{path.name}: picture size changes from {first.width}x{first.height} to "
-                        f"{frame.width}x{frame.height} at frame {len(rows)}; re-encode it at one size"
+                        f"{path.name}: picture size changes from {_shown(first)} to {_shown(frame)} at frame "
+                        f"{len(key)}; re-encode it at one size"
                     )
-                rows.append((frame.pts, bool(frame.key_frame)))
+                if len(key) < len(corrupt) > MAX_CORRUPT:
+                    break
+                timed = timed and frame.pts is not None
+                pts.append(frame.pts or 0)
+                key.append(frame.key_frame)
+                if scanned:
+                    scanned(len(key))
             if first is None:
                 detail = f" ({corrupt[0]})" if corrupt else ""
                 raise BadVideo(f"{path.name}: no frame can be decoded{detail}; it is empty or cut off, copy it again")
-            base = float(stream.time_base or 0)
-            rate = float(stream.average_rate or stream.guessed_rate or 0) or 30.0
-        pts = [row[0] for row in rows]
-        numbers = [p for p in pts if p is not None]
-        exact = base > 0 and len(numbers) == len(pts) and all(a < b for a, b in pairwise(numbers))
-        ticks = np.array(numbers if exact else range(len(pts)), dtype=np.int64)
-        seconds = (ticks - ticks[0]) * (base if exact else 1 / rate)
-        rotation = int(first.rotation or 0) % 360
-        width, height = (first.height, first.width) if rotation in (90, 270) else (first.width, first.height)
-        key = np.array([row[1] for row in rows], dtype=np.bool_)
-        return cls(ticks, seconds.astype(np.float64), key, width, height, rotation, exact, len(corrupt))
+            base = float(stream.time_base or 0) if timed else 0.0
+            rate = float(stream.average_rate or stream.guessed_rate or 0)
+        ticks = np.array(pts, dtype=np.int64)
+        exact = believable(ticks, base)
+        if not exact:
+            ticks, base = np.arange(len(key), dtype=np.int64), 1 / (rate if 1 / MAX_GAP_S < rate <= MAX_FPS else 30.0)
+        seconds = (ticks - ticks[0]).astype(np.float64) * base
+        turned = quarter_turns(first)
+        width, height = (first.height, first.width) if turned % 2 else (first.width, first.height)
+        keys = np.frombuffer(bytes(key), dtype=np.bool_)
+        return cls(ticks, seconds, keys, width, height, 90 * turned, exact, len(corrupt))
 
     def write(self, path: Path) -> None:
         """Store as Parquet; ``read`` gives the same index back."""
@@ -159,6 +222,20 @@ class FrameIndex:
         pts, time_s, key = (table.column(name).to_numpy(zero_copy_only=False) for name in ("pts", "time_s", "key"))
         width, height, rotation = facts["width"], facts["height"], facts["rotation"]
         return cls(pts, time_s, key, width, height, rotation, bool(facts["exact"]), facts["corrupt_packets"])
+
+
+def believable(ticks: NDArray[np.int64], base: float) -> bool:
+    """Whether timestamps rise from frame to frame by steps that a camera can make; base: s per tick."""
+    if base <= 0:
+        return False
+    steps = np.diff(ticks.astype(np.float64)) * base
+    rising = bool(np.all(ticks[1:] > ticks[:-1]))
+    return rising and (not len(steps) or bool(steps.max() <= MAX_GAP_S and steps.mean() * MAX_FPS >= 1))
+
+
+def _shown(frame: VideoFrame) -> str:
+    turns = quarter_turns(frame)
+    return f"{frame.width}x{frame.height}" + (f" turned by {90 * turns}" if turns else "")
 
 
 def frames(path: Path, index: FrameIndex, start: int, end: int, step: int = 1) -> Iterator[Frame]:
