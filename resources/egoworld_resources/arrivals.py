@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from egoworld_resources.errors import Terminal
-from egoworld_resources.layout import video_key
+from egoworld_resources.layout import readable, video_key
 from egoworld_resources.store import FolderStore
 
 BLOCK = 1 << 20
-UNFINISHED = (".part", ".partial", ".crdownload", ".tmp", ".filepart")
+FIXES = {
+    errno.EACCES: "allow reading it (chmod u+r)",
+    errno.EPERM: "allow reading it",
+    errno.ELOOP: "it is a symbolic link, give the file itself",
+    errno.ENOENT: "copy it again",
+}
 
 
 class Refused(Terminal):
     """A file that cannot become a video; the message names it and the fix."""
 
 
+class StillChanging(Refused):
+    """A file that someone is writing; it is taken later."""
+
+
 @dataclass(frozen=True)
 class Arrival:
-    """What became of a file. video: its key; state "unchanged" when these bytes were already taken under this name."""
+    """What became of a file. video: its key; state "unchanged" when these bytes were already taken under this name.
+
+    known: the file itself had been seen before, so nothing was read.
+    """
 
     video: str
     name: str
     state: Literal["new", "replaced", "unchanged", "duplicate"]
     duplicate_of: str | None = None
+    known: bool = False
 
 
 class Arrivals:
@@ -46,19 +59,36 @@ class Arrivals:
 
         Raises Refused for anything but a regular file, and when the file changes while it is read.
         """
-        name = name or path.name
-        key = video_key(name)
+        from_inbox = name is not None
+        key, name = video_key(name or path.name), readable(name or path.name)
         try:
             return self._take(path, name, key)
         except Refused as error:
-            self._store.record("refusals", key, {"name": name, "reason": str(error)})
+            facts = {"name": name, "reason": str(error), "inbox": from_inbox}
+            seen = "" if isinstance(error, StillChanging) else identity(path)
+            self._store.record("refusals", key, {**facts, "seen": seen})
             raise
+
+    def refused(self, path: Path, name: str) -> bool:
+        """Whether this very file was refused before and has not changed since."""
+        facts = self._store.recorded("refusals", video_key(name))
+        return facts is not None and facts["seen"] == identity(path) != ""
+
+    def forget_refusals(self, present: Iterable[str]) -> None:
+        """Drop what is known of refused inbox files that are gone; present: names below the inbox."""
+        refusals = [key for key, facts in self._store.records("refusals") if facts["inbox"]]
+        for key in set(refusals).difference(map(video_key, present)) if refusals else ():
+            self._store.record("refusals", key, None)
 
     def _take(self, path: Path, name: str, key: str) -> Arrival:
         before = self._store.recorded("videos", key) or {}
         twin = self._store.recorded("duplicates", key)
+        for holder in (before, twin or {}):
+            if holder and holder["name"] != name:
+                raise Refused(f"{name!r} would get the key of {holder['name']!r}, {key}; rename it")
         if (twin or before).get("seen") == identity(path):
-            return Arrival(key, name, "duplicate", twin["duplicate_of"]) if twin else Arrival(key, name, "unchanged")
+            same = twin["duplicate_of"] if twin else None
+            return Arrival(key, name, "duplicate" if twin else "unchanged", same, known=True)
         sha256, size, seen = self._copy(path)
         self._store.record("refusals", key, None)
         facts = {"name": name, "sha256": sha256, "bytes": size, "suffix": suffix_of(name), "seen": seen}
@@ -89,45 +119,24 @@ class Arrivals:
         with os.fdopen(descriptor, "rb") as source:
             before = os.fstat(source.fileno())
             if before.st_size == 0:
-                raise Refused(f"{path.name!r} is empty (0 bytes); copy it again")
+                raise Refused(f"{readable(path.name)!r} is empty (0 bytes); copy it again")
             handle, temporary = tempfile.mkstemp(prefix=".incoming-", dir=folder)
             try:
                 digest = hashlib.sha256()
                 with os.fdopen(handle, "wb") as target:
-                    while block := source.read(BLOCK):
+                    while block := _read(source, path):
                         digest.update(block)
                         target.write(block)
                     target.flush()
                     os.fsync(target.fileno())
                 if _identity(before) != _identity(os.fstat(source.fileno())):
-                    raise Refused(f"{path.name!r} changed while it was read; it is taken once it rests")
+                    raise StillChanging(f"{readable(path.name)!r} changed while it was read; it is taken once it rests")
                 Path(temporary).chmod(0o444)
                 Path(temporary).replace(self._store.source(digest.hexdigest(), suffix_of(path.name)))
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
         return digest.hexdigest(), before.st_size, _identity(before)
-
-
-def resting(inbox: Path, settle_s: float) -> Iterator[Path]:
-    """Regular files below the inbox, oldest first, that have not changed for ``settle_s`` seconds.
-
-    Age is by change time, which a move into the inbox renews and no program can set back.
-
-    Hidden files, links, devices and names that transfer programs use for unfinished files are left alone.
-    """
-    now = time.time()
-    found: list[tuple[int, str, Path]] = []
-    for folder, folders, files in os.walk(inbox, followlinks=False):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        for file in files:
-            path = Path(folder, file)
-            if file.startswith(".") or file.endswith(UNFINISHED):
-                continue
-            facts = path.lstat()
-            if stat.S_ISREG(facts.st_mode) and now - facts.st_ctime >= settle_s:
-                found.append((facts.st_ctime_ns, str(path), path))
-    yield from (path for _, _, path in sorted(found))
 
 
 def identity(path: Path) -> str:
@@ -152,8 +161,16 @@ def _open_regular(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise Refused(f"{path.name!r} cannot be read: {error.strerror}; give a regular file") from error
+        fix = FIXES.get(error.errno or 0, "give a regular file")
+        raise Refused(f"{readable(path.name)!r} cannot be read ({error.strerror}); {fix}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise Refused(f"{path.name!r} is not a regular file; give a video file")
+        raise Refused(f"{readable(path.name)!r} is not a regular file; give a video file")
     return descriptor
+
+
+def _read(source: IO[bytes], path: Path) -> bytes:
+    try:
+        return source.read(BLOCK)
+    except OSError as error:
+        raise Refused(f"{readable(path.name)!r} cannot be read ({error.strerror}); copy it again") from error

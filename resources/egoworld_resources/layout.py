@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+
+BIDIRECTIONAL = {chr(n) for n in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""Marks that change the order in which a terminal shows what follows."""
+
+UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode categories of what is no visible character: controls, surrogates, breaks of lines and paragraphs."""
 
 KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 """What a video key looks like: safe as a folder name, a URL part, an object key and a partition key."""
@@ -53,3 +60,17 @@ def video_key(name: str) -> str:
     stem = ascii_name.rsplit(".", 1)[0] if "." in ascii_name.lstrip(".") else ascii_name
     readable = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:60].rstrip("-") or "video"
     return f"{readable}-{sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+def readable(name: str) -> str:
+    """A file name as text that every file, database and terminal takes.
+
+    Bytes that are not UTF-8, line breaks, terminal codes and marks of direction are written as escapes.
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(escaped(c) if unicodedata.category(c) in UNSHOWN or c in BIDIRECTIONAL else c for c in text)
+
+
+def escaped(character: str) -> str:
+    """A character by its number, as Python writes it."""
+    return character.encode("unicode_escape").decode("ascii")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.arrivals import Arrivals, Refused, resting
+from egoworld_resources.arrivals import Arrivals, Refused
+from egoworld_resources.inbox import look
 from egoworld_resources.store import FolderStore
 
 
@@ -71,7 +72,12 @@ def test_only_resting_regular_files_are_taken_oldest_first(tmp_path: Path) -> No
     os.mkfifo(tmp_path / "fifo.mp4")
     time.sleep(1.1)
     written(tmp_path / "growing.mp4", b"x")
-    assert [p.relative_to(tmp_path).as_posix() for p in resting(tmp_path, 1)] == ["b.mp4", "sub/a.mp4"]
+    found = look(tmp_path, 1)
+    assert [f.name for f in found if f.state == "ready"] == ["b.mp4", "sub/a.mp4"]
+    others = {f.name: (f.state, f.why) for f in found if f.state != "ready"}
+    assert set(others) == {"c.mp4.part", "link.mp4", "fifo.mp4", "growing.mp4"}
+    assert others["growing.mp4"] == ("waiting", "it changed just now; it is taken once it rests")
+    assert others["link.mp4"] == ("refused", "'link.mp4' is a symbolic link; put the file itself into the inbox")
 
 
 def test_a_refusal_is_kept_until_the_file_is_good(arrivals: Arrivals, tmp_path: Path) -> None:
