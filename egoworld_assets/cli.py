@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import mimetypes
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from egoworld_resources.arrivals import Arrival
 from egoworld_resources.errors import BadConfiguration, EgoworldError
@@ -36,7 +38,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*args, **kwargs)
         except EgoworldError as error:
-            Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+            Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise typer.Exit(1) from error
 
     return app.command()(run)
@@ -68,7 +70,9 @@ def demo(videos: Videos = None, seconds: float = 12.0, seed: int = 0) -> None:
 @command
 def ingest(videos: Videos = None) -> None:
     """Take videos into the store without running anything; `egoworld refresh` or Dagster makes the rest."""
-    taken(bench(), video_files(videos))
+    _, refused = taken(bench(), video_files(videos))
+    if refused:
+        raise typer.Exit(1)
 
 
 @command
@@ -102,11 +106,14 @@ def status(
     )
     entries = [entry for key in keys for entry in report.status_of(workbench, stages().values(), key)]
     if as_json:
-        print(json.dumps({"assets": entries, "duplicates": report.duplicates(workbench)}, indent=2, ensure_ascii=False))
-    elif entries:
+        others = {"duplicates": report.duplicates(workbench), "left_out": report.left_out(workbench)}
+        print(json.dumps({"assets": entries, **others}, indent=2, ensure_ascii=False))
+    elif entries or report.left_out(workbench):
         console.print(report.status_table(workbench, entries))
     else:
-        console.print("no videos yet: `egoworld ingest FILE`, or put one into " + str(workbench.settings.inbox_folder))
+        console.print(
+            "no videos yet: `egoworld ingest FILE`, or put one into " + escape(str(workbench.settings.inbox_folder))
+        )
 
 
 @command
@@ -135,7 +142,7 @@ def accuracy(as_json: Json = False) -> None:
         if as_json and truth:
             print(json.dumps({"video": video, "measured": [asdict(m) for m in measured]}, ensure_ascii=False))
         elif truth:
-            console.print(facts["name"], accuracy.accuracy_table(measured), sep="\n")
+            console.print(escape(facts["name"]), accuracy.accuracy_table(measured), sep="\n")
 
 
 @command
@@ -156,17 +163,25 @@ def ui(port: int = 3000) -> None:
 
 
 def video_files(names: Sequence[str] | None) -> list[Path]:
-    """Files behind names, folders and globs, each once; raises BadConfiguration for a name that is none."""
+    """Files behind names, folders and globs, each once.
+
+    A name that is none is said and left out; raises BadConfiguration when nothing is left.
+    """
     found: list[Path] = []
+    missing: list[str] = []
     for name in names or []:
         path = Path(name)
-        if path.is_dir():
-            matches = [p for p in sorted(path.rglob("*")) if p.is_file() and looks_like_video(p)]
+        if os.path.isdir(name):  # noqa: PTH112 a name may be too long to ask for
+            matches = [p for p in sorted(path.rglob("*")) if not p.is_dir() and looks_like_video(p)]
         else:
-            matches = [path] if path.exists() else sorted(Path(p) for p in glob.glob(name, recursive=True))  # noqa: PTH207 absolute globs too
+            matches = [path] if os.path.lexists(name) else sorted(Path(p) for p in glob.glob(name, recursive=True))  # noqa: PTH207 absolute globs too
         if not matches:
-            raise BadConfiguration(f"no video at {name!r}; give a file, a folder with files, or a glob in quotes")
+            missing.append(f"no video at {name!r}; give a file, a folder with files, or a glob in quotes")
         found += matches
+    if missing and not found:
+        raise BadConfiguration("; ".join(missing))
+    for reason in missing:
+        console.print(f"[red]refused:[/red] {escape(reason)}", soft_wrap=True, highlight=False)
     return list(dict.fromkeys(found))
 
 
@@ -192,24 +207,26 @@ def sample(workbench: Workbench, seconds: float, seed: int) -> Path:
 
 def flow(paths: Sequence[Path]) -> None:
     """Take files in and run everything for them; a file that is refused is named and the others go on."""
-    videos = [arrival.duplicate_of or arrival.video for arrival in taken(bench(), paths)]
-    if not videos:
+    arrivals, refused = taken(bench(), paths)
+    if arrivals:
+        run(list(dict.fromkeys(arrival.duplicate_of or arrival.video for arrival in arrivals)))
+    if refused or not arrivals:
         raise typer.Exit(1)
-    run(list(dict.fromkeys(videos)))
 
 
-def taken(workbench: Workbench, paths: Sequence[Path]) -> list[Arrival]:
-    """Take files into the store and say what became of each that is not simply new."""
+def taken(workbench: Workbench, paths: Sequence[Path]) -> tuple[list[Arrival], list[str]]:
+    """Take files into the store and say what became of each; returns what was taken, and why others were refused."""
     from egoworld_assets.flow import instance_of, take
 
     with dagster_quiet(), instance_of(workbench) as instance:
         arrivals, refused = take(workbench, instance, paths)
     for reason in refused:
-        console.print(f"[red]refused:[/red] {reason}", soft_wrap=True, highlight=False)
+        console.print(f"[red]refused:[/red] {escape(reason)}", soft_wrap=True, highlight=False)
     for arrival in arrivals:
         told = f" (same bytes as {arrival.duplicate_of}, not processed again)" if arrival.duplicate_of else ""
-        console.print(f"{arrival.name}: {arrival.state}{told}, video {arrival.video}", soft_wrap=True, highlight=False)
-    return arrivals
+        said = f"{escape(arrival.name)}: {arrival.state}{told}, video {arrival.video}"
+        console.print(said, soft_wrap=True, highlight=False)
+    return arrivals, refused
 
 
 def run(videos: Sequence[str]) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
 from egoworld_resources.errors import EgoworldError, UnknownName
+from egoworld_resources.inbox import look
+from egoworld_resources.layout import readable
 from egoworld_resources.manifest import Manifest
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import SOURCE, Workbench
@@ -24,6 +27,8 @@ COLOURS = {
     "quarantined": "magenta",
     "blocked": "dim",
     "duplicate": "cyan",
+    "refused": "red",
+    "waiting": "dim",
 }
 
 
@@ -58,8 +63,17 @@ def duplicates(bench: Workbench) -> list[dict[str, Any]]:
     return [{"video": key, **facts} for key, facts in bench.store.records("duplicates")]
 
 
+def left_out(bench: Workbench) -> list[dict[str, Any]]:
+    """Files that are no video: refused, or in the inbox and not to be taken (yet); name, state and why."""
+    refused = [facts for _, facts in bench.store.records("refusals")]
+    entries = [{"name": facts["name"], "state": "refused", "why": facts["reason"]} for facts in refused]
+    there = look(bench.settings.inbox_folder, bench.settings.settle_s)
+    waiting = [{"name": readable(f.name), "state": f.state, "why": f.why} for f in there if f.state != "ready"]
+    return entries + waiting
+
+
 def status_table(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Table:
-    """One line per video and asset, in data-flow order."""
+    """One line per video and asset in data-flow order, then the files that did not become videos."""
     table = Table("video", "asset", "state", "why", header_style="bold")
     names = dict(bench.store.records("videos"))
     last = ""
@@ -68,10 +82,13 @@ def status_table(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Table:
             table.add_section()
         shown = names.get(entry["video"], {}).get("name", entry["video"]) if entry["video"] != last else ""
         last = entry["video"]
-        table.add_row(shown, entry["asset"], coloured(entry["state"]), entry["why"])
+        table.add_row(escape(shown), entry["asset"], coloured(entry["state"]), escape(entry["why"]))
     for entry in duplicates(bench):
         table.add_section()
-        table.add_row(entry["name"], "", coloured("duplicate"), f"same bytes as {entry['duplicate_of']}")
+        table.add_row(escape(entry["name"]), "", coloured("duplicate"), f"same bytes as {entry['duplicate_of']}")
+    for entry in left_out(bench):
+        table.add_section()
+        table.add_row(escape(entry["name"]), "", coloured(entry["state"]), escape(entry["why"]))
     return table
 
 
@@ -132,7 +149,9 @@ def lineage_tree(node: dict[str, Any], seen: set[str] | None = None) -> Tree:
     """The same as a tree; an artifact that was shown before is only named."""
     seen = set() if seen is None else seen
     if node["asset"] == SOURCE:
-        return Tree(f"[bold]source[/bold] {node['name']} ({node['bytes']:,} bytes, sha256 {node['sha256'][:16]}…)")
+        return Tree(
+            f"[bold]source[/bold] {escape(node['name'])} ({node['bytes']:,} bytes, sha256 {node['sha256'][:16]}…)"
+        )
     version = node.get("data_version")
     if version is None or "env" not in node:
         return Tree(f"[bold]{node['asset']}[/bold] {version or 'did not exist'} {node.get('note', '')}")
@@ -148,7 +167,7 @@ def lineage_tree(node: dict[str, Any], seen: set[str] | None = None) -> Tree:
     if node["weights"]:
         tree.add("weights " + ", ".join(f"{name} {digest[:12]}" for name, digest in node["weights"].items()))
     if node["params"]:
-        tree.add("parameters " + ", ".join(f"{name}={value}" for name, value in node["params"].items()))
+        tree.add("parameters " + escape(", ".join(f"{name}={value}" for name, value in node["params"].items())))
     tree.add("licences " + ", ".join(node["licences"]))
     for up in node["inputs"]:
         tree.add(lineage_tree(up, seen))
@@ -168,7 +187,8 @@ def artifact(bench: Workbench, stages: Iterable[Stage], name: str) -> Manifest:
 def find_video(bench: Workbench, name: str) -> str:
     """The key of a video given by key or by file name; raises UnknownName listing the keys."""
     known = dict(bench.store.records("videos"))
-    found = [key for key, facts in known.items() if name in (key, facts["name"], Path(facts["name"]).name)]
+    shown = readable(name)
+    found = [key for key, facts in known.items() if shown in (key, facts["name"], Path(facts["name"]).name)]
     if len(found) != 1:
         raise UnknownName("video", name, known)
     return found[0]
@@ -179,14 +199,15 @@ def print_where_to_look(bench: Workbench, console: Console, entries: Sequence[di
     for entry in entries:
         if entry["state"] in ("failed", "quarantined", "stale"):
             console.print(
-                f"{entry['video']}/{entry['asset']} {coloured(entry['state'])}: {entry['why']}", soft_wrap=True
+                f"{entry['video']}/{entry['asset']} {coloured(entry['state'])}: {escape(entry['why'])}", soft_wrap=True
             )
     console.print("\nwhere to look:")
     for entry in entries:
         if entry["asset"] == "previews" and entry["folder"]:
-            console.print(f"  contact sheet  {entry['folder']}/contact_sheet.png", soft_wrap=True, highlight=False)
+            sheet = escape(f"{entry['folder']}/contact_sheet.png")
+            console.print(f"  contact sheet  {sheet}", soft_wrap=True, highlight=False)
     if (bench.layout.dataset / "README.md").is_file():
-        console.print(f"  dataset        {bench.layout.dataset}", soft_wrap=True, highlight=False)
+        console.print(f"  dataset        {escape(str(bench.layout.dataset))}", soft_wrap=True, highlight=False)
     console.print(
         "  everything     make ui, egoworld status, egoworld lineage VIDEO/ASSET, egoworld view VIDEO", highlight=False
     )
