@@ -238,7 +238,9 @@ def run(videos: Sequence[str]) -> None:
 
     workbench = bench()
     with dagster_quiet(), instance_of(workbench) as instance, flow_bar(console) as bar:
-        run_flow(workbench, instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
+        faults = run_flow(workbench, instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
+    for fault in faults:
+        console.print(f"[red]fault:[/red] {escape(fault)}", soft_wrap=True, highlight=False)
     entries = [entry for video in videos for entry in report.status_of(workbench, stages().values(), video)]
     console.print(report.run_table(entries, stages().values()))
     for video in videos:
@@ -246,7 +248,7 @@ def run(videos: Sequence[str]) -> None:
         if truth:
             console.print(accuracy.accuracy_table(accuracy.accuracy_of(workbench, video, truth), brief=True))
     report.print_where_to_look(workbench, console, entries)
-    if any(entry["state"] in ("failed", "missing", "stale") for entry in entries):
+    if faults or any(entry["state"] in ("failed", "missing", "stale") for entry in entries):
         raise typer.Exit(1)
 
 

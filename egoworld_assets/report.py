@@ -53,6 +53,7 @@ def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dic
                 "rows": sum(made.rows.values()) if made else 0,
                 "seconds": made.seconds if made else 0.0,
                 "folder": str(bench.store.folder(made)) if made else None,
+                "again": bench.again(stage, video) if condition in ("failed", "quarantined") else "",
             }
         )
     return entries
@@ -201,6 +202,8 @@ def print_where_to_look(bench: Workbench, console: Console, entries: Sequence[di
             console.print(
                 f"{entry['video']}/{entry['asset']} {coloured(entry['state'])}: {escape(entry['why'])}", soft_wrap=True
             )
+            if entry["again"]:
+                console.print(f"  by hand: {entry['again']}", soft_wrap=True, highlight=False)
     console.print("\nwhere to look:")
     for entry in entries:
         if entry["asset"] == "previews" and entry["folder"]:
