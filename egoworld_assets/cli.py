@@ -6,6 +6,7 @@ import glob
 import json
 import mimetypes
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,8 @@ from egoworld_resources.settings import Settings
 from egoworld_resources.workbench import Workbench
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="First-person video to robot-learning data.")
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 200)
+"""Programs and files that read our output get lines that are not cut at 80 columns."""
 
 Videos = Annotated[list[str] | None, typer.Argument(help="Video files, folders or globs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -40,6 +42,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except EgoworldError as error:
             Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise typer.Exit(1) from error
+        except KeyboardInterrupt as stop:
+            Console(stderr=True).print("interrupted; what was made is kept, run it again to go on")
+            raise typer.Exit(130) from stop
 
     return app.command()(run)
 
@@ -70,6 +75,8 @@ def demo(videos: Videos = None, seconds: float = 12.0, seed: int = 0) -> None:
 @command
 def ingest(videos: Videos = None) -> None:
     """Take videos into the store without running anything; `egoworld refresh` or Dagster makes the rest."""
+    if not videos:
+        raise BadConfiguration("no video given; name files, folders or globs")
     _, refused = taken(bench(), video_files(videos))
     if refused:
         raise typer.Exit(1)
@@ -151,7 +158,7 @@ def view(video: str, port: int = 9876) -> None:
     from egoworld_assets.report import find_video
     from egoworld_assets.viewing import view_recording
 
-    view_recording(bench(), find_video(bench(), video), port)
+    raise typer.Exit(view_recording(bench(), find_video(bench(), video), port))
 
 
 @command
@@ -172,7 +179,7 @@ def video_files(names: Sequence[str] | None) -> list[Path]:
     for name in names or []:
         path = Path(name)
         if os.path.isdir(name):  # noqa: PTH112 a name may be too long to ask for
-            matches = [p for p in sorted(path.rglob("*")) if not p.is_dir() and looks_like_video(p)]
+            matches = videos_below(path, Settings.load().home)
         else:
             matches = [path] if os.path.lexists(name) else sorted(Path(p) for p in glob.glob(name, recursive=True))  # noqa: PTH207 absolute globs too
         if not matches:
@@ -183,6 +190,15 @@ def video_files(names: Sequence[str] | None) -> list[Path]:
     for reason in missing:
         console.print(f"[red]refused:[/red] {escape(reason)}", soft_wrap=True, highlight=False)
     return list(dict.fromkeys(found))
+
+
+def videos_below(folder: Path, home: Path) -> list[Path]:
+    """Video files in a folder and below, in name order; not in hidden folders, and not what egoworld wrote itself."""
+    found: list[Path] = []
+    for above, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".") and Path(above, f).resolve() != home]
+        found += [Path(above, file) for file in files if looks_like_video(Path(above, file))]
+    return sorted(found)
 
 
 def looks_like_video(path: Path) -> bool:

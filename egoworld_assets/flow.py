@@ -44,7 +44,7 @@ def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) 
     refused: list[str] = []
     for path in paths:
         try:
-            taken.append(arrivals.take(path))
+            taken.append(arrivals.take(path, arrivals.name_for(path)))
         except Refused as error:
             refused.append(str(error))
     known = set(instance.get_dynamic_partitions(str(VIDEOS.name)))
@@ -77,10 +77,18 @@ def run_flow(
                 raise_on_error=False,
             )
             faults += unexpected(result)
+            if was_interrupted(result):
+                raise KeyboardInterrupt
         progress.end(stage)
     dataset = definitions.resolve_job_def(DATASET.name)
     result = dataset.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
     return faults + unexpected(result)
+
+
+def was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether a person ended the run: Dagster reports Ctrl-C as a failure of the step."""
+    errors = [event.step_failure_data.error for event in result.get_step_failure_events()]
+    return any(error and error.cls_name == "DagsterExecutionInterruptedError" for error in errors)
 
 
 def unexpected(result: dg.ExecuteInProcessResult) -> list[str]:

@@ -33,6 +33,8 @@ class FlowProgress:
         """A stage starts on some videos."""
         self._frames.update({video: frames_of(self._bench, video) for video in videos})
         self._unit.clear()
+        if not self._bar.console.is_terminal and videos:
+            self._bar.console.print(f"{stage.name}: {len(videos)} to make", highlight=False)
         self._bar.update(self._task, description=stage.name, total=self._total() or None)
 
     def listen(self, stage: str, event: Event) -> None:

@@ -41,6 +41,8 @@ def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dic
             condition, why, made = state.condition, state.why, state.manifest
         except EgoworldError as error:
             condition, why, made = "failed", str(error), None
+        if condition == "blocked":
+            why = root_cause(stage, entries) or why
         entries.append(
             {
                 "video": video,
@@ -57,6 +59,15 @@ def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dic
             }
         )
     return entries
+
+
+def root_cause(stage: Stage, before: Sequence[dict[str, Any]]) -> str:
+    """Why a stage is blocked: the first of the assets behind it that failed or is quarantined, and its reason."""
+    inputs = [entry for entry in before if entry["asset"] in stage.inputs]
+    for entry in inputs:
+        if entry["state"] in ("failed", "quarantined"):
+            return f"{entry['asset']} {entry['state']}: {entry['why']}"
+    return next((entry["why"] for entry in inputs if entry["state"] == "blocked"), "")
 
 
 def duplicates(bench: Workbench) -> list[dict[str, Any]]:
@@ -178,6 +189,8 @@ def lineage_tree(node: dict[str, Any], seen: set[str] | None = None) -> Tree:
 def artifact(bench: Workbench, stages: Iterable[Stage], name: str) -> Manifest:
     """The live artifact named VIDEO/ASSET; raises UnknownName listing what there is."""
     video, _, asset = name.rpartition("/")
+    if not video:
+        raise UnknownName("artifact, give VIDEO/ASSET", name, [f"{name}/{stage.name}" for stage in stages])
     video = find_video(bench, video)
     made = bench.store.current(asset, video)
     if made is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from egoworld_assets.flow import dagster_home
-from egoworld_resources.errors import UnknownName
+from egoworld_resources.errors import BadConfiguration, UnknownName
 from egoworld_resources.runner import end_group
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.workbench import Workbench
@@ -38,6 +39,7 @@ def served_artifacts(bench: Workbench) -> Iterator[None]:
     root = bench.layout.store / "artifacts"
     root.mkdir(parents=True, exist_ok=True)
     port = urlsplit(bench.settings.files_url).port or 80
+    free(port)
     with ThreadingHTTPServer((LOOPBACK, port), partial(ArtifactFiles, directory=str(root))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -52,12 +54,22 @@ def dagster_ui(bench: Workbench, port: int) -> int:
     bench.settings.inbox_folder.mkdir(parents=True, exist_ok=True)
     workspace = PROJECT / "workspace.yaml"
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", LOOPBACK, "-p", str(port)]
-    print(f"Dagster: http://{LOOPBACK}:{port}  (state in {home}; inbox {bench.settings.inbox_folder}; Ctrl-C ends it)")
+    free(port)
+    print(f"Dagster: http://{LOOPBACK}:{port}  (state in {home}; Ctrl-C ends it)")
+    print(f"inbox: {bench.settings.inbox_folder}", flush=True)
     with served_artifacts(bench):
         return in_own_group(command)
 
 
-def view_recording(bench: Workbench, video: str, port: int) -> None:
+def free(port: int) -> None:
+    """Raises BadConfiguration when something else listens on a port of this machine."""
+    with socket.socket() as probe:
+        if probe.connect_ex((LOOPBACK, port)) == 0:
+            fix = "give another with --port, or set files_url for the server of contact sheets"
+            raise BadConfiguration(f"port {port} is in use; {fix}")
+
+
+def view_recording(bench: Workbench, video: str, port: int) -> int:
     """Serve a video's recording in Rerun's web viewer until interrupted."""
     made = bench.store.current("previews", video)
     if made is None:
@@ -65,7 +77,8 @@ def view_recording(bench: Workbench, video: str, port: int) -> None:
     env = bench.builder.ensure(made.recipe.env)
     recording = bench.store.folder(made) / "recording.rrd"
     script = bench.catalog.env(made.recipe.env).folder / "view.py"
-    in_own_group([str(env.python), "-I", str(script), str(recording), "--port", str(port)])
+    free(port)
+    return in_own_group([str(env.python), "-I", str(script), str(recording), "--port", str(port)])
 
 
 def in_own_group(command: list[str]) -> int:

@@ -67,7 +67,7 @@ class Content:
         self.spans = [Span(number, *(row[name] for name in names)) for number, row in enumerate(rows, start=1)]
         if not self.spans:
             raise ClipFailed("the video has no clip, so there is nothing to show; look at the clips of this video")
-        made = "reconstructions" in inputs.artifacts
+        made = inputs.has("reconstructions")
         self._reconstruction: Path | None = inputs.folder("reconstructions") if made else None
 
     @cached_property

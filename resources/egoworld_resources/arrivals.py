@@ -69,6 +69,20 @@ class Arrivals:
             self._store.record("refusals", key, {**facts, "seen": seen})
             raise
 
+    def name_for(self, path: Path) -> str:
+        """A name for a file that is given by its path: its own, or with the folders that set it apart from another's.
+
+        A file that comes again from the same place keeps its name, so new bytes there replace the old ones.
+        """
+        parts = path.absolute().parts
+        for count in range(1, len(parts)):
+            name = "/".join(parts[-count:])
+            key = video_key(name)
+            known = self._store.recorded("videos", key) or self._store.recorded("duplicates", key)
+            if known is None or known["origin"] == readable(str(path.absolute())):
+                return name
+        return str(path)
+
     def refused(self, path: Path, name: str) -> bool:
         """Whether this very file was refused before and has not changed since."""
         facts = self._store.recorded("refusals", video_key(name))
@@ -92,6 +106,7 @@ class Arrivals:
         sha256, size, seen = self._copy(path)
         self._store.record("refusals", key, None)
         facts = {"name": name, "sha256": sha256, "bytes": size, "suffix": suffix_of(name), "seen": seen}
+        facts["origin"] = readable(str(path.absolute()))
         owner = self._owner(sha256)
         if owner and owner != key:
             self._store.record("duplicates", key, {**facts, "duplicate_of": owner})

@@ -25,7 +25,9 @@ OnEvent = Callable[[Event], None]
 TERM_GRACE_S = 8.0
 EXIT_PATIENCE_S = 60.0
 """Seconds that a runner whose output has ended gets for unloading its model."""
-KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+SCRATCH_VARIABLES = ("EGOWORLD_SCRATCH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+"""Where libraries leave caches and logs: in the scratch folder, gone with it."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
 
 
@@ -47,7 +49,8 @@ class Process:
         """Only what a model needs; no secret of ours is passed on."""
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         visible = "" if self.gpu is None else str(self.gpu)
-        return {**kept, **OFFLINE, "CUDA_VISIBLE_DEVICES": visible, "EGOWORLD_SCRATCH": str(self.scratch)}
+        own = {name: str(self.scratch) for name in SCRATCH_VARIABLES}
+        return {**kept, **OFFLINE, **own, "CUDA_VISIBLE_DEVICES": visible}
 
 
 def run_job(job: Job, process: Process, on_event: OnEvent) -> int:

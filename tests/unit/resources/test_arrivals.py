@@ -99,3 +99,15 @@ def test_a_file_that_was_taken_is_not_read_again(arrivals: Arrivals, tmp_path: P
     source.unlink()
     assert arrivals.take(path).state == "unchanged"
     assert not source.exists()
+
+
+def test_equal_names_in_two_folders_are_two_videos_and_keep_their_places(arrivals: Arrivals, tmp_path: Path) -> None:
+    files = [written(tmp_path / day / "GX02.mp4", day.encode()) for day in ("day1", "day2")]
+
+    def again() -> list[tuple[str, str]]:
+        return [(a.name, a.state) for a in (arrivals.take(file, arrivals.name_for(file)) for file in files)]
+
+    assert again() == [("GX02.mp4", "new"), ("day2/GX02.mp4", "new")]
+    assert again() == [("GX02.mp4", "unchanged"), ("day2/GX02.mp4", "unchanged")]
+    written(files[1], b"new bytes")
+    assert again() == [("GX02.mp4", "unchanged"), ("day2/GX02.mp4", "replaced")]
