@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -63,6 +63,9 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     only_this = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
         container = av.open(f"file:{path}", options=limits, container_options=only_this, metadata_errors="replace")
+    except ArgumentError as error:  # FFmpeg's answer to a format that is not on the list
+        what = "its contents are those of a playlist, a text or another kind of file"
+        raise BadVideo(f"{path.name}: not a readable video, {what}; give a video file") from error
     except (FFmpegError, ValueError) as error:
         raise BadVideo(
             f"{path.name}: not a readable video ({_cause(error)}); copy it again, or export it as MP4 or MKV"
@@ -76,7 +79,10 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if not stream.codec_context:
             raise BadVideo(f"{path.name}: no decoder for its video stream; re-encode it as H.264")
         if not (stream.width > 0 < stream.height and stream.width * stream.height <= MAX_PIXELS):
-            raise BadVideo(f"{path.name}: declares {stream.width}x{stream.height} px; re-encode it at a real size")
+            size = f"{stream.width}x{stream.height} px"
+            raise BadVideo(
+                f"{path.name}: declares {size}; 1 to {MAX_PIXELS} px in all are read, re-encode it at a real size"
+            )
         stream.codec_context.options = limits
         stream.thread_type = "AUTO"
         yield container, stream
@@ -84,12 +90,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 def _cause(error: Exception) -> str:
     """FFmpeg's own words without the path that it adds."""
-    if not isinstance(error, FFmpegError):
-        return str(error)
-    said = str(error).partition("last error log: ")[2].partition("] ")[2].strip()
-    if "whitelist" in said:
-        return "a playlist, a text or another kind of file that is not read"
-    return ": ".join(filter(None, (error.strerror, said)))
+    return error.strerror if isinstance(error, FFmpegError) and error.strerror else str(error)
 
 
 def decode(container: InputContainer, stream: VideoStream, corrupt: list[str] | None = None) -> Iterator[VideoFrame]:
@@ -256,7 +257,12 @@ def frames(path: Path, index: FrameIndex, start: int, end: int, step: int = 1) -
                 continue
             if at != wanted or at >= end:
                 break
-            yield Frame(at, float(index.time_s[at]), to_rgb(frame))
+            try:
+                rgb = to_rgb(frame)
+            except (FFmpegError, OSError, ValueError) as error:
+                what = f"frame {at} ({frame.format.name}) cannot be turned into RGB ({_cause(error)})"
+                raise BadVideo(f"{path.name}: {what}; re-encode it as H.264") from error
+            yield Frame(at, float(index.time_s[at]), rgb)
             wanted += step
             if wanted >= end:
                 return
