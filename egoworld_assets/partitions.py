@@ -18,6 +18,7 @@ VIDEOS = dg.DynamicPartitionsDefinition(name="videos")
 CHECK = "valid"
 BATCH = 32
 RETRIES = 3
+SHOWN = 5
 
 Upstream = dg.AssetsDefinition
 Step = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
@@ -120,11 +121,12 @@ def result(bench: Workbench, outcome: Outcome) -> dg.MaterializeResult[Any]:
 def batch_verdict(made: Sequence[Outcome]) -> dg.AssetCheckResult:
     """The check over several videos: a warning, since the good ones go on; the metadata names the others and why."""
     bad = {o.video: o.manifest.quarantine for o in made if o.manifest and o.manifest.quarantine}
+    told = "; ".join(f"{video}: {why}" for video, why in list(bad.items())[:SHOWN])
     return dg.AssetCheckResult(
         check_name=CHECK,
         passed=not bad,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(bad)} of {len(made)} quarantined" if bad else f"{len(made)} videos",
+        description=f"{len(bad)} of {len(made)} quarantined: {told}" if bad else f"{len(made)} videos",
         metadata={"quarantined": dg.MetadataValue.json(bad)},
     )
 
