@@ -1,4 +1,4 @@
-"""The command line: egoworld demo | ingest | refresh | status | lineage | view | ui."""
+"""The command line: egoworld demo | ingest | refresh | stale | status | lineage | view | ui."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ console = Console(width=None if sys.stdout.isatty() else 200)
 """Programs and files that read our output get lines that are not cut at 80 columns."""
 
 Videos = Annotated[list[str] | None, typer.Argument(help="Video files, folders or globs.")]
+Known = Annotated[list[str] | None, typer.Argument(help="Video keys or names; default all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -65,6 +66,13 @@ def dagster_quiet() -> Iterator[None]:
         yield
 
 
+def known_videos(workbench: Workbench, names: Sequence[str] | None) -> list[str]:
+    """Keys of the videos named by key or file name; all of them when none is named."""
+    from egoworld_assets.report import find_video
+
+    return [find_video(workbench, v) for v in names] if names else [key for key, _ in workbench.store.records("videos")]
+
+
 @command
 def demo(videos: Videos = None, seconds: float = 12.0, seed: int = 0) -> None:
     """Turn videos (default: a generated sample) into a dataset, and say where to look."""
@@ -84,33 +92,54 @@ def ingest(videos: Videos = None) -> None:
 
 @command
 def refresh(
-    videos: Annotated[list[str] | None, typer.Argument(help="Video keys or names; default all.")] = None,
+    videos: Known = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would be made and what it costs; run nothing.")
+    ] = False,
+    max_hours: Annotated[float | None, typer.Option(min=0, help="Take on only videos that fit into this time.")] = None,
 ) -> None:
     """Make what is missing or stale, through Dagster."""
-    from egoworld_assets.report import find_video
+    from egoworld_assets import plan as planning
+    from egoworld_assets.stages import stages
 
     workbench = bench()
-    keys = (
-        [find_video(workbench, v) for v in videos] if videos else [key for key, _ in workbench.store.records("videos")]
-    )
-    run(keys)
+    keys = known_videos(workbench, videos)
+    if plan:
+        stale(videos)
+        return
+    if max_hours is not None:
+        steps = planning.plan(workbench, list(stages().values()), keys)
+        waiting = list(dict.fromkeys(step.video for step in steps))
+        keys = planning.within(steps, max_hours)
+        console.print(f"{len(keys)} of {len(waiting)} videos fit into {max_hours:g} h", highlight=False)
+    if keys:
+        run(keys)
 
 
 @command
-def status(
-    videos: Annotated[list[str] | None, typer.Argument(help="Video keys or names; default all.")] = None,
-    as_json: Json = False,
-) -> None:
+def stale(videos: Known = None, as_json: Json = False) -> None:
+    """What a refresh would make, why, and what it costs by past runs; nothing is run."""
+    from egoworld_assets import plan as planning
+    from egoworld_assets.stages import stages
+
+    workbench = bench()
+    steps = planning.plan(workbench, list(stages().values()), known_videos(workbench, videos))
+    if as_json:
+        print(json.dumps([asdict(step) for step in steps], indent=2, ensure_ascii=False))
+    elif steps:
+        console.print(planning.plan_table(steps))
+    else:
+        console.print("nothing is missing or stale")
+
+
+@command
+def status(videos: Known = None, as_json: Json = False) -> None:
     """How every asset of every video stands: fresh, stale, missing, failed, quarantined or blocked, and why."""
     from egoworld_assets import report
     from egoworld_assets.stages import stages
 
     workbench = bench()
-    keys = (
-        [report.find_video(workbench, v) for v in videos]
-        if videos
-        else [key for key, _ in workbench.store.records("videos")]
-    )
+    keys = known_videos(workbench, videos)
     entries = [entry for key in keys for entry in report.status_of(workbench, stages().values(), key)]
     if as_json:
         others = {"duplicates": report.duplicates(workbench), "left_out": report.left_out(workbench)}

@@ -11,9 +11,10 @@ import dagster as dg
 
 from egoworld_assets.definitions import build
 from egoworld_assets.partitions import VIDEOS
+from egoworld_assets.plan import WANTS_WORK
 from egoworld_assets.progress import FlowProgress
 from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import DATASET, FLOW, WANTS_WORK, contiguous
+from egoworld_assets.upkeep import DATASET, FLOW, contiguous
 from egoworld_resources.arrivals import Arrival, Arrivals, Refused
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.workbench import Workbench

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from egoworld_assets.plan import cost_of, frames_of
 from egoworld_resources.runner import Event
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -22,7 +22,7 @@ class FlowProgress:
     def __init__(self, bench: Workbench, bar: Progress, stages: Sequence[Stage], videos: Sequence[str]) -> None:
         self._bench = bench
         self._bar = bar
-        self._cost = {stage.name: seconds_per_frame(bench, stage) for stage in stages}
+        self._cost = {stage.name: cost_of(bench, stage)[0] or UNKNOWN_COST for stage in stages}
         self._frames = {video: frames_of(bench, video) for video in videos}
         self._task: TaskID = bar.add_task("starting", total=None)
         self._stages = list(stages)
@@ -67,21 +67,3 @@ def flow_bar(console: Console) -> Progress:
         console=console,
         transient=True,
     )
-
-
-def frames_of(bench: Workbench, video: str) -> int:
-    """Frames of a video, 0 before it was probed."""
-    probed = bench.store.current("videos", video)
-    if probed is None:
-        return 0
-    return int(next((clip.notes["frames"] for clip in probed.clips if "frames" in clip.notes), 0))
-
-
-def seconds_per_frame(bench: Workbench, stage: Stage, videos: int = 20) -> float:
-    """What a frame of a stage cost in past runs, as the median over some videos."""
-    costs: list[float] = []
-    for video in bench.store.videos(stage.name)[:videos]:
-        made, frames = bench.store.current(stage.name, video), frames_of(bench, video)
-        if made and frames:
-            costs.append(made.seconds / frames)
-    return median(costs) if costs else UNKNOWN_COST

@@ -11,7 +11,7 @@ from types import ModuleType
 import egoworld_assets
 from egoworld_resources.stage import Stage
 
-NOT_ASSETS = ("accuracy", "cli", "definitions", "flow", "progress", "report", "stages", "upkeep", "viewing")
+NOT_ASSETS = ("accuracy", "cli", "definitions", "flow", "plan", "progress", "report", "stages", "upkeep", "viewing")
 
 
 @cache

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
+from egoworld_assets.plan import WANTS_WORK
 from egoworld_assets.stages import stages
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.stage import Stage
@@ -14,7 +15,6 @@ FLOW = dg.define_asset_job("flow", selection=GROUP, description="Everything that
 DATASET = dg.define_asset_job(
     "merge_dataset", selection=dg.AssetSelection.assets("dataset"), description="One dataset over all videos."
 )
-WANTS_WORK = ("missing", "stale")
 
 
 def outdated(bench: Workbench, stages: Iterable[Stage], video: str) -> list[str]:
