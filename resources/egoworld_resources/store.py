@@ -34,7 +34,7 @@ class FolderStore:
 
     def folder(self, manifest: Manifest) -> Path:
         """Where an artifact's files are readable."""
-        return self.root / "artifacts" / manifest.asset / manifest.video / manifest.data_version
+        return self.root / f"artifacts/{manifest.asset}/{manifest.video}/{manifest.data_version}"
 
     def put(self, staged: Path, manifest: Manifest) -> Path:
         """Take a finished folder in and make it the live version; the folder is moved, the manifest written last.
@@ -58,7 +58,7 @@ class FolderStore:
 
     def current(self, asset: str, video: str) -> Manifest | None:
         """The live version's manifest, or None. Raises DamagedArtifact when it is named but not readable."""
-        pointer = self.root / "artifacts" / asset / video / CURRENT
+        pointer = self.root / f"artifacts/{asset}/{video}/{CURRENT}"
         try:
             return self.version(asset, video, json.loads(pointer.read_text(encoding="utf-8"))["data_version"])
         except FileNotFoundError:
@@ -70,7 +70,7 @@ class FolderStore:
 
     def version(self, asset: str, video: str, data_version: str) -> Manifest | None:
         """The manifest of one version, live or not; None when it is not (or no longer) here."""
-        path = self.root / "artifacts" / asset / video / data_version / MANIFEST
+        path = self.root / f"artifacts/{asset}/{video}/{data_version}/{MANIFEST}"
         try:
             return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -108,7 +108,7 @@ class FolderStore:
     def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
         """A small fact, or None."""
         try:
-            return json.loads((self.root / "records" / kind / f"{key}.json").read_text(encoding="utf-8"))
+            return json.loads((self.root / f"records/{kind}/{key}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
 

@@ -23,6 +23,7 @@ from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerpr
 from egoworld_resources.runner import Event, Process, run_job
 from egoworld_resources.scratch import scratch_folder
 from egoworld_resources.settings import Settings
+from egoworld_resources.snapshot import Snapshot
 from egoworld_resources.stage import Draft, Stage
 from egoworld_resources.store import FolderStore
 from egoworld_resources.weights import local_weights
@@ -66,10 +67,10 @@ class _Work:
 class Workbench:
     """One installation: its settings, store, catalog and envs, and the one way to make an artifact."""
 
-    def __init__(self, settings: Settings, listener: Listener | None = None) -> None:
+    def __init__(self, settings: Settings, listener: Listener | None = None, store: FolderStore | None = None) -> None:
         self.settings = settings
         self.layout = Layout(settings.home)
-        self.store = FolderStore(self.layout.store)
+        self.store = store or FolderStore(self.layout.store)
         self.listener = listener
         self._recipes: dict[str, Recipe] = {}
 
@@ -82,6 +83,14 @@ class Workbench:
     @cached_property
     def builder(self) -> EnvBuilder:
         return EnvBuilder(self.layout.envs, self.catalog, self.settings.uv, self.settings.uv_cache_folder)
+
+    @cached_property
+    def _contract(self) -> str:
+        return self.catalog.contract_digest()
+
+    def snapshot(self) -> Workbench:
+        """The same installation for one look at everything: what was read a moment ago is not read again."""
+        return Workbench(self.settings, store=Snapshot(self.layout.store))
 
     def env_of(self, stage: Stage) -> str:
         """The env that serves a stage now."""
@@ -103,7 +112,7 @@ class Workbench:
                 model=model.runner,
                 label=model.label,
                 runner=self.catalog.runner_digest(stage.name, env),
-                contract=self.catalog.contract_digest(),
+                contract=self._contract,
                 lock=self.catalog.lock_digest(env),
                 packages=self.catalog.packages(env),
                 weights={w.name: w.sha256 for w in model.weights},
@@ -316,5 +325,9 @@ class Workbench:
         return str(record.get("again", ""))
 
     def _tell(self, stage: str, event: Event) -> None:
+        if event["event"] == "loaded":
+            recipe = self._recipes[stage]
+            facts = {"seconds": event["seconds"], "device": recipe.device}
+            self.store.record("loads", f"{stage}/{recipe.env}", facts)
         if self.listener:
             self.listener(stage, event)
