@@ -99,37 +99,23 @@ def refresh(
     max_hours: Annotated[float | None, typer.Option(min=0, help="Take on only videos that fit into this time.")] = None,
 ) -> None:
     """Make what is missing or stale, through Dagster."""
-    from egoworld_assets import plan as planning
-    from egoworld_assets.stages import stages
+    from egoworld_assets import cli_upkeep
 
     workbench = bench()
     keys = known_videos(workbench, videos)
-    if plan:
-        stale(videos)
-        return
-    if max_hours is not None:
-        steps = planning.plan(workbench, list(stages().values()), keys)
-        waiting = list(dict.fromkeys(step.video for step in steps))
-        keys = planning.within(steps, max_hours)
-        console.print(f"{len(keys)} of {len(waiting)} videos fit into {max_hours:g} h", highlight=False)
-    if keys:
+    if plan or max_hours is not None:
+        keys = cli_upkeep.chosen(workbench.snapshot(), keys, console, max_hours, listed=plan)
+    if keys and not plan:
         run(keys)
 
 
 @command
 def stale(videos: Known = None, as_json: Json = False) -> None:
     """What a refresh would make, why, and what it costs by past runs; nothing is run."""
-    from egoworld_assets import plan as planning
-    from egoworld_assets.stages import stages
+    from egoworld_assets import cli_upkeep
 
-    workbench = bench()
-    steps = planning.plan(workbench, list(stages().values()), known_videos(workbench, videos))
-    if as_json:
-        print(json.dumps([asdict(step) for step in steps], indent=2, ensure_ascii=False))
-    elif steps:
-        console.print(planning.plan_table(steps))
-    else:
-        console.print("nothing is missing or stale")
+    workbench = bench().snapshot()
+    cli_upkeep.show(cli_upkeep.planned(workbench, known_videos(workbench, videos)), console, as_json)
 
 
 @command
@@ -138,7 +124,7 @@ def status(videos: Known = None, as_json: Json = False) -> None:
     from egoworld_assets import report
     from egoworld_assets.stages import stages
 
-    workbench = bench()
+    workbench = bench().snapshot()
     keys = known_videos(workbench, videos)
     entries = [entry for key in keys for entry in report.status_of(workbench, stages().values(), key)]
     if as_json:

@@ -2,128 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from statistics import median
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from rich.markup import escape
-from rich.table import Table
-
-from egoworld_resources.manifest import Manifest
+from egoworld_assets.price import Cost, cost_of, frames_expected, frames_per_byte
+from egoworld_resources.errors import EgoworldError
+from egoworld_resources.manifest import Manifest, Recipe, fingerprint, reasons
 from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.workbench import Condition, State, Workbench
 
 WANTS_WORK = ("missing", "stale")
-SAMPLED_VIDEOS = 20
 
 
 @dataclass(frozen=True)
 class Step:
-    """One asset of one video that a refresh would make.
+    """One asset of one video that a refresh makes.
 
-    certain: it is missing or stale now; otherwise something before it is, and it is made only if that comes out with
-    other contents. seconds, gpu_seconds: from past runs; None where this stage was never run.
+    certain: it is made whatever the steps before it give, as long as they succeed. Otherwise it is possible: whether
+    it is made depends on what they give. state: how it stands now. roots: why, by the asset where the reason lies.
+    seconds, gpu_seconds: by past runs; None where nothing was measured.
     """
 
     video: str
     asset: str
+    state: Condition
     certain: bool
-    why: str
-    seconds: float | None
-    gpu_seconds: float | None
+    roots: Mapping[str, str]
+    seconds: float | None = None
+    gpu_seconds: float | None = None
+
+    @property
+    def why(self) -> str:
+        """The reasons in words: its own, or those of the assets that it lies behind."""
+        if self.asset in self.roots:
+            return self.roots[self.asset]
+        assets: dict[str, list[str]] = {}
+        for asset, reason in self.roots.items():
+            assets.setdefault(reason, []).append(asset)
+        return "; ".join(f"behind {', '.join(names)}: {reason}" for reason, names in assets.items())
 
 
-def plan(bench: Workbench, stages: Sequence[Stage], videos: Iterable[str]) -> list[Step]:
-    """Every step of a refresh of some videos, video by video, inputs first."""
-    costs = {stage.name: cost_of(bench, stage) for stage in stages}
-    return [step for video in videos for step in steps_of(bench, stages, video, costs)]
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a refresh, video by video, inputs first; what a stage costs; what could not be judged, and why."""
+
+    steps: list[Step] = field(default_factory=list[Step])
+    costs: Mapping[str, Cost] = field(default_factory=dict[str, Cost])
+    faults: list[str] = field(default_factory=list[str])
+
+    @property
+    def videos(self) -> list[str]:
+        """Videos that have a step."""
+        return list(dict.fromkeys(step.video for step in self.steps))
 
 
-def steps_of(
-    bench: Workbench, stages: Sequence[Stage], video: str, costs: dict[str, tuple[float | None, bool]]
-) -> list[Step]:
-    """The steps of one video. What failed or is quarantined under this recipe and these inputs is no step."""
-    frames = frames_of(bench, video)
+def plan(bench: Workbench, stages: Sequence[Stage], videos: Iterable[str]) -> Plan:
+    """What a refresh of some videos makes. What failed under this recipe and these inputs is no step of it."""
+    faults: dict[str, None] = {}
+    steps = [step for video in videos for step in steps_of(bench, stages, video, faults)]
+    wanted = {step.asset for step in steps}
+    costs = {stage.name: cost_of(bench, stage) for stage in stages if stage.name in wanted}
+    per_byte = frames_per_byte(bench) if steps else None
+    frames = {video: frames_expected(bench, video, per_byte) for video in {step.video for step in steps}}
+    return Plan([priced(step, costs[step.asset], frames[step.video]) for step in steps], costs, list(faults))
+
+
+def priced(step: Step, cost: Cost, frames: float | None) -> Step:
+    """A step with what it costs on a video of so many frames."""
+    seconds = None if cost.per_frame is None or frames is None else cost.per_frame * frames
+    return replace(step, seconds=seconds, gpu_seconds=seconds if cost.gpu else 0.0)
+
+
+def steps_of(bench: Workbench, stages: Iterable[Stage], video: str, faults: dict[str, None]) -> list[Step]:
+    """The steps of one video; an asset that cannot be judged goes into ``faults``."""
     steps: dict[str, Step] = {}
     for stage in stages:
-        state = bench.state(stage, video)
-        behind = [asset for asset in (*stage.inputs, *stage.optional) if asset in steps]
-        certain = state.condition in WANTS_WORK
-        if not certain and not behind:
+        try:
+            step = step_of(bench, stage, video, steps)
+        except EgoworldError as error:
+            faults[f"{stage.name}: {error}"] = None
             continue
-        why = state.why if certain else f"behind {behind[0]}: {steps[behind[0]].why.rpartition(': ')[2]}"
-        per_frame, on_gpu = costs[stage.name]
-        seconds = None if per_frame is None or not frames else per_frame * frames
-        steps[stage.name] = Step(
-            video, stage.name, certain, why, seconds, seconds if on_gpu else (None if seconds is None else 0.0)
-        )
+        if step:
+            steps[stage.name] = step
     return list(steps.values())
 
 
-def cost_of(bench: Workbench, stage: Stage) -> tuple[float | None, bool]:
-    """Seconds a frame of a stage took in past runs (median, those of today's env first), and whether on a GPU."""
-    env = bench.env_of(stage)
-    made = [(m, frames_of(bench, m.video)) for m in past(bench, stage)]
-    same = [(m, frames) for m, frames in made if m.recipe.env == env and frames]
-    counted = same or [(m, frames) for m, frames in made if frames]
-    if not counted:
-        return None, False
-    return median(m.seconds / frames for m, frames in counted), any(m.gpu is not None for m, _ in counted)
+def step_of(bench: Workbench, stage: Stage, video: str, steps: Mapping[str, Step]) -> Step | None:
+    """What becomes of an asset when the steps before it are taken; None when it stays as it is."""
+    state = bench.state(stage, video)
+    before = {asset: steps[asset] for asset in (*stage.inputs, *stage.optional) if asset in steps}
+    if not before:
+        if state.condition not in WANTS_WORK:
+            return None
+        return Step(video, stage.name, state.condition, certain=True, roots={stage.name: state.why})
+    lacking = [asset for asset in stage.inputs if state.inputs[asset] is None]
+    if any(asset not in before for asset in lacking):
+        return None
+    own = own_reasons(state, bench.recipe(stage), before)
+    failed_once = bench.store.recorded("failures", f"{stage.name}/{video}") is not None
+    certain = bool(own) and not failed_once and all(before[asset].certain for asset in lacking)
+    behind = {asset: reason for step in before.values() for asset, reason in step.roots.items()}
+    return Step(video, stage.name, state.condition, certain, {stage.name: "; ".join(own)} if certain else behind)
 
 
-def past(bench: Workbench, stage: Stage) -> list[Manifest]:
-    """Live artifacts of a stage, of some videos."""
-    found = (bench.store.current(stage.name, video) for video in bench.store.videos(stage.name)[:SAMPLED_VIDEOS])
-    return [manifest for manifest in found if manifest]
+def own_reasons(state: State, recipe: Recipe, before: Mapping[str, Step]) -> list[str]:
+    """Why an asset is made whatever contents the steps before it give; empty when it depends on them."""
+    made = state.manifest
+    if made is None:
+        return ["never made"]
+    rest = {name: version for name, version in state.inputs.items() if name not in before}
+    settled = made.model_copy(update={"inputs": {n: v for n, v in made.inputs.items() if n not in before}})
+    found = reasons(settled, recipe, rest)
+    if not found and fingerprint(recipe, made.inputs) != made.fingerprint:
+        found = ["made by another recipe"]
+    return found + [f"input {name} is new" for name in before if appears(name, made, state, before[name])]
 
 
-def frames_of(bench: Workbench, video: str) -> int:
-    """Frames of a video, 0 before it was probed."""
-    probed = bench.store.current("videos", video)
-    if probed is None:
-        return 0
-    return int(next((clip.notes["frames"] for clip in probed.clips if "frames" in clip.notes), 0))
+def appears(name: str, made: Manifest, state: State, step: Step) -> bool:
+    """Whether an input that an artifact was made without is there once its step is taken."""
+    return made.inputs.get(name) is None and (step.certain or state.inputs[name] is not None)
 
 
-def within(steps: Sequence[Step], hours: float) -> list[str]:
-    """Videos whose steps, possible ones included, fit into some hours one after the other; unknown costs never fit."""
+def within(plan: Plan, hours: float) -> list[str]:
+    """Videos that fit into some hours one after the other, each whole, with every possible step and one model load a
+    stage. A video that does not fit, or whose cost is not known, is left and the next one tried.
+    """
     left = hours * 3600
+    loaded: set[str] = set()
     fitting: list[str] = []
-    for video in dict.fromkeys(step.video for step in steps):
-        costs = [step.seconds for step in steps if step.video == video]
-        known = [cost for cost in costs if cost is not None]
-        if len(known) < len(costs) or sum(known) > left:
-            continue
-        left -= sum(known)
-        fitting.append(video)
+    for video, steps in by_video(plan).items():
+        stages = {step.asset for step in steps} - loaded
+        known = [step.seconds for step in steps if step.seconds is not None]
+        cost = sum(known) + sum(plan.costs[stage].load or 0.0 for stage in stages)
+        if hours > 0 and len(known) == len(steps) and cost <= left:
+            left -= cost
+            loaded |= stages
+            fitting.append(video)
     return fitting
 
 
-def plan_table(steps: Sequence[Step]) -> Table:
-    """One line per step, and what all of it costs: at least (what is certain) and at most (all that is possible)."""
-    table = Table("video", "asset", "certain", "why", "seconds", "GPU seconds", header_style="bold")
-    last = ""
-    for step in steps:
-        if step.video != last:
-            table.add_section()
-        shown = "yes" if step.certain else "if its input changes"
-        name = step.video if step.video != last else ""
-        table.add_row(name, step.asset, shown, escape(step.why), _shown(step.seconds), _shown(step.gpu_seconds))
-        last = step.video
-    table.add_section()
-    least = [step for step in steps if step.certain]
-    for name, some in (("at least", least), ("at most", steps)):
-        unknown = sum(step.seconds is None for step in some)
-        note = f"{len(some)} steps" + (f", {unknown} of unknown cost" if unknown else "")
-        table.add_row(name, "", "", note, _total(some, "seconds"), _total(some, "gpu_seconds"))
-    return table
-
-
-def _total(steps: Iterable[Step], field: str) -> str:
-    values: list[Any] = [getattr(step, field) for step in steps]
-    return _shown(sum(value for value in values if value is not None))
-
-
-def _shown(seconds: float | None) -> str:
-    return "unknown" if seconds is None else f"{seconds:,.1f}"
+def by_video(plan: Plan) -> dict[str, list[Step]]:
+    """The steps of each video."""
+    found: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        found.setdefault(step.video, []).append(step)
+    return found

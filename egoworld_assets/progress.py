@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from egoworld_assets.plan import cost_of, frames_of
+from egoworld_assets.price import cost_of, frames_of
 from egoworld_resources.runner import Event
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -22,7 +22,7 @@ class FlowProgress:
     def __init__(self, bench: Workbench, bar: Progress, stages: Sequence[Stage], videos: Sequence[str]) -> None:
         self._bench = bench
         self._bar = bar
-        self._cost = {stage.name: cost_of(bench, stage)[0] or UNKNOWN_COST for stage in stages}
+        self._cost = {stage.name: cost_of(bench, stage).per_frame or UNKNOWN_COST for stage in stages}
         self._frames = {video: frames_of(bench, video) for video in videos}
         self._task: TaskID = bar.add_task("starting", total=None)
         self._stages = list(stages)

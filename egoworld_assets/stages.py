@@ -11,7 +11,10 @@ from types import ModuleType
 import egoworld_assets
 from egoworld_resources.stage import Stage
 
-NOT_ASSETS = ("accuracy", "cli", "definitions", "flow", "plan", "progress", "report", "stages", "upkeep", "viewing")
+NOT_ASSETS = (
+    *("accuracy", "cli", "cli_upkeep", "definitions", "flow", "plan", "price", "progress", "report", "stages"),
+    *("upkeep", "viewing"),
+)
 
 
 @cache

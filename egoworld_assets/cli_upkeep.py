@@ -1,0 +1,155 @@
+"""What the command line says of upkeep: the plan of a refresh, its price, and what fits into some hours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from egoworld_assets.plan import Plan, Step, by_video, plan, within
+from egoworld_assets.report import coloured
+from egoworld_assets.stages import stages
+from egoworld_resources.workbench import Workbench
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Total:
+    """What some steps and their model loads cost. unknown: steps without a known price, left out of the sums."""
+
+    steps: int
+    certain: int
+    seconds_certain: float
+    seconds: float
+    gpu_seconds: float
+    load_seconds: float | None
+    unknown: int
+
+
+def planned(bench: Workbench, videos: Iterable[str]) -> Plan:
+    """The plan of a refresh of some videos, by the stages that there are."""
+    return plan(bench, list(stages().values()), videos)
+
+
+def total(found: Plan, steps: Sequence[Step]) -> Total:
+    """The sum over some steps of a plan, one model load a stage included."""
+    priced = [step for step in steps if step.seconds is not None]
+    assets, certain = {step.asset for step in steps}, {step.asset for step in steps if step.certain}
+    loads = {asset: found.costs[asset].load for asset in assets}
+    known = {asset: load for asset, load in loads.items() if load is not None}
+    on_gpu = sum(load for asset, load in known.items() if found.costs[asset].gpu)
+    return Total(
+        steps=len(steps),
+        certain=sum(step.certain for step in steps),
+        seconds_certain=sum(s.seconds or 0.0 for s in priced if s.certain) + sum(known.get(a, 0.0) for a in certain),
+        seconds=sum(step.seconds or 0.0 for step in priced) + sum(known.values()),
+        gpu_seconds=sum(step.gpu_seconds or 0.0 for step in steps) + on_gpu,
+        load_seconds=sum(known.values()) if known else None,
+        unknown=len(steps) - len(priced),
+    )
+
+
+def totals(found: Plan) -> dict[str, Total]:
+    """The sum of each stage that has a step."""
+    return {asset: total(found, [step for step in found.steps if step.asset == asset]) for asset in found.costs}
+
+
+def as_data(found: Plan) -> dict[str, Any]:
+    """The plan for programs. Seconds are null where nothing was measured, and such steps are counted as unknown."""
+    return {
+        "steps": [{**asdict(step), "why": step.why} for step in found.steps],
+        "stages": {asset: asdict(some) for asset, some in totals(found).items()},
+        "total": asdict(total(found, found.steps)),
+        "faults": found.faults,
+    }
+
+
+def show(found: Plan, console: Console, as_json: bool = False) -> None:
+    """Print a plan: its steps, what each stage costs, and what could not be judged."""
+    if as_json:
+        print(json.dumps(as_data(found), indent=2, ensure_ascii=False))
+        return
+    for fault in found.faults:
+        console.print(f"[red]cannot be judged:[/red] {escape(fault)}", soft_wrap=True, highlight=False)
+    if found.steps:
+        console.print(steps_table(found.steps))
+        console.print(totals_table(found))
+    elif not found.faults:
+        console.print("nothing is missing or stale")
+
+
+def steps_table(steps: Sequence[Step]) -> Table:
+    """One line per step."""
+    table = Table("video", "asset", "state", "to be made", "why", "seconds", "GPU seconds", header_style="bold")
+    last = ""
+    for step in steps:
+        if step.video != last:
+            table.add_section()
+        when = "certainly" if step.certain else "if its input changes"
+        costs = (seconds(step.seconds), seconds(step.gpu_seconds))
+        table.add_row(
+            step.video if step.video != last else "", step.asset, coloured(step.state), when, escape(step.why), *costs
+        )
+        last = step.video
+    return table
+
+
+def totals_table(found: Plan) -> Table:
+    """One line per stage and one for all, model loads included; costs that are not known are counted, not guessed."""
+    table = Table(
+        "stage", "certain", "possible", "at least (s)", "at most (s)", "GPU (s)", "load (s)", header_style="bold"
+    )
+    for name, some in [*totals(found).items(), ("all", total(found, found.steps))]:
+        if name == "all":
+            table.add_section()
+        note = f" + {some.unknown} unknown" if some.unknown else ""
+        table.add_row(
+            name,
+            str(some.certain),
+            str(some.steps - some.certain),
+            f"{some.seconds_certain:,.1f}{note}",
+            f"{some.seconds:,.1f}{note}",
+            f"{some.gpu_seconds:,.1f}",
+            seconds(some.load_seconds),
+        )
+    return table
+
+
+def seconds(value: float | None) -> str:
+    """Seconds as people read them."""
+    return "unknown" if value is None else f"{value:,.1f}"
+
+
+def chosen(bench: Workbench, videos: Sequence[str], console: Console, hours: float | None, listed: bool) -> list[str]:
+    """The videos that a refresh of at most so many hours takes on; prints what it leaves and, if asked, the plan."""
+    found = planned(bench, videos)
+    if listed:
+        show(found, console)
+    if hours is None or not found.steps:
+        if not listed:
+            show(found, console)
+        return found.videos
+    fitting = within(found, hours)
+    console.print(f"{len(fitting)} of {len(found.videos)} videos fit into {hours:g} h", highlight=False)
+    left = {video: steps for video, steps in by_video(found).items() if video not in fitting}
+    for video in list(left)[:SHOWN]:
+        console.print(f"left: {video}: {why_left(left[video])}", soft_wrap=True, highlight=False)
+    if len(left) > SHOWN:
+        console.print(f"left: {len(left) - SHOWN} more, see `egoworld stale`", highlight=False)
+    if not fitting and any(step.seconds is None for steps in left.values() for step in steps):
+        console.print("costs get known once one video went through: `egoworld refresh VIDEO`", highlight=False)
+    return fitting
+
+
+def why_left(steps: Sequence[Step]) -> str:
+    """Why a video did not fit."""
+    unknown = [step.asset for step in steps if step.seconds is None]
+    if unknown:
+        return f"cost of {', '.join(unknown)} unknown"
+    return f"takes {sum(step.seconds or 0.0 for step in steps):,.1f} s"
