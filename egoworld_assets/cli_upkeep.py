@@ -17,6 +17,7 @@ from egoworld_assets.stages import stages
 from egoworld_resources.workbench import Workbench
 
 SHOWN = 20
+WHEN = {True: "certainly", False: "if its input changes"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def show(found: Plan, console: Console, as_json: bool = False) -> None:
     for fault in found.faults:
         console.print(f"[red]cannot be judged:[/red] {escape(fault)}", soft_wrap=True, highlight=False)
     if found.steps:
-        console.print(steps_table(found.steps))
+        few = len(found.videos) <= SHOWN
+        console.print(steps_table(found.steps) if few else grouped_table(found.steps))
         console.print(totals_table(found))
     elif not found.faults:
         console.print("nothing is missing or stale")
@@ -91,12 +93,30 @@ def steps_table(steps: Sequence[Step]) -> Table:
     for step in steps:
         if step.video != last:
             table.add_section()
-        when = "certainly" if step.certain else "if its input changes"
         costs = (seconds(step.seconds), seconds(step.gpu_seconds))
         table.add_row(
-            step.video if step.video != last else "", step.asset, coloured(step.state), when, escape(step.why), *costs
+            step.video if step.video != last else "",
+            step.asset,
+            coloured(step.state),
+            WHEN[step.certain],
+            escape(step.why),
+            *costs,
         )
         last = step.video
+    return table
+
+
+def grouped_table(steps: Sequence[Step]) -> Table:
+    """One line per asset and reason, for more videos than anybody reads one by one; costs are what is known of them."""
+    table = Table("videos", "asset", "state", "to be made", "why", "seconds", "GPU seconds", header_style="bold")
+    groups: dict[tuple[str, str, bool, str], list[Step]] = {}
+    for step in steps:
+        groups.setdefault((step.asset, step.state, step.certain, step.why), []).append(step)
+    for (asset, state, certain, why), some in groups.items():
+        known = [step.seconds for step in some if step.seconds is not None]
+        on_gpu = [step.gpu_seconds for step in some if step.gpu_seconds is not None]
+        costs = (seconds(sum(known) if known else None), seconds(sum(on_gpu) if on_gpu else None))
+        table.add_row(f"{len(some):,}", asset, coloured(state), WHEN[certain], escape(why), *costs)
     return table
 
 

@@ -139,6 +139,16 @@ def test_only_whole_videos_that_fit_are_taken_on() -> None:
     assert within(steps(a=(0, 1500), b=(0, 1500)), 1.0) == ["a", "b"], "a model is loaded once for all videos"
 
 
+def test_many_videos_are_told_by_reason(tmp_path: Path) -> None:
+    found = steps(**{f"v{number}": (10.0, None) for number in range(21)})
+    lines = [line for line in printed(found, tmp_path).splitlines() if "it changed" in line]
+    assert len(lines) == 2
+    assert [cell.strip() for cell in lines[0].split("│")[1:-1]] == [
+        *("21", "x", "stale", "certainly", "it changed", "210.0", "0.0"),
+    ]
+    assert "unknown" in lines[1]
+
+
 def test_what_is_left_is_said_with_its_reason(made: tuple[Workbench, str], tmp_path: Path) -> None:
     _, key = made
     changed = workbench(tmp_path, params={"clips": {"max_clip_s": 30.0}})
