@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,8 @@ from typing import IO, Literal
 
 from egoworld_resources.errors import Terminal
 from egoworld_resources.layout import readable, video_key
-from egoworld_resources.store import FolderStore
+from egoworld_resources.scratch import scratch_file
+from egoworld_resources.store import FolderStore, naming_a_full_disk
 
 BLOCK = 1 << 20
 FIXES = {
@@ -135,22 +135,17 @@ class Arrivals:
             before = os.fstat(source.fileno())
             if before.st_size == 0:
                 raise Refused(f"{readable(path.name)!r} is empty (0 bytes); copy it again")
-            handle, temporary = tempfile.mkstemp(prefix=".incoming-", dir=folder)
-            try:
+            with naming_a_full_disk(self._store.root), scratch_file(self._store.incoming) as (handle, temporary):
                 digest = hashlib.sha256()
-                with os.fdopen(handle, "wb") as target:
+                with os.fdopen(handle, "wb", closefd=False) as target:
                     while block := _read(source, path):
                         digest.update(block)
                         target.write(block)
-                    target.flush()
-                    os.fsync(target.fileno())
+                os.fsync(handle)
                 if _identity(before) != _identity(os.fstat(source.fileno())):
                     raise StillChanging(f"{readable(path.name)!r} changed while it was read; it is taken once it rests")
-                Path(temporary).chmod(0o444)
-                Path(temporary).replace(self._store.source(digest.hexdigest(), suffix_of(path.name)))
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+                os.fchmod(handle, 0o444)
+                temporary.replace(self._store.source(digest.hexdigest(), suffix_of(path.name)))
         return digest.hexdigest(), before.st_size, _identity(before)
 
 

@@ -3,6 +3,7 @@
 EgoworldError
 ├── Transient              trying again may help; Dagster retries it
 │   ├── LockBusy           another process holds the lease or lock
+│   ├── DiskFull           no space left where something is to be written
 │   └── IndexUnreachable   the package index does not answer (environments)
 └── Terminal               trying again gives the same; the message says what to do
     ├── BadConfiguration   a setting is wrong
@@ -33,6 +34,10 @@ class Transient(EgoworldError):
 
 class LockBusy(Transient):
     """Another process holds what is needed."""
+
+
+class DiskFull(Transient):
+    """No space is left where something is to be written; nothing half-written stays."""
 
 
 class Terminal(EgoworldError):

@@ -1,4 +1,4 @@
-"""Scratch folders that are gone when their owner is, however it ended."""
+"""Scratch folders and files that are gone when their owner is, however it ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOCK = "owner.lock"
@@ -15,33 +15,78 @@ LOCK = "owner.lock"
 
 @contextmanager
 def scratch_folder(root: Path, name: str) -> Iterator[Path]:
-    """A new folder below ``root``, removed at the end; folders whose owners died are removed on the way in."""
+    """A new folder below ``root``, removed at the end; what owners that died left there is removed on the way in."""
     root.mkdir(parents=True, exist_ok=True)
     sweep(root)
-    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=root))
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    folder, descriptor = _owned_folder(root, name)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
 
 
+@contextmanager
+def scratch_file(root: Path) -> Iterator[tuple[int, Path]]:
+    """A new file below ``root``, open for writing, to be renamed to where it belongs; else removed at the end."""
+    root.mkdir(parents=True, exist_ok=True)
+    descriptor, path = _owned_file(root)
+    try:
+        yield descriptor, path
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
 def sweep(root: Path) -> list[str]:
-    """Remove the folders below ``root`` that nobody holds; returns their names."""
-    removed: list[str] = []
-    for folder in root.iterdir():
+    """Remove the folders and files below ``root`` that nobody holds; returns their names."""
+    return [entry.name for entry in root.iterdir() if _swept(entry)]
+
+
+def _swept(entry: Path) -> bool:
+    lock = entry / LOCK if entry.is_dir() else entry
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        with suppress(OSError):  # no lock yet, and nothing in it: its owner makes another one if it is alive
+            entry.rmdir()
+            return True
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _owned_folder(root: Path, name: str) -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=root))
         try:
-            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            continue  # no lock yet: its owner is about to take it
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-            removed.append(folder.name)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(descriptor)
-    return removed
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # swept before it had its lock
+        if _holds(descriptor):
+            return folder, descriptor
+
+
+def _owned_file(root: Path) -> tuple[int, Path]:
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=root)
+        if _holds(descriptor):
+            return descriptor, Path(name)
+
+
+def _holds(descriptor: int) -> bool:
+    """Take the lock of a new file; False, and the file closed, when it was swept before that."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if os.fstat(descriptor).st_nlink:
+        return True
+    os.close(descriptor)
+    return False

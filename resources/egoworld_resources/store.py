@@ -4,26 +4,30 @@
     artifacts/<asset>/<video>/current.json      names the live version
     sources/<sha256><suffix>                    bytes of the videos
     records/<kind>/<key>.json                   small facts: arrivals, failures
+    incoming/                                   what is being written; swept when its writer is gone
 
-Everything is written beside and renamed, so a reader sees all of a thing or nothing of it.
+Everything is written to incoming/ and renamed, so a reader sees all of a thing or nothing of it.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from egoworld_resources.errors import DamagedArtifact
+from egoworld_resources.errors import DamagedArtifact, DiskFull
 from egoworld_resources.manifest import MANIFEST, Manifest, file_digest
+from egoworld_resources.scratch import scratch_file, scratch_folder
 
 CURRENT = "current.json"
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class FolderStore:
@@ -31,6 +35,10 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @property
+    def incoming(self) -> Path:
+        return self.root / "incoming"
 
     def folder(self, manifest: Manifest) -> Path:
         """Where an artifact's files are readable."""
@@ -40,20 +48,21 @@ class FolderStore:
         """Take a finished folder in and make it the live version; the folder is moved, the manifest written last.
 
         When the same contents are already there, only the manifest is renewed: contents never change under a version.
+        Raises DiskFull.
         """
         final = self.folder(manifest)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if not (final / MANIFEST).is_file():
-            shutil.rmtree(final, ignore_errors=True)
-            incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=final.parent))
-            shutil.move(staged, incoming / "files")
-            sync_tree(incoming / "files")
-            (incoming / "files").rename(final)
-            incoming.rmdir()
-        else:
-            shutil.rmtree(staged)
-        write_whole(final / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
-        write_whole(final.parent / CURRENT, json.dumps({"data_version": manifest.data_version}) + "\n")
+        with naming_a_full_disk(self.root):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            if not (final / MANIFEST).is_file():
+                shutil.rmtree(final, ignore_errors=True)
+                with scratch_folder(self.incoming, manifest.asset) as incoming:
+                    shutil.move(staged, incoming / "files")
+                    sync_tree(incoming / "files")
+                    (incoming / "files").rename(final)
+            else:
+                shutil.rmtree(staged)
+            self._write_whole(final / MANIFEST, manifest.model_dump_json(indent=2))
+            self._write_whole(final.parent / CURRENT, json.dumps({"data_version": manifest.data_version}))
         return final
 
     def current(self, asset: str, video: str) -> Manifest | None:
@@ -97,13 +106,14 @@ class FolderStore:
         return self.root / "sources" / f"{sha256}{suffix}"
 
     def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
-        """Write, or with None remove, a small fact."""
+        """Write, or with None remove, a small fact. Raises DiskFull."""
         path = self.root / "records" / kind / f"{key}.json"
         if value is None:
             path.unlink(missing_ok=True)
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            with naming_a_full_disk(self.root):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._write_whole(path, json.dumps(value, indent=2, ensure_ascii=False))
 
     def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
         """A small fact, or None."""
@@ -111,6 +121,15 @@ class FolderStore:
             return json.loads((self.root / f"records/{kind}/{key}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+
+    def _write_whole(self, path: Path, text: str) -> None:
+        """Write a file so that it is there whole or not at all, also after a power cut."""
+        with scratch_file(self.incoming) as (descriptor, name):
+            with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
+                file.write(text + "\n")
+            os.fchmod(descriptor, 0o644)
+            os.fsync(descriptor)
+            name.replace(path)
 
     def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """All facts of a kind, in key order."""
@@ -121,18 +140,14 @@ class FolderStore:
             )
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+@contextmanager
+def naming_a_full_disk(folder: Path) -> Iterator[None]:
+    """Turn "no space left" below a folder into DiskFull, which says where and what to do."""
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull(f"no space left in {folder} ({error.strerror}); free some, then run it again") from error
         raise
 
 
