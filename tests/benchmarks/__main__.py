@@ -1,0 +1,88 @@
+"""`python -m tests.benchmarks [LETTER...]`: measure, print the table, and with --readme write it into the README."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from egoworld_resources.settings import PROJECT
+from tests.benchmarks.machine import machine
+from tests.benchmarks.measure import Measure, table
+from tests.benchmarks.place import Place, a_place
+
+LETTERS = {"a": "flow", "b": "frames", "c": "envs", "e": "batches", "f": "memory", "g": "status"}
+"""The module of each benchmark; (d) is counted in the run of (a)."""
+
+BEGIN, END = "<!-- bench: written by make bench -->\n", "<!-- /bench -->"
+
+Benchmark = Callable[[Place], Iterator[Measure]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("letters", nargs="*", metavar="LETTER", help=f"of {' '.join(LETTERS)} (d with a); default all")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, the figures say nothing")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the long video of f (default 10)")
+    parser.add_argument("--json", type=Path, help="also write the measures to this file")
+    parser.add_argument("--readme", action="store_true", help="also write the table into README.md, section Speed")
+    asked = parser.parse_args(arguments)
+    letters = [letter for letter in LETTERS if not asked.letters or letter in asked.letters or (letter, "d") == ("a", *asked.letters)]
+    unknown = set(asked.letters) - {*LETTERS, "d"}
+    if unknown:
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*LETTERS, 'd'])}")
+    facts = machine()
+    began = time.monotonic()
+    with a_place(quick=asked.quick, minutes=asked.minutes) as place:
+        measures = measured(place, letters)
+    facts["took"] = f"{(time.monotonic() - began) / 60:.0f} min"
+    text = report(facts, measures, ["python -m tests.benchmarks", *sys.argv[1:]] if letters != list(LETTERS) else None)
+    print(text)
+    if asked.json:
+        asked.json.write_text(
+            json.dumps({"machine": facts, "measures": [m.as_data() for m in measures]}, indent=2) + "\n"
+        )
+    if asked.readme:
+        into_readme(PROJECT / "README.md", text)
+    return 1 if any(measure.absent for measure in measures) else 0
+
+
+def measured(place: Place, letters: Sequence[str]) -> list[Measure]:
+    """All measures of some benchmarks; one that cannot run says why and the others go on."""
+    found: list[Measure] = []
+    for letter in letters:
+        benchmark: Benchmark = import_module(f"tests.benchmarks.{LETTERS[letter]}").run
+        place.say(f"{letter}: {(sys.modules[benchmark.__module__].__doc__ or '').partition(chr(10))[0]}")
+        try:
+            for measure in benchmark(place):
+                place.say(measure.markdown())
+                found.append(measure)
+        except Exception as error:  # noqa: BLE001 whatever stops one benchmark is shown in its line
+            reason = f"{type(error).__name__}: {error}".replace("\n", " ").replace("|", "/")
+            found.append(Measure(letter, benchmark.__module__.rpartition(".")[2], absent=reason))
+            place.say(found[-1].markdown())
+    return sorted(found, key=lambda measure: measure.letter)
+
+
+def report(facts: dict[str, str], measures: Sequence[Measure], command: Sequence[str] | None) -> str:
+    """The table, and below it how and on what it was measured."""
+    about = "; ".join(f"{name}: {fact}" for name, fact in facts.items())
+    said = " ".join(command) if command else "make bench"
+    return f"{table(measures)}\n\nOne run of `{said}` on {about}.\n"
+
+
+def into_readme(readme: Path, text: str) -> None:
+    """Put the table between its two marks."""
+    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{readme} lacks the lines {BEGIN.strip()} and {END}")
+    readme.write_text(before + BEGIN + text + END + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""(a) The whole flow over 8 videos against a straight script, and (d) how often the models were loaded for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from egoworld_assets.stages import stages
+from egoworld_resources.manifest import data_version, stored_files
+from egoworld_resources.weights import local_weights
+from egoworld_resources.workbench import SOURCE, Workbench
+from tests.benchmarks.measure import Measure
+from tests.benchmarks.place import Place, middle, ours, settings
+
+WHAT = "whole flow over {} videos"
+AGAINST = "straight script, same runners"
+
+
+def flow_videos(place: Place) -> list[Path]:
+    """Short samples with different seeds; tiny ones of one seed when only trying out."""
+    if place.quick:
+        sample = place.sample(1, 2.0, 320, 180, 10)
+        return [place.copy(sample, place.root / "flow", f"{n}.mp4") for n in range(2)]
+    return [place.copy(place.sample(n, 4.0), place.root / "flow", f"sample-{n}.mp4") for n in range(1, 9)]
+
+
+def run(place: Place) -> Iterator[Measure]:
+    """Both sides in turn, each in a new process and a new home, from start to end of the process."""
+    videos = flow_videos(place)
+    mine: list[float] = []
+    theirs: list[float] = []
+    parts: list[tuple[dict[str, float], dict[str, float]]] = []
+    told: dict[str, Any] = {}
+    for turn in range(1 if place.quick else 3):
+        home = place.home("flow")
+        seconds, told = ours("tests.benchmarks.whole_flow", home, *videos)
+        if told["faults"]:
+            raise RuntimeError(f"the flow had faults: {told['faults']}")
+        mine.append(seconds)
+        place.say(f"a: turn {turn + 1}: whole flow {seconds:.1f} s {told['parts']}")
+        plan = straight_plan(Workbench(settings(home)), home / "plan.json")
+        work = home / "straight"
+        work.mkdir()
+        seconds, said = ours("tests.benchmarks.straight", home, plan, work)
+        theirs.append(seconds)
+        parts.append((told["parts"], said["parts"]))
+        place.say(f"a: turn {turn + 1}: straight script {seconds:.1f} s {said['parts']}")
+    bench = Workbench(settings(home))
+    what = WHAT.format(len(videos))
+    yield Measure("a", what, middle(mine), middle(theirs), "s", AGAINST, at_most=1.10)
+    yield Measure("a", "artifacts of both with the same contents", *same(bench, work), "", "artifacts", at_least=1)
+    yield from split(parts)
+    loads = sum(told["loads"].values())
+    yield Measure("d", f"model loads for {len(videos)} videos", loads, len(told["loads"]), "", "stages", at_most=1)
+
+
+def split(parts: Sequence[tuple[dict[str, float], dict[str, float]]]) -> Iterator[Measure]:
+    """Where the difference lies: the stages alone, and what only we do."""
+    named = list(parts[0][1])
+    mine = middle([sum(whole[name] for name in named) for whole, _ in parts])
+    theirs = middle([sum(straight.values()) for _, straight in parts])
+    yield Measure("a", "its stages alone", mine, theirs, "s", "the same of the script")
+    rest = middle([sum(s for name, s in whole.items() if name not in named) for whole, _ in parts])
+    yield Measure("a", "taking files in, definitions, the dataset over all", rest)
+
+
+def same(bench: Workbench, work: Path) -> tuple[int, int]:
+    """How many artifacts of the script have the contents of ours, and how many there are."""
+    folders = [(stage, folder) for stage in stages() for folder in sorted((work / stage).glob("*"))]
+    equal = 0
+    for stage, folder in folders:
+        made = bench.store.current(stage, folder.name)
+        equal += made is not None and data_version(stored_files(folder)) == made.data_version
+    return equal, len(folders)
+
+
+def straight_plan(bench: Workbench, path: Path) -> Path:
+    """What the straight script needs to know, taken from what the flow made: the same stages of the same videos."""
+    listed: list[dict[str, Any]] = []
+    for stage in stages().values():
+        recipe = bench.recipe(stage)
+        model = bench.catalog.model(stage.name, recipe.env)
+        python = bench.builder.ensure(recipe.env).python
+        made = [m for video in bench.store.videos(stage.name) if (m := bench.store.current(stage.name, video))]
+        listed.append(
+            {
+                "name": stage.name,
+                "unit": stage.unit,
+                "python": str(python),
+                "folder": str(model.folder),
+                "entry": model.runner,
+                "device": recipe.device,
+                "params": dict(recipe.params),
+                "weights": {name: str(file) for name, file in local_weights(model.weights, python).items()},
+                "inputs": [*stage.inputs, *stage.optional],
+                "videos": {m.video: [n for n, v in m.inputs.items() if v and n != SOURCE] for m in made},
+            }
+        )
+    facts = dict(bench.store.records("videos"))
+    sources = {video: str(bench.store.source(fact["sha256"], fact["suffix"])) for video, fact in facts.items()}
+    path.write_text(json.dumps({"stages": listed, "sources": sources}, indent=1), encoding="utf-8")
+    return path

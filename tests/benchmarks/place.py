@@ -1,0 +1,111 @@
+"""Where benchmarks run: homes of their own beside the checkout's envs, generated videos, commands and their time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from egoworld_resources.environments.checkout import checkout_uv
+from egoworld_resources.sample import SampleOptions, is_rendered, render
+from egoworld_resources.settings import PROJECT, Settings
+
+ENVS = PROJECT / "data" / "envs"
+"""Where `make envs` puts the model envs."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One run of the benchmark. root: a folder for it alone; kept: generated videos, used again by the next run.
+
+    quick: tiny sizes, to see that everything runs; its figures say nothing.
+    """
+
+    root: Path
+    kept: Path
+    quick: bool = False
+    minutes: float = 10.0
+
+    def say(self, text: str) -> None:
+        """Progress, on standard error: the table alone goes to standard output."""
+        print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+    def home(self, name: str) -> Path:
+        """A new home folder with the checkout's model envs."""
+        home = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.root))
+        ENVS.mkdir(parents=True, exist_ok=True)
+        (home / "envs").symlink_to(ENVS)
+        return home
+
+    def sample(self, seed: int, seconds: float, width: int = 640, height: int = 360, fps: int = 15) -> Path:
+        """A generated sample video without its truth beside it."""
+        path = self.kept / f"sample-{seed}-{seconds:g}s-{width}x{height}-{fps}.mp4"
+        options = SampleOptions(seed, seconds, width, height, fps)
+        if not is_rendered(path, options):
+            self.say(f"rendering {path.name}")
+            render(path, options)
+        return path
+
+    def copy(self, source: Path, folder: Path, name: str) -> Path:
+        """A video under another name; bytes after the end of an MP4, which decoders skip, make it another video."""
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / name
+        shutil.copyfile(source, target)
+        with target.open("ab") as file:
+            note = name.encode()
+            file.write((8 + len(note)).to_bytes(4, "big") + b"free" + note)
+        return target
+
+
+def settings(home: Path, **more: object) -> Settings:
+    """The configuration of a benchmark: that of nobody else."""
+    uv = checkout_uv(PROJECT)
+    return Settings.load(home=home, uv=uv.program, uv_cache=uv.cache, **more)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The same for a command of our own in another process."""
+    uv = checkout_uv(PROJECT)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("EGOWORLD_")}
+    ours = {"EGOWORLD_HOME": str(home), "EGOWORLD_UV": str(uv.program), "EGOWORLD_UV_CACHE": str(uv.cache)}
+    return {**kept, **ours, "EGOWORLD_CONFIG": str(home / "egoworld.toml"), "DAGSTER_DISABLE_TELEMETRY": "1"}
+
+
+def ours(module: str, home: Path, *arguments: str | Path) -> tuple[float, Any]:
+    """Run a module of ours in a new process; returns its seconds from start to end and what it printed as JSON."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return timed(command, environment(home))
+
+
+def timed(command: Sequence[str | Path], env: dict[str, str] | None = None) -> tuple[float, Any]:
+    """Run a command; raises RuntimeError with its last words when it fails."""
+    began = time.perf_counter()
+    done = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"{command[:4]} ended with status {done.returncode}: {(done.stderr or done.stdout)[-1500:]}")
+    return seconds, json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
+
+
+@contextmanager
+def a_place(*, quick: bool, minutes: float) -> Iterator[Place]:
+    """A place below data/, on the partition of uv's cache, gone at the end."""
+    kept = PROJECT / "data" / "bench"
+    kept.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=kept) as root:
+        yield Place(Path(root), kept, quick=quick, minutes=minutes)
+
+
+def middle(values: Sequence[float]) -> float:
+    """The median."""
+    return float(median(values))

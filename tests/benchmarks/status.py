@@ -1,0 +1,44 @@
+"""(g) `egoworld status` and `egoworld stale` at 1,000 and 10,000 videos."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.benchmarks.made_store import fill
+from tests.benchmarks.measure import Measure
+from tests.benchmarks.place import Place, environment, middle, settings, timed
+
+COMMANDS = (("status", "--json"), ("status",), ("stale",))
+
+
+def run(place: Place) -> Iterator[Measure]:
+    """The same home, grown: seconds of each command, the start of Python included."""
+    few, many = (20, 200) if place.quick else (1_000, 10_000)
+    home = place.home("status")
+    found: dict[int, list[float]] = {}
+    made = 0
+    for count in (few, many):
+        fill(settings(home), range(made, count))
+        made = count
+        place.say(f"g: {count:,} videos are there")
+        found[count] = [seconds(home, command, 3 if count == few else 1) for command in COMMANDS]
+    for command, at_few, at_many in zip(COMMANDS, found[few], found[many], strict=True):
+        name = " ".join(("egoworld", *command))
+        yield Measure("g", f"`{name}` at {few:,} videos", at_few)
+        yield Measure("g", f"`{name}` at {many:,} videos", at_many)
+        each = f"ms per video at {many:,}, {name}"
+        yield Measure("g", each, 1e3 * at_many / many, 1e3 * at_few / few, "ms", f"at {few:,}", at_most=1.1)
+
+
+def seconds(home: Path, command: Sequence[str], turns: int) -> float:
+    """The median over some turns; raises RuntimeError when the command fails or, as JSON, lists other than it should."""
+    times: list[float] = []
+    for _ in range(turns):
+        took, said = timed([sys.executable, "-m", "egoworld_assets.cli", *command], environment(home))
+        times.append(took)
+        if "--json" in command and len(json.loads(json.dumps(said))["assets"]) == 0:
+            raise RuntimeError(f"egoworld {' '.join(command)} lists nothing")
+    return middle(times)
