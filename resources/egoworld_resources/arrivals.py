@@ -15,7 +15,7 @@ from typing import IO, Literal
 from egoworld_resources.errors import Terminal
 from egoworld_resources.layout import readable, video_key
 from egoworld_resources.scratch import scratch_file
-from egoworld_resources.store import FolderStore, naming_a_full_disk
+from egoworld_resources.store import Store, naming_a_full_disk
 
 BLOCK = 1 << 20
 FIXES = {
@@ -51,7 +51,7 @@ class Arrival:
 class Arrivals:
     """Takes files into the store; every step can be repeated after a crash without doubling anything."""
 
-    def __init__(self, store: FolderStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     def take(self, path: Path, name: str | None = None) -> Arrival:
@@ -128,14 +128,12 @@ class Arrivals:
         return claim["video"] if video and video["sha256"] == sha256 else None
 
     def _copy(self, path: Path) -> tuple[str, int, str]:
-        folder = self._store.source("0", "").parent
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = _open_regular(path)
         with os.fdopen(descriptor, "rb") as source:
             before = os.fstat(source.fileno())
             if before.st_size == 0:
                 raise Refused(f"{readable(path.name)!r} is empty (0 bytes); copy it again")
-            with naming_a_full_disk(self._store.root), scratch_file(self._store.incoming) as (handle, temporary):
+            with naming_a_full_disk(self._store.incoming), scratch_file(self._store.incoming) as (handle, temporary):
                 digest = hashlib.sha256()
                 with os.fdopen(handle, "wb", closefd=False) as target:
                     while block := _read(source, path):
@@ -144,8 +142,7 @@ class Arrivals:
                 os.fsync(handle)
                 if _identity(before) != _identity(os.fstat(source.fileno())):
                     raise StillChanging(f"{readable(path.name)!r} changed while it was read; it is taken once it rests")
-                os.fchmod(handle, 0o444)
-                temporary.replace(self._store.source(digest.hexdigest(), suffix_of(path.name)))
+                self._store.add_source(temporary, digest.hexdigest(), suffix_of(path.name))
         return digest.hexdigest(), before.st_size, _identity(before)
 
 

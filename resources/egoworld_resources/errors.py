@@ -4,6 +4,7 @@ EgoworldError
 ├── Transient              trying again may help; Dagster retries it
 │   ├── LockBusy           another process holds the lease or lock
 │   ├── DiskFull           no space left where something is to be written
+│   ├── StoreUnreachable   the S3 server does not answer as it should
 │   └── IndexUnreachable   the package index does not answer (environments)
 └── Terminal               trying again gives the same; the message says what to do
     ├── BadConfiguration   a setting is wrong
@@ -11,6 +12,8 @@ EgoworldError
     │   └── InvalidOptions of the sample renderer (sample)
     ├── UnknownName        an asset, stage, env or video that does not exist; lists those that do
     ├── DamagedArtifact    stored bytes are not those that the manifest names
+    ├── StoreRefused       the S3 server knows our key and does not allow this
+    ├── CannotReproduce    what made an artifact is not here any more (reproduce)
     ├── RunnerFailed       the runner process ended without doing its job
     ├── Refused            a file cannot become a video (arrivals)
     ├── NoGpu              the model needs a GPU and there is none (gpu)
@@ -40,6 +43,10 @@ class DiskFull(Transient):
     """No space is left where something is to be written; nothing half-written stays."""
 
 
+class StoreUnreachable(Transient):
+    """The S3 server does not answer, or not as it should."""
+
+
 class Terminal(EgoworldError):
     """Trying again gives the same result."""
 
@@ -58,6 +65,10 @@ class UnknownName(Terminal):
 
 class DamagedArtifact(Terminal):
     """Stored bytes differ from their manifest."""
+
+
+class StoreRefused(Terminal):
+    """The S3 server does not allow it with our key."""
 
 
 class RunnerFailed(Terminal):

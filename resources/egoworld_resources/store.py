@@ -1,4 +1,4 @@
-"""Where artifacts lie. A folder store: one machine, plain files.
+"""Where artifacts lie: what every store does, and the folder store (one machine, plain files).
 
     artifacts/<asset>/<video>/<data_version>/   files and manifest.json, never changed once whole
     artifacts/<asset>/<video>/current.json      names the live version
@@ -15,10 +15,12 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -28,6 +30,103 @@ from egoworld_resources.scratch import scratch_file, scratch_folder
 
 CURRENT = "current.json"
 FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One object or file of a store. key: path in the store; tag: changes with the bytes, empty when not known."""
+
+    key: str
+    bytes: int
+    modified: datetime
+    tag: str = ""
+
+
+class Store(Protocol):
+    """What the flow asks of a store.
+
+    A reader sees all of an artifact or nothing of it; contents never change under a version.
+
+    Paths that a store hands out are for reading only. They stay readable until the end of the ``reading`` block that
+    they were asked for in, without one as long as the store is in use.
+    """
+
+    @property
+    def incoming(self) -> Path:
+        """A folder of this machine for files that are to be moved into the store."""
+        ...
+
+    def reading(self) -> AbstractContextManager[None]:
+        """What is handed out inside stays readable until its end, and may go from this machine after it."""
+        ...
+
+    def folder(self, manifest: Manifest) -> Path:
+        """An artifact's files, readable on this machine. May raise DamagedArtifact."""
+        ...
+
+    def where(self, manifest: Manifest) -> str:
+        """Where an artifact lies, for people: a path or an s3:// URL. Nothing is read for it."""
+        ...
+
+    def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:
+        """A URL by which a browser gets one file of an artifact for a while; None when the store has none."""
+        ...
+
+    def put(self, staged: Path, manifest: Manifest) -> Path:
+        """Take a finished folder in, manifest last, and make it the live version; returns where it is readable."""
+        ...
+
+    def current(self, asset: str, video: str) -> Manifest | None:
+        """The live version's manifest, or None. Raises DamagedArtifact when it is named but not readable."""
+        ...
+
+    def version(self, asset: str, video: str, data_version: str) -> Manifest | None:
+        """The manifest of one version, live or not; None when it is not (or no longer) here."""
+        ...
+
+    def verify(self, manifest: Manifest) -> list[str]:
+        """Names what is missing or damaged in an artifact; empty when every byte is as the manifest says."""
+        ...
+
+    def videos(self, asset: str) -> list[str]:
+        """Videos that have a live version of an asset, in name order."""
+        ...
+
+    def source(self, sha256: str, suffix: str) -> Path:
+        """The bytes of a video, readable on this machine."""
+        ...
+
+    def add_source(self, file: Path, sha256: str, suffix: str) -> None:
+        """Take a file of ``incoming`` in as a video's bytes; the file is moved."""
+        ...
+
+    def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
+        """Write, or with None remove, a small fact."""
+        ...
+
+    def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
+        """A small fact, or None."""
+        ...
+
+    def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """All facts of a kind, in key order."""
+        ...
+
+
+class Inspected(Store, Protocol):
+    """A store as fsck and gc see it: plain objects under keys."""
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object below a prefix; those of one artifact follow each other."""
+        ...
+
+    def digest(self, key: str) -> str:
+        """SHA-256 of the bytes that the store itself holds. Raises FileNotFoundError."""
+        ...
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove objects in this order; those that are not there count as removed."""
+        ...
 
 
 class FolderStore:
@@ -43,6 +142,15 @@ class FolderStore:
     def folder(self, manifest: Manifest) -> Path:
         """Where an artifact's files are readable."""
         return self.root / f"artifacts/{manifest.asset}/{manifest.video}/{manifest.data_version}"
+
+    def where(self, manifest: Manifest) -> str:
+        return str(self.folder(manifest))
+
+    def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:  # noqa: ARG002
+        return None
+
+    def reading(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def put(self, staged: Path, manifest: Manifest) -> Path:
         """Take a finished folder in and make it the live version; the folder is moved, the manifest written last.
@@ -105,6 +213,12 @@ class FolderStore:
         """Where the bytes of a video lie."""
         return self.root / "sources" / f"{sha256}{suffix}"
 
+    def add_source(self, file: Path, sha256: str, suffix: str) -> None:
+        target = self.source(sha256, suffix)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.chmod(0o444)
+        file.replace(target)
+
     def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
         """Write, or with None remove, a small fact. Raises DiskFull."""
         path = self.root / "records" / kind / f"{key}.json"
@@ -138,6 +252,26 @@ class FolderStore:
                 path.relative_to(self.root / "records" / kind).as_posix()[:-5],
                 json.loads(path.read_text(encoding="utf-8")),
             )
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        for folder, folders, files in os.walk(self.root / prefix):
+            folders.sort()
+            for path in (Path(folder, name) for name in sorted(files)):
+                with suppress(FileNotFoundError):
+                    facts = path.stat()
+                    modified = datetime.fromtimestamp(facts.st_mtime, UTC)
+                    yield StoredObject(path.relative_to(self.root).as_posix(), facts.st_size, modified)
+
+    def digest(self, key: str) -> str:
+        return file_digest(self.root / key)
+
+    def remove(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            path = self.root / key
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # not empty, or gone already
+                for folder in path.parents[: len(Path(key).parents) - 4]:  # never above a version's own folder
+                    folder.rmdir()
 
 
 @contextmanager
