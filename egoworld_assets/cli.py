@@ -1,4 +1,4 @@
-"""The command line: egoworld demo | ingest | refresh | stale | status | lineage | view | ui."""
+"""The command line: egoworld demo | ingest | refresh | stale | status | lineage | doctor | view | ui."""
 
 from __future__ import annotations
 
@@ -153,6 +153,20 @@ def lineage(artifact: Annotated[str, typer.Argument(help="VIDEO/ASSET")], as_jso
 
 
 @command
+def reproduce(
+    artifact: Annotated[str, typer.Argument(help="VIDEO/ASSET, or VIDEO for all that it has.")],
+    cores: Annotated[int | None, typer.Option(min=1, help="Let the models use only so many cores.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make an artifact again from its manifest alone, beside the store, and compare the bytes."""
+    from egoworld_assets import cli_reproduce
+
+    cli_reproduce.use_cores(cores)
+    if not cli_reproduce.show(bench(), artifact, console, as_json):
+        raise typer.Exit(1)
+
+
+@command
 def accuracy(as_json: Json = False) -> None:
     """How far results on sample videos lie from what is true in them, stage by stage, and how that is measured."""
     from egoworld_assets import accuracy
@@ -165,6 +179,21 @@ def accuracy(as_json: Json = False) -> None:
             print(json.dumps({"video": video, "measured": [asdict(m) for m in measured]}, ensure_ascii=False))
         elif truth:
             console.print(escape(facts["name"]), accuracy.accuracy_table(measured), sep="\n")
+
+
+@command
+def doctor(
+    as_json: Json = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Read every byte of every model env too.")] = False,
+    seconds: Annotated[float, typer.Option(min=1, help="How long a check may take.")] = 60.0,
+    free_gb: Annotated[float, typer.Option(min=0, help="Free disk (GB) below which there is a warning.")] = 10.0,
+) -> None:
+    """Whether this machine can do what the configuration asks; each warning and fault with its mend."""
+    from egoworld_assets import cli_doctor
+
+    findings = cli_doctor.examined(Settings.load(), seconds, free_gb, thorough)
+    if cli_doctor.show(findings, console, as_json):
+        raise typer.Exit(1)
 
 
 @command
@@ -272,6 +301,8 @@ def run(videos: Sequence[str]) -> None:
         faults = run_flow(workbench, instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
     for fault in faults:
         console.print(f"[red]fault:[/red] {escape(fault)}", soft_wrap=True, highlight=False)
+    if faults:
+        console.print("is this machine the cause? `egoworld doctor` looks", highlight=False)
     entries = [entry for video in videos for entry in report.status_of(workbench, stages().values(), video)]
     console.print(report.run_table(entries, stages().values()))
     for video in videos:

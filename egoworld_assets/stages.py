@@ -11,17 +11,17 @@ from types import ModuleType
 import egoworld_assets
 from egoworld_resources.stage import Stage
 
-NOT_ASSETS = (
-    *("accuracy", "cli", "cli_upkeep", "definitions", "flow", "plan", "price", "progress", "report", "stages"),
-    *("upkeep", "viewing"),
-)
+NOT_ASSETS = ("accuracy", "definitions", "flow", "plan", "price", "progress", "report", "stages", "upkeep", "viewing")
+"""Modules beside the asset modules; so are those of the command line, by their prefix."""
+CLI = "cli"
 
 
 @cache
 def modules() -> tuple[ModuleType, ...]:
     """The asset modules of this package: a new stage is a new file, listed nowhere."""
-    names = [m.name for m in pkgutil.iter_modules(egoworld_assets.__path__) if m.name not in NOT_ASSETS]
-    return tuple(importlib.import_module(f"egoworld_assets.{name}") for name in names)
+    names = [m.name for m in pkgutil.iter_modules(egoworld_assets.__path__)]
+    assets = [name for name in names if name not in NOT_ASSETS and not name.startswith(CLI)]
+    return tuple(importlib.import_module(f"egoworld_assets.{name}") for name in assets)
 
 
 @cache

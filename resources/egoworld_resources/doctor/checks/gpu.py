@@ -1,0 +1,121 @@
+"""GPUs, their driver, and whether PyTorch can use them; judged only when a model in force runs on one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+
+from packaging.version import Version
+
+from egoworld_resources.catalog import ModelEnv
+from egoworld_resources.doctor.asking import ask
+from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
+from egoworld_resources.doctor.installed import interpreter
+from egoworld_resources.errors import EgoworldError
+from egoworld_resources.gpu import gpus
+
+OLDEST_DRIVER = {11: Version("450"), 12: Version("525"), 13: Version("580")}
+"""Driver by major version of CUDA: docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"""
+
+NO_STAGE = "no stage in force uses a GPU"
+ASK_DRIVER = ("--query-gpu=driver_version,name", "--format=csv,noheader")
+INSTALL = "install NVIDIA's driver (Debian: sudo apt-get install nvidia-driver) and restart the machine"
+ASKS_TORCH = "import torch; print(torch.cuda.is_available(), torch.cuda.device_count(), torch.version.cuda)"
+
+
+def on_gpu(subject: Subject) -> list[ModelEnv]:
+    """The envs in force with a model that runs on a GPU."""
+    models = subject.models().values()
+    return [subject.catalog.env(name) for name in sorted({m.env for m in models if m.device == "cuda"})]
+
+
+@check("GPU")
+def devices(subject: Subject) -> Iterator[Finding]:
+    """The device files that leases are given out for."""
+    envs = on_gpu(subject)
+    if not envs:
+        yield not_needed("devices", NO_STAGE)
+    elif found := gpus():
+        yield ok("devices", f"GPU {', '.join(map(str, found))}")
+    else:
+        needing = ", ".join(env.name for env in envs)
+        mend = f"{INSTALL}; in a container pass the GPUs on; or choose another env under [stages]"
+        yield fault("devices", f"no /dev/nvidia* that CUDA_VISIBLE_DEVICES leaves; {needing} runs on a GPU", mend)
+
+
+@check("NVIDIA driver")
+def driver(subject: Subject) -> Iterator[Finding]:
+    """The driver, by nvidia-smi, against the CUDA of each lock."""
+    envs = on_gpu(subject)
+    if not envs:
+        yield not_needed("nvidia-smi", NO_STAGE)
+        return
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        yield fault("nvidia-smi", "not on PATH", INSTALL)
+        return
+    told = ask([program, *ASK_DRIVER], min(20.0, subject.patience_s))
+    version, _, name = told.out.partition("\n")[0].partition(",")
+    if told.status is None:
+        yield fault("nvidia-smi", told.ending, "the driver hangs (sudo dmesg | grep NVRM): restart the machine")
+    elif told.status != 0 or not re.fullmatch(r"\d+(\.\d+)*", version.strip()):
+        said = told.ending if told.status else f"printed {told.words!r}"
+        yield fault("nvidia-smi", said, f"sudo modprobe nvidia, and run nvidia-smi by hand; else {INSTALL}")
+    else:
+        yield ok("nvidia-smi", f"driver {version.strip()}, {name.strip()}")
+        for env in envs:
+            yield _fits(subject, env, Version(version.strip()))
+
+
+def _fits(subject: Subject, env: ModelEnv, found: Version) -> Finding:
+    try:
+        cuda = cuda_of(subject.catalog.packages(env.name))
+    except EgoworldError as error:
+        return fault(env.name, str(error), f"make lock ENV={env.name}")
+    if cuda is None or cuda not in OLDEST_DRIVER:
+        what = "names no CUDA" if cuda is None else f"has CUDA {cuda}, whose oldest driver is not known here"
+        mend = "compare with NVIDIA's table of CUDA compatibility, or lock a build for CUDA 12 or 13"
+        return warning(env.name, f"its lock {what}", mend)
+    oldest = OLDEST_DRIVER[cuda]
+    if found < oldest:
+        mend = f"upgrade NVIDIA's driver to {oldest} or newer, or lock {env.name} with packages for an older CUDA"
+        return fault(env.name, f"its lock has CUDA {cuda}, which needs driver {oldest}; this is {found}", mend)
+    return ok(env.name, f"CUDA {cuda} runs from driver {oldest} on")
+
+
+def cuda_of(packages: Mapping[str, str]) -> int | None:
+    """The major version of CUDA of a lock: from its runtime package, else from torch's local version (+cu124)."""
+    for name, version in packages.items():
+        if re.fullmatch(r"nvidia-cuda-runtime(-cu\d+)?", name):
+            return Version(version).major
+    local = re.fullmatch(r"cu(\d+)\d", Version(packages.get("torch", "0")).local or "")
+    return int(local[1]) if local else None
+
+
+@check("torch.cuda")
+def torch_cuda(subject: Subject) -> Iterator[Finding]:
+    """Whether PyTorch sees a GPU, asked in the env's own interpreter."""
+    envs = on_gpu(subject)
+    if not envs:
+        yield not_needed("is_available", NO_STAGE)
+    for env in envs:
+        try:
+            with_torch = "torch" in subject.catalog.packages(env.name)
+        except EgoworldError as error:
+            yield fault(env.name, str(error), f"make lock ENV={env.name}")
+            continue
+        python = interpreter(subject, env)
+        if not with_torch:
+            yield not_needed(env.name, "its lock has no torch")
+        elif python is None:
+            yield warning(env.name, "cannot be asked: the env is not built yet", "make envs, then run this again")
+        else:
+            told = ask([python, "-I", "-c", ASKS_TORCH], subject.patience_s)
+            if told.status == 0 and told.out.startswith("True"):
+                _, count, cuda = told.out.split()
+                yield ok(env.name, f"{count} GPU, CUDA {cuda}")
+            else:
+                said = "is False" if told.status == 0 else told.ending
+                mend = "see the checks of GPU and driver; then ask by hand: " + f"{python} -c '{ASKS_TORCH}'"
+                yield fault(env.name, f"torch.cuda.is_available() {said}", mend)

@@ -1,0 +1,68 @@
+"""The weights of the models in force, and the folder of those that no package carries."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from egoworld_resources.catalog import StageModel
+from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
+from egoworld_resources.doctor.installed import interpreter, rebuilding
+from egoworld_resources.doctor.places import existing
+from egoworld_resources.weights import WeightsMissing, local_weights
+
+
+@check("weights")
+def weights(subject: Subject) -> Iterator[Finding]:
+    """Every file of weights in force is there and has the declared sha256."""
+    carrying = {stage: model for stage, model in subject.models().items() if model.weights}
+    if not carrying:
+        yield not_needed("files", "no model in force has weights")
+    for stage, model in carrying.items():
+        yield from _of(subject, stage, model)
+
+
+def _of(subject: Subject, stage: str, model: StageModel) -> Iterator[Finding]:
+    about = f"{stage} ({model.env})"
+    env = subject.catalog.env(model.env)
+    python = interpreter(subject, env)
+    if python is None:
+        yield warning(about, "cannot be looked at: its env is not built yet", "make envs, then run this again")
+        return
+    whole = 0
+    for declared in model.weights:
+        try:
+            local_weights([declared], python)
+        except WeightsMissing as error:
+            carried = env.interpreter == "env" and declared.package is not None
+            mend = rebuilding(subject, env) if carried else "put there the file whose sha256 is named"
+            yield fault(about, str(error), mend)
+        else:
+            whole += 1
+    if whole:
+        yield ok(about, f"{whole} of {len(model.weights)} files with the declared sha256")
+
+
+@check("weights folder")
+def weights_folder(subject: Subject) -> Iterator[Finding]:
+    """The folder EGOWORLD_MODEL_HOME can be read and written, when a model in force reads from it."""
+    folder = Path(os.environ.get("EGOWORLD_MODEL_HOME", "models")).resolve()
+    models = subject.models().items()
+    readers = [stage for stage, model in models if any(weight.package is None for weight in model.weights)]
+    mend = f"mkdir -p {folder}, or set EGOWORLD_MODEL_HOME to the folder of the weights"
+    if not readers:
+        yield not_needed("EGOWORLD_MODEL_HOME", "every weights file in force lies in a package of its env")
+    elif not folder.is_dir() or not os.access(folder, os.R_OK | os.X_OK):
+        yield fault("EGOWORLD_MODEL_HOME", f"{folder} cannot be read; {', '.join(readers)} need it", mend)
+    else:
+        place = os.statvfs(existing(folder))
+        free = place.f_bavail * place.f_frsize / 1e9
+        found = f"{folder}, {free:,.1f} GB free, for {', '.join(readers)}"
+        if not os.access(folder, os.W_OK):
+            yield warning("EGOWORLD_MODEL_HOME", f"{found}; it cannot be written", f"sudo chown -R $USER {folder}")
+        elif free < subject.free_gb:
+            mend = f"free some disk: df -h {folder}"
+            yield warning("EGOWORLD_MODEL_HOME", f"{found}; wanted are {subject.free_gb:g} GB", mend)
+        else:
+            yield ok("EGOWORLD_MODEL_HOME", found)
