@@ -12,15 +12,14 @@ import egoworld_assets
 from egoworld_resources.stage import Stage
 
 NOT_ASSETS = ("accuracy", "definitions", "flow", "plan", "price", "progress", "report", "stages", "upkeep", "viewing")
-"""Modules beside the asset modules; so are those of the command line, by their prefix."""
-CLI = "cli"
+"""Modules beside the asset modules; so are those of the command line: cli and cli_*."""
 
 
 @cache
 def modules() -> tuple[ModuleType, ...]:
     """The asset modules of this package: a new stage is a new file, listed nowhere."""
     names = [m.name for m in pkgutil.iter_modules(egoworld_assets.__path__)]
-    assets = [name for name in names if name not in NOT_ASSETS and not name.startswith(CLI)]
+    assets = [name for name in names if name not in NOT_ASSETS and name.partition("_")[0] != "cli"]
     return tuple(importlib.import_module(f"egoworld_assets.{name}") for name in assets)
 
 
