@@ -109,7 +109,7 @@ class Case:
     @cached_property
     def spans(self) -> list[tuple[str, int, int]]:
         """Clip id, start and end frame of every clip."""
-        return self.bench.clips(self.video)
+        return self.bench.clips(self.bench.store.current("clips", self.video))
 
     def made(self, stage: str) -> Manifest:
         """The live artifact of a stage that has no fault."""

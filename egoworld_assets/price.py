@@ -9,7 +9,8 @@ from statistics import median
 from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.manifest import Manifest
 from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import SOURCE, VIDEOS, Workbench
+from egoworld_resources.work import VIDEOS
+from egoworld_resources.workbench import SOURCE, Workbench
 
 SAMPLED_VIDEOS = 40
 

@@ -71,6 +71,10 @@ class Brightness(Runner):
             raise ClipFailed("too dark; switch on the light")
         if how == "exit":
             os._exit(3)
+        marker = os.path.join(os.environ["TMPDIR"], "killed")
+        if how == "killed" or (how == "killed once" and not os.path.exists(marker)):
+            open(marker, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
 '''
 
 BRIGHTNESS = Stage("brightness", env="dimmer", inputs=("videos", "clips"))

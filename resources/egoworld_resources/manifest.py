@@ -147,10 +147,11 @@ def stored_files(folder: Path) -> list[StoredFile]:
 
 def reasons(made: Manifest, recipe: Recipe, inputs: Mapping[str, str | None]) -> list[str]:
     """Why an artifact is stale, in words; empty when it is fresh."""
-    return [*_recipe_reasons(made.recipe, recipe), *_input_reasons(made.inputs, inputs)]
+    return [*recipe_reasons(made.recipe, recipe), *_input_reasons(made.inputs, inputs)]
 
 
-def _recipe_reasons(old: Recipe, new: Recipe) -> Iterator[str]:
+def recipe_reasons(old: Recipe, new: Recipe) -> Iterator[str]:
+    """What sets two recipes apart, in words."""
     if old.env != new.env:
         yield f"served by env {new.env} instead of {old.env}"
         return

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from egoworld_resources.errors import RunnerFailed
+from egoworld_resources.errors import DiskFull, RunnerFailed
+from egoworld_resources.store import naming_a_full_disk
 from egoworld_runner import keeper
 from egoworld_runner.execute import REPORT
 from egoworld_runner.job import Job
@@ -56,22 +57,31 @@ class Process:
 def run_job(job: Job, process: Process, on_event: OnEvent) -> int:
     """Run every clip of a job; returns how often the model was loaded.
 
-    A clip during which the runner dies or falls silent is reported as failed and the rest goes on in a new process.
-    Raises RunnerFailed when the runner cannot start, when the model cannot be set up, or when the job is refused.
+    A clip during which the runner dies or falls silent is reported as failed and the rest goes on in a new process. One
+    that was killed from outside gets a second try first: whoever did it may have meant something else.
+    Raises RunnerFailed when the runner cannot start, when the model cannot be set up, or when the job is refused, and
+    DiskFull when there is no space for what it writes.
     """
     path = process.scratch / "job.json"
-    job.write(path)
+    with naming_a_full_disk(process.scratch):
+        job.write(path)
     loads = 0
+    killed: set[tuple[str, str] | None] = set()
     while True:
         attempt = _Attempt(job, path, process, on_event)
         attempt.run()
         loads += attempt.loaded
         if attempt.status == 0 and attempt.unit is None:
             return loads
-        if attempt.status in (1, 2) and attempt.error:
+        if attempt.disk_full:
+            raise DiskFull(f"{job.stage}: {attempt.error}; free some, then run it again")
+        if attempt.error:
             raise RunnerFailed(
                 f"{job.stage}: the runner gave up: {attempt.error} (log: {process.scratch / 'runner.log'})"
             )
+        if attempt.killed and attempt.unit not in killed:
+            killed.add(attempt.unit)
+            continue
         if attempt.unit is None:
             raise RunnerFailed(f"{job.stage}: the runner {attempt.ending()} before any clip; {_tail(process.scratch)}")
         _report_death(job, attempt.unit, f"the runner {attempt.ending()} during this clip; {_tail(process.scratch)}")
@@ -89,6 +99,7 @@ class _Attempt:
         self.status = 0
         self.loaded = 0
         self.error = ""
+        self.disk_full = False
         self.silent = False
         self.unit: tuple[str, str] | None = None
 
@@ -140,9 +151,14 @@ class _Attempt:
             case "clip":
                 self.unit = None
             case "error":
-                self.error = event["reason"]
+                self.error, self.disk_full = event["reason"], event.get("disk_full", False)
             case _:
                 pass
+
+    @property
+    def killed(self) -> bool:
+        """Whether somebody else ended it: a person, a service manager, or the kernel when memory is short."""
+        return not self.silent and self.status in (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
 
     def ending(self) -> str:
         """How the process ended, in words."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from egoworld_resources import gpu
 from egoworld_resources.assemble import assemble
 from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import BuiltEnv, EnvBuilder
-from egoworld_resources.errors import EgoworldError, Terminal, Transient, UnknownName
+from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.errors import DiskFull, EgoworldError, Terminal, Transient, UnknownName
 from egoworld_resources.evidence import keep
 from egoworld_resources.layout import Layout
 from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, named_files, reasons, stored_files
@@ -25,14 +25,12 @@ from egoworld_resources.scratch import scratch_folder
 from egoworld_resources.settings import Settings
 from egoworld_resources.snapshot import Snapshot
 from egoworld_resources.stage import Draft, Stage
-from egoworld_resources.store import FolderStore
-from egoworld_resources.weights import local_weights
-from egoworld_runner.job import Job, Span, VideoJob
+from egoworld_resources.store import FolderStore, naming_a_full_disk
+from egoworld_resources.work import Work, job_of
 
 Condition = Literal["fresh", "stale", "missing", "failed", "quarantined", "blocked"]
 Listener = Callable[[str, Event], None]
 SOURCE = "source"
-VIDEOS = "videos"
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,6 @@ class Outcome:
     why: str = ""
     manifest: Manifest | None = None
     transient: bool = False
-
-
-@dataclass(frozen=True)
-class _Work:
-    video: str
-    inputs: Mapping[str, str | None]
-    folders: Mapping[str, Path]
-    output: Path
 
 
 class Workbench:
@@ -100,28 +90,32 @@ class Workbench:
         """How a stage would be made now; raises UnknownName for an env or parameter that does not exist."""
         if stage.name not in self._recipes:
             env = self.env_of(stage)
-            model = self.catalog.model(stage.name, env)
             given = self.settings.params.get(stage.name, {})
-            for name in given:
-                if name not in model.params:
-                    raise UnknownName(f"parameter of {stage.name} ({env})", name, model.params)
-            params = {**model.params, **given}
-            self._recipes[stage.name] = Recipe(
-                stage=stage.name,
-                env=env,
-                model=model.runner,
-                label=model.label,
-                runner=self.catalog.runner_digest(stage.name, env),
-                contract=self._contract,
-                lock=self.catalog.lock_digest(env),
-                packages=self.catalog.packages(env),
-                weights={w.name: w.sha256 for w in model.weights},
-                params=params,
-                files=named_files(params),
-                device=model.device,
-                licence=model.licence,
-            )
+            self._recipes[stage.name] = self.recipe_with(stage.name, env, given)
         return self._recipes[stage.name]
+
+    def recipe_with(self, stage: str, env: str, given: Mapping[str, Any]) -> Recipe:
+        """How an env would serve a stage now, with some parameters over its model's own; raises UnknownName."""
+        model = self.catalog.model(stage, env)
+        for name in given:
+            if name not in model.params:
+                raise UnknownName(f"parameter of {stage} ({env})", name, model.params)
+        params = {**model.params, **given}
+        return Recipe(
+            stage=stage,
+            env=env,
+            model=model.runner,
+            label=model.label,
+            runner=self.catalog.runner_digest(stage, env),
+            contract=self._contract,
+            lock=self.catalog.lock_digest(env),
+            packages=self.catalog.packages(env),
+            weights={w.name: w.sha256 for w in model.weights},
+            params=params,
+            files=named_files(params),
+            device=model.device,
+            licence=model.licence,
+        )
 
     def state(self, stage: Stage, video: str) -> State:
         """How an asset of a video stands against the current code, lock, weights, parameters and inputs."""
@@ -182,141 +176,141 @@ class Workbench:
             else:
                 todo.append((video, state))
         if todo:
-            outcomes.update(self._make_all(stage, todo, run_id))
+            try:
+                with naming_a_full_disk(self.layout.home):
+                    outcomes.update(self._make_all(stage, todo, run_id))
+            except DiskFull as error:
+                outcomes.update({video: Outcome(video, "failed", str(error), transient=True) for video, _ in todo})
         return [outcomes[video] for video in videos]
 
     def _make_all(self, stage: Stage, todo: Sequence[tuple[str, State]], run_id: str) -> dict[str, Outcome]:
         recipe = self.recipe(stage)
-        with ExitStack() as stack:
-            scratch = stack.enter_context(scratch_folder(self.layout.scratch, f"{stage.name}-{run_id[:8]}"))
-            works = [self._work(stage, video, state, scratch) for video, state in todo]
+        with scratch_folder(self.layout.scratch, f"{stage.name}-{run_id[:8]}") as scratch:
+            making = _Making(stage, recipe, run_id, scratch)
+            works = {video: self._work(stage, video, state, scratch) for video, state in todo}
             began = time.monotonic()
-            python = None
             try:
-                lease = None
-                if recipe.device == "cuda":
-                    lease = stack.enter_context(gpu.lease(self.layout.home / "leases", gpu.gpus()))
-                env = self.builder.ensure(recipe.env)
-                python = env.python
-                process = Process(
-                    python=env.python,
-                    scratch=scratch,
-                    gpu=lease.gpu if lease else None,
-                    descriptors=(lease.descriptor,) if lease else (),
-                    silence_s=self.settings.silence_s,
-                    memory=int(self.settings.memory_gb * 1e9) if self.settings.memory_gb else None,
-                )
-                run_job(self._job(stage, works, env), process, lambda event: self._tell(stage.name, event))
+                with self.process(recipe, scratch) as process:
+                    making.python, making.gpu = process.python, process.gpu
+                    model = self.catalog.model(stage.name, recipe.env)
+                    job = job_of(recipe, model, list(works.values()), process.python)
+                    run_job(job, process, lambda event: self._tell(recipe, event))
             except (Transient, Terminal) as error:
-                transient = isinstance(error, Transient)
-                return {w.video: self._failed(stage, w, str(error), python, transient) for w in works}
-            seconds = (time.monotonic() - began) / len(works)
-            held = lease.gpu if lease else None
-            return {w.video: self._publish(stage, w, run_id, seconds, held, python) for w in works}
+                return {v: self._failed(making, v, state, error) for v, state in todo}
+            making.seconds = (time.monotonic() - began) / len(works)
+            return {video: self._finished(making, works[video], state) for video, state in todo}
 
-    def _work(self, stage: Stage, video: str, state: State, scratch: Path) -> _Work:
-        folders: dict[str, Path] = {}
-        for asset in (*stage.inputs, *stage.optional):
-            found = self.store.current(asset, video)
-            if found and state.inputs[asset] == found.data_version:
-                folders[asset] = self.store.folder(found)
-        return _Work(video, state.inputs, folders, scratch / "videos" / video)
+    @contextmanager
+    def process(self, recipe: Recipe, scratch: Path) -> Iterator[Process]:
+        """What the runner of a recipe is started with: its env, built from the lock, and a GPU leased if it needs one.
 
-    def _job(self, stage: Stage, works: Sequence[_Work], env: BuiltEnv) -> Job:
-        recipe = self.recipe(stage)
-        model = self.catalog.model(stage.name, recipe.env)
-        return Job(
-            stage=stage.name,
-            folder=str(model.folder),
-            entry=model.runner,
-            device=recipe.device,
-            params=recipe.params,
-            weights={name: str(path) for name, path in local_weights(model.weights, env.python).items()},
-            videos=tuple(self._video_job(stage, work) for work in works),
-        )
+        Raises what building an env raises, LockBusy, NoGpu.
+        """
+        with ExitStack() as stack:
+            needs_gpu = recipe.device == "cuda"
+            lease = stack.enter_context(gpu.lease(self.layout.home / "leases", gpu.gpus())) if needs_gpu else None
+            yield Process(
+                python=self.builder.ensure(recipe.env).python,
+                scratch=scratch,
+                gpu=lease.gpu if lease else None,
+                descriptors=(lease.descriptor,) if lease else (),
+                silence_s=self.settings.silence_s,
+                memory=int(self.settings.memory_gb * 1e9) if self.settings.memory_gb else None,
+            )
 
-    def _video_job(self, stage: Stage, work: _Work) -> VideoJob:
-        facts = self.store.recorded("videos", work.video) or {}
-        probed = work.folders.get(VIDEOS)
-        spans = None if stage.unit == "video" else tuple(Span(s, e) for _, s, e in self.clips(work.video))
-        return VideoJob(
-            video=work.video,
-            path=str(self.store.source(facts["sha256"], facts["suffix"])),
-            frames=str(probed / "frames.parquet") if probed else None,
-            inputs={a: str(work.folders[a]) if a in work.folders else None for a in (*stage.inputs, *stage.optional)},
-            output=str(work.output),
-            clips=spans,
+    def _work(self, stage: Stage, video: str, state: State, scratch: Path) -> Work:
+        """What a stage is given: the very versions that ``state`` named, whatever became live since."""
+        versions = {asset: state.inputs[asset] for asset in (*stage.inputs, *stage.optional)}
+        found = {asset: self.store.version(asset, video, v) if v else None for asset, v in versions.items()}
+        facts = self.store.recorded("videos", video) or {}
+        return Work(
+            video=video,
+            path=self.store.source(str(state.inputs[SOURCE]), facts["suffix"]),
             name=facts["name"],
+            folders={asset: self.store.folder(made) if made else None for asset, made in found.items()},
+            clips=None if stage.unit == "video" else self.clips(found["clips"]),
+            output=scratch / "videos" / video,
         )
 
-    def clips(self, video: str) -> list[tuple[str, int, int]]:
-        """Clip id, start and end frame of every clip of a video, in time order."""
-        made = self.store.current("clips", video)
+    def clips(self, made: Manifest | None) -> list[tuple[str, int, int]]:
+        """Clip id, start and end frame of every clip in an artifact of clips, in time order; none without one."""
         if made is None:
             return []
         rows = Draft("clips", self.store.folder(made), (), {}).table().to_pylist()
         return [(row["clip_id"], row["start_frame"], row["end_frame"]) for row in rows]
 
-    def _publish(
-        self, stage: Stage, work: _Work, run_id: str, seconds: float, gpu_index: int | None, python: Path | None
-    ) -> Outcome:
-        order = [clip for clip, _, _ in self.clips(work.video)] if stage.unit == "clip" else ["whole"]
-        reports = assemble(work.output, order)
+    def _finished(self, making: _Making, work: Work, state: State) -> Outcome:
+        try:
+            with naming_a_full_disk(making.scratch):
+                return self._publish(making, work, state)
+        except DiskFull as error:
+            return self._failed(making, work.video, state, error)
+
+    def _publish(self, making: _Making, work: Work, state: State) -> Outcome:
+        """Put what the runner wrote into the store; a video of which nothing came out is a failure."""
+        stage, recipe = making.stage, making.recipe
+        reports = assemble(work.output, work.units)
         if all(report.state == "failed" for report in reports):
             why = "; ".join(sorted({report.reason for report in reports})) or "there is no clip"
-            return self._failed(stage, work, why, python)
-        recipe = self.recipe(stage)
-        draft = Draft(stage.name, work.output, reports, work.folders)
+            return self._failed(making, work.video, state, Terminal(why))
+        given = {asset: folder for asset, folder in work.folders.items() if folder}
+        draft = Draft(stage.name, work.output, reports, given)
         files = stored_files(work.output)
         facts = self.store.recorded("videos", work.video) or {}
         manifest = Manifest(
             asset=stage.name,
             video=work.video,
             data_version=data_version(files),
-            fingerprint=fingerprint(recipe, work.inputs),
+            fingerprint=fingerprint(recipe, state.inputs),
             files=files,
-            inputs=work.inputs,
+            inputs=state.inputs,
             recipe=recipe,
             clips=reports,
             checks=[check(draft) for check in stage.checks],
-            licences=self._licences(stage, work, recipe.env),
+            licences=self._licences(recipe, work.video, given),
             source={name: facts.get(name) for name in ("name", "sha256", "bytes")},
-            run_id=run_id,
+            run_id=making.run_id,
             host=socket.gethostname(),
-            gpu=None if gpu_index is None else str(gpu_index),
-            seconds=round(sum(r.seconds for r in reports) or seconds, 3),
+            gpu=None if making.gpu is None else str(making.gpu),
+            seconds=round(sum(r.seconds for r in reports) or making.seconds, 3),
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        scratch = work.output.parent.parent
         self.store.put(work.output, manifest)
+        key, quarantine = f"{stage.name}/{work.video}", None
         if manifest.quarantine:
-            again = keep(scratch, self.layout.logs / "quarantine" / stage.name / work.video, work.video, python)
-            self.store.record(
-                "quarantine", f"{stage.name}/{work.video}", {"reason": manifest.quarantine, "again": again}
-            )
-        else:
-            self.store.record("quarantine", f"{stage.name}/{work.video}", None)
-        self.store.record("failures", f"{stage.name}/{work.video}", None)
+            again = keep(making.scratch, self.layout.logs / "quarantine" / key, work.video, making.python)
+            quarantine = {"reason": manifest.quarantine, "again": again}
+        self.store.record("quarantine", key, quarantine)
+        self.store.record("failures", key, None)
         return Outcome(work.video, "made", manifest=manifest)
 
-    def _licences(self, stage: Stage, work: _Work, env: str) -> list[str]:
-        model = self.catalog.model(stage.name, env)
+    def _licences(self, recipe: Recipe, video: str, inputs: Iterable[str]) -> list[str]:
+        model = self.catalog.model(recipe.stage, recipe.env)
         found = {model.licence, *(weight.licence for weight in model.weights)}
-        for asset in work.folders:
-            made = self.store.current(asset, work.video)
+        for asset in inputs:
+            made = self.store.current(asset, video)
             found.update(made.licences if made else ())
         return sorted(found)
 
-    def _failed(self, stage: Stage, work: _Work, why: str, python: Path | None, transient: bool = False) -> Outcome:
+    def _failed(self, making: _Making, video: str, state: State, error: EgoworldError) -> Outcome:
         """Record a failure and keep what reproduces it; a transient one is not held against the video."""
-        key = f"{stage.name}/{work.video}"
-        again = keep(work.output.parent.parent, self.layout.logs / "failures" / key, work.video, python)
-        if not transient:
-            attempts = (self.store.recorded("failures", key) or {}).get("attempts", 0) + 1
-            facts = {"reason": why, "fingerprint": fingerprint(self.recipe(stage), work.inputs), "attempts": attempts}
-            at = datetime.now(UTC).isoformat(timespec="seconds")
-            self.store.record("failures", key, {**facts, "again": again, "at": at})
-        return Outcome(work.video, "failed", why, transient=transient)
+        if isinstance(error, Transient):
+            return Outcome(video, "failed", str(error), transient=True)
+        key = f"{making.stage.name}/{video}"
+        try:
+            with naming_a_full_disk(self.layout.logs):
+                again = keep(making.scratch, self.layout.logs / "failures" / key, video, making.python)
+            facts = {
+                "reason": str(error),
+                "fingerprint": fingerprint(making.recipe, state.inputs),
+                "attempts": (self.store.recorded("failures", key) or {}).get("attempts", 0) + 1,
+                "again": again,
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            self.store.record("failures", key, facts)
+        except DiskFull as full:
+            return Outcome(video, "failed", f"{error}; and {full}", transient=True)
+        return Outcome(video, "failed", str(error))
 
     def again(self, stage: Stage, video: str) -> str:
         """The command that runs a failed or quarantined stage of a video by hand; empty when there is none."""
@@ -324,10 +318,22 @@ class Workbench:
         record = self.store.recorded("failures", key) or self.store.recorded("quarantine", key) or {}
         return str(record.get("again", ""))
 
-    def _tell(self, stage: str, event: Event) -> None:
+    def _tell(self, recipe: Recipe, event: Event) -> None:
         if event["event"] == "loaded":
-            recipe = self._recipes[stage]
             facts = {"seconds": event["seconds"], "device": recipe.device}
-            self.store.record("loads", f"{stage}/{recipe.env}", facts)
+            self.store.record("loads", f"{recipe.stage}/{recipe.env}", facts)
         if self.listener:
-            self.listener(stage, event)
+            self.listener(recipe.stage, event)
+
+
+@dataclass
+class _Making:
+    """One run of a model over a batch: what every artifact of it has in common."""
+
+    stage: Stage
+    recipe: Recipe
+    run_id: str
+    scratch: Path
+    python: Path | None = None
+    gpu: int | None = None
+    seconds: float = 0.0

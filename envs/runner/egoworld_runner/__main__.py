@@ -1,7 +1,7 @@
 """Command line of the contract: ``python -I -m egoworld_runner run --job job.json``.
 
-Exit status: 0 the job ran (clips may have failed, their reports say why), 1 the model could not be set up,
-2 the job file is wrong, 143 ended by SIGTERM.
+Exit status: 0 the job ran (clips may have failed, their reports say why), 1 the model could not be set up or the disk
+is full, 2 the job file is wrong, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from egoworld_runner.job import Job
 from egoworld_runner.keeper import adopt
 from egoworld_runner.lifetime import end_on_sigterm
 from egoworld_runner.memory import bound_memory, die_first
+from egoworld_runner.space import ran_out
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Exception as error:  # noqa: BLE001 the model's own set-up failed; its words are the explanation
-        events.emit("error", reason=f"{type(error).__name__}: {error}")
+        full = ran_out(error, options.job.parent)
+        events.emit("error", reason=f"{type(error).__name__}: {error}", disk_full=full)
         traceback.print_exc()
         return 1
     return 0

@@ -21,6 +21,7 @@ from egoworld_runner.inputs import Inputs
 from egoworld_runner.job import Job, Span, VideoJob
 from egoworld_runner.memory import memory_bound
 from egoworld_runner.runner import Runner
+from egoworld_runner.space import NoSpace, ran_out
 from egoworld_runner.video import FrameIndex
 from egoworld_runner.writer import ClipWriter
 
@@ -48,7 +49,7 @@ def load_runner(folder: Path, entry: str) -> Runner:
 
 
 def run_job(job: Job, events: Events) -> dict[str, int]:
-    """Run every clip that has no report yet; returns counts of clips done and failed."""
+    """Run every clip that has no report yet; returns counts of clips done and failed. Raises BadJob, NoSpace."""
     began = time.monotonic()
     runner = load_runner(Path(job.folder), job.entry)
     runner.setup({name: Path(path) for name, path in job.weights.items()}, job.device)
@@ -123,7 +124,11 @@ def _run_clip(
                 writer.write(row)
         finally:
             writer.close()
-    except Exception as error:  # noqa: BLE001 one bad clip never stops the batch: any fault becomes this clip's reason
+    except Exception as error:
+        # One bad clip never stops the batch: any fault becomes this clip's reason.
+        if ran_out(error, output):
+            shutil.rmtree(partial_folder, ignore_errors=True)
+            raise NoSpace(f"no space left in {output}") from error
         return _finish_failed(output, name, video, error, time.monotonic() - began, events)
     report = {"state": "done", "rows": writer.counts, "notes": clip.notes}
     return _finish(partial_folder, output / name, clip.clip_id, video, report, time.monotonic() - began, events)

@@ -66,6 +66,10 @@ class StageModel(_Declared):
     params: dict[str, Param] = Field(default_factory=dict, description="parameters and their defaults")
     weights: tuple[Weights, ...] = ()
     files: tuple[str, ...] = Field((), description="data files of the folder that the runner reads; globs")
+    varies: dict[str, str] = Field(
+        default_factory=dict,
+        description="files whose bytes differ from run to run, their contents do not; and why",
+    )
 
     @property
     def module(self) -> str:

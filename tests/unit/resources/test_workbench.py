@@ -30,7 +30,7 @@ def clipped(bench: Workbench, tmp_path: Path) -> str:
     key = taken(bench, video(tmp_path / "a.mp4", shots=(14, 14)))
     for stage in (PROBE, CLIPS):
         assert [o.state for o in bench.make(stage, [key], "run")] == ["made"]
-    assert [(s, e) for _, s, e in bench.clips(key)] == [(0, 14), (14, 28)]
+    assert [(s, e) for _, s, e in bench.clips(bench.store.current("clips", key))] == [(0, 14), (14, 28)]
     return key
 
 
@@ -92,7 +92,7 @@ def test_new_bytes_make_everything_stale_from_the_start(bench: Workbench, clippe
     for stage in (PROBE, CLIPS, BRIGHTNESS):
         bench.make(stage, [clipped], "again")
     assert [bench.state(s, clipped).condition for s in (PROBE, CLIPS, BRIGHTNESS)] == ["fresh"] * 3
-    assert len(bench.clips(clipped)) == 3
+    assert len(bench.clips(bench.store.current("clips", clipped))) == 3
 
 
 def test_another_env_can_serve_the_stage(bench: Workbench, clipped: str, tmp_path: Path) -> None:
@@ -108,6 +108,7 @@ def test_another_env_can_serve_the_stage(bench: Workbench, clipped: str, tmp_pat
     [
         ("segfault", "killed by SIGSEGV"),
         ("exit", "ended with status 3"),
+        ("killed", "killed by SIGKILL"),
         ("refuse", "switch on the light"),
         ("hang", "said nothing for 3 s"),
     ],
@@ -126,6 +127,16 @@ def test_a_clip_that_ends_its_runner_costs_that_clip_only(
         assert states == ["done"] + ["failed"] * (clips - 1)
         assert all(reason in clip.reason for clip in outcome.manifest.clips[1:])
         assert outcome.manifest.rows == {"brightness": 14 if clips == 2 else 13}
+
+
+def test_a_clip_whose_runner_was_killed_from_outside_is_tried_once_more(
+    bench: Workbench, clipped: str, tmp_path: Path
+) -> None:
+    (undisturbed,) = bench.make(BRIGHTNESS, [clipped], "run")
+    (killed,) = workbench(tmp_path, params={"brightness": {"crash": "killed once"}}).make(BRIGHTNESS, [clipped], "run")
+    assert killed.manifest is not None
+    assert undisturbed.manifest is not None
+    assert killed.manifest.files == undisturbed.manifest.files
 
 
 def test_a_bad_video_fails_with_a_reason_and_not_again_until_something_changes(

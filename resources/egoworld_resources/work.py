@@ -1,0 +1,62 @@
+"""What a runner is given for one video, and the job file of many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from egoworld_resources.catalog import StageModel
+from egoworld_resources.manifest import Recipe
+from egoworld_resources.weights import local_weights
+from egoworld_runner.execute import WHOLE
+from egoworld_runner.job import Job, Span, VideoJob
+
+VIDEOS = "videos"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One video of a job: its bytes under the name people know, its inputs, its clips, where the result goes.
+
+    folders: artifact folder by input asset, None for an optional one that does not exist. clips: clip id, start and
+    end frame in time order; None for the whole video as one clip.
+    """
+
+    video: str
+    path: Path
+    name: str
+    folders: Mapping[str, Path | None]
+    clips: Sequence[tuple[str, int, int]] | None
+    output: Path
+
+    @property
+    def units(self) -> list[str]:
+        """Names of the folders that the runner writes below ``output``."""
+        return [WHOLE] if self.clips is None else [clip for clip, _, _ in self.clips]
+
+    def video_job(self) -> VideoJob:
+        """This work as the runner reads it."""
+        probed = self.folders.get(VIDEOS)
+        return VideoJob(
+            video=self.video,
+            path=str(self.path),
+            frames=str(probed / "frames.parquet") if probed else None,
+            inputs={asset: str(folder) if folder else None for asset, folder in self.folders.items()},
+            output=str(self.output),
+            clips=None if self.clips is None else tuple(Span(start, end) for _, start, end in self.clips),
+            name=self.name,
+        )
+
+
+def job_of(recipe: Recipe, model: StageModel, works: Sequence[Work], python: Path) -> Job:
+    """The job of many videos for one model; raises WeightsMissing. python: the interpreter of the model's env."""
+    return Job(
+        stage=recipe.stage,
+        folder=str(model.folder),
+        entry=recipe.model,
+        device=recipe.device,
+        params=recipe.params,
+        weights={name: str(path) for name, path in local_weights(model.weights, python).items()},
+        videos=tuple(work.video_job() for work in works),
+    )
