@@ -31,7 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="also write the measures to this file")
     parser.add_argument("--readme", action="store_true", help="also write the table into README.md, section Speed")
     asked = parser.parse_args(arguments)
-    letters = [letter for letter in LETTERS if not asked.letters or letter in asked.letters or (letter, "d") == ("a", *asked.letters)]
+    letters = [
+        letter
+        for letter in LETTERS
+        if not asked.letters or letter in asked.letters or (letter, "d") == ("a", *asked.letters)
+    ]
     unknown = set(asked.letters) - {*LETTERS, "d"}
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*LETTERS, 'd'])}")

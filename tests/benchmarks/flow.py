@@ -23,7 +23,7 @@ def flow_videos(place: Place) -> list[Path]:
     if place.quick:
         sample = place.sample(1, 2.0, 320, 180, 10)
         return [place.copy(sample, place.root / "flow", f"{n}.mp4") for n in range(2)]
-    return [place.copy(place.sample(n, 4.0), place.root / "flow", f"sample-{n}.mp4") for n in range(1, 9)]
+    return [place.copy(place.sample(n, 3.0), place.root / "flow", f"sample-{n}.mp4") for n in range(1, 9)]
 
 
 def run(place: Place) -> Iterator[Measure]:

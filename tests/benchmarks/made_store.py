@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import repeat
-from pathlib import Path
 
 from egoworld_assets.stages import stages
 from egoworld_resources.manifest import ClipReport, Manifest, Verdict, data_version, fingerprint, stored_files
@@ -89,7 +88,9 @@ def add_artifact(
         files=files,
         inputs=inputs,
         recipe=recipe,
-        clips=[ClipReport(unit=u, state="done", seconds=9.5, rows={stage.name: 550}, notes={"frames": 300}) for u in units],
+        clips=[
+            ClipReport(unit=u, state="done", seconds=9.5, rows={stage.name: 550}, notes={"frames": 300}) for u in units
+        ],
         checks=[Verdict(check="finds_something", passed=not bad, reason=bad), Verdict(check="no_jumps", passed=True)],
         licences=["Apache-2.0", "CC0-1.0", recipe.licence],
         source={name: facts[name] for name in ("name", "sha256", "bytes")},
@@ -103,6 +104,6 @@ def add_artifact(
     return manifest
 
 
-def size(root: Path) -> int:
-    """Artifacts in a store."""
-    return sum(1 for _ in root.glob("artifacts/*/*/current.json"))
+def clip_report(stage: Stage, unit: str) -> ClipReport:
+    """What a runner says of a clip that went well."""
+    return ClipReport(unit=unit, state="done", seconds=9.5, rows={stage.name: 550}, notes={"frames": 300})

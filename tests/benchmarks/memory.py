@@ -26,7 +26,9 @@ def run(place: Place) -> Iterator[Measure]:
     what = f"peak memory for {long_s / 60:g} min, "
     for stage, peak in longer.items():
         against = f"for {SHORT_S:g} s"
-        yield Measure("f", what + stage, peak["runner"] / MB, shorter[stage]["runner"] / MB, "MB", against, at_most=FLAT)
+        yield Measure(
+            "f", what + stage, peak["runner"] / MB, shorter[stage]["runner"] / MB, "MB", against, at_most=FLAT
+        )
     mine, theirs = (max(peak["own"] for peak in peaks.values()) for peaks in (longer, shorter))
     yield Measure("f", f"{what}our own process", mine / MB, theirs / MB, "MB", against, at_most=FLAT)
 
