@@ -11,13 +11,15 @@ from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
 
+pytest_plugins = ["servers"]  # real Postgres and S3 servers: fixtures minio, versitygw, postgres_server
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
 def _no_outer_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """The configuration of whoever runs the tests does not reach them."""
-    for name in [name for name in os.environ if name.startswith("EGOWORLD_")]:
+    for name in [name for name in os.environ if name.startswith(("EGOWORLD_", "S3_"))]:
         monkeypatch.delenv(name)
 
 

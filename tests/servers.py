@@ -1,0 +1,93 @@
+"""Real servers for tests, on free ports in temporary folders, started by the code that starts them in production."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from egoworld_resources.production import probes
+from egoworld_resources.production.launch import LOOPBACK, Launch
+from egoworld_resources.production.postgres import PostgresAddress, postgres
+from egoworld_resources.production.s3_servers import S3Address, s3_server
+from egoworld_resources.production.tools import Tools
+from egoworld_resources.settings import Settings
+
+READY_S = 60.0
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens on now."""
+    with socket.socket() as taken:
+        taken.bind((LOOPBACK, 0))
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    """A folder that another user may pass through, as Postgres must when the tests run as root."""
+    with tempfile.TemporaryDirectory(prefix="egoworld-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@contextmanager
+def running(launch: Launch, probe: probes.Probe, log: Path, stop: signal.Signals = signal.SIGTERM) -> Iterator[None]:
+    """A server while the context lasts, healthy from its first line on."""
+    server = launch.start(log)
+    try:
+        try:
+            probes.wait(probe, READY_S, lambda: server.poll() is None)
+        except probes.Unhealthy as error:
+            pytest.fail(f"{launch.command[0]} does not work: {error}\n{log.read_text(errors='replace')[-3000:]}")
+        yield
+    finally:
+        server.send_signal(stop)
+        server.wait(30)
+
+
+@contextmanager
+def s3_running(name: str, tools: Tools) -> Iterator[S3Address]:
+    """An S3 server by its name, with keys of its own."""
+    with temporary_home() as home:
+        at = S3Address(free_port(), f"test{secrets.token_hex(6)}", secrets.token_hex(16))
+        launch = s3_server(name, tools, home / name, at)
+        with running(launch, partial(probes.s3, name, at), home / f"{name}.log"):
+            yield at
+
+
+@pytest.fixture(scope="session")
+def tools() -> Tools:
+    """Programs of other people beside uv's cache, fetched or built when they are not there yet."""
+    return Tools.of(Settings.load())
+
+
+@pytest.fixture(scope="session")
+def minio(tools: Tools) -> Iterator[S3Address]:
+    """A real MinIO: endpoint, access_key, secret_key."""
+    with s3_running("minio", tools) as at:
+        yield at
+
+
+@pytest.fixture(scope="session")
+def versitygw(tools: Tools) -> Iterator[S3Address]:
+    """A real versitygw: endpoint, access_key, secret_key."""
+    with s3_running("versitygw", tools) as at:
+        yield at
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tools: Tools) -> Iterator[PostgresAddress]:
+    """A real Postgres: host, port, user, password, database."""
+    with temporary_home() as home:
+        at = PostgresAddress(free_port(), "egoworld", secrets.token_hex(16), "egoworld")
+        launch = postgres(tools, home / "postgres", at)
+        with running(launch, partial(probes.postgres, at), home / "postgres.log", signal.SIGINT):
+            yield at
