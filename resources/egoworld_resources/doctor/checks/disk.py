@@ -51,7 +51,7 @@ def cache(subject: Subject) -> Iterator[Finding]:
         yield fault("hardlinks", f"uv's cache {store} cannot be written", own(store))
         return
     with tempfile.NamedTemporaryFile(prefix=TRACE, dir=store) as file:
-        link = envs / Path(file.name).name
+        link = envs / f"{Path(file.name).name}.link"
         try:
             link.hardlink_to(file.name)
         except OSError as error:
