@@ -170,7 +170,7 @@ def describe(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
         "lock": manifest.recipe.lock[:12],
         "fingerprint": manifest.fingerprint[:12],
         "licences": ", ".join(manifest.licences),
-        "folder": dg.MetadataValue.path(str(bench.store.folder(manifest))),
+        "folder": dg.MetadataValue.path(bench.store.where(manifest)),
         "clips": dg.MetadataValue.json([report.model_dump(mode="json") for report in manifest.clips]),
     }
 

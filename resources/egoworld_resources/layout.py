@@ -30,6 +30,10 @@ class Layout:
         return self.home / "store"
 
     @property
+    def cache(self) -> Path:
+        return self.home / "cache"
+
+    @property
     def envs(self) -> Path:
         return self.home / "envs"
 

@@ -115,6 +115,17 @@ class Objects:
                 sha256.update(block)
         return sha256.hexdigest()
 
+    def digests(self, keys: Sequence[str]) -> Iterator[str | None]:
+        """The same of many objects, in the order of their keys; None for one that is missing."""
+
+        def found(key: str) -> str | None:
+            try:
+                return self.digest(key)
+            except FileNotFoundError:
+                return None
+
+        return self._big.map(found, keys)
+
     def upload(self, files: Sequence[Transfer]) -> None:
         """Write files, several at once. Raises DamagedArtifact when one is not what it should be: it is not written.
 
@@ -131,13 +142,14 @@ class Objects:
             self.put(file.key, data)
 
     def _upload_big(self, file: Transfer) -> None:
-        if self._size(file.key) == file.bytes and self.digest(file.key) == file.sha256:
+        if self.size(file.key) == file.bytes and self.digest(file.key) == file.sha256:
             return
         part = max(PART, -(-file.bytes // PARTS))
         with named_errors(self.url(file.key)):
             obstore.put(self._client, file.key, checked_parts(file, part), chunk_size=part, max_concurrency=4)
 
-    def _size(self, key: str) -> int | None:
+    def size(self, key: str) -> int | None:
+        """Bytes of an object, or None."""
         try:
             with named_errors(self.url(key)):
                 return obstore.head(self._client, key)["size"]
@@ -158,7 +170,7 @@ class Objects:
         file.path.write_bytes(data)
 
     def _download_big(self, file: Transfer) -> None:
-        if self._size(file.key) != file.bytes:
+        if self.size(file.key) != file.bytes:
             raise DamagedArtifact(f"{self.url(file.key)} is missing or has another size than {file.bytes} bytes")
         with file.path.open("wb") as target:
             starts = range(0, file.bytes, PART)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     files_url: str = Field(
         "http://127.0.0.1:3001", description="Where browsers get files of artifacts; `egoworld ui` serves them."
     )
+    store: Literal["folder", "s3"] | None = Field(
+        None, description="Where artifacts lie; default s3 when S3_ENDPOINT, S3_ACCESS_KEY and S3_SECRET_KEY are set."
+    )
+    cache_gb: float = Field(50, gt=0, description="Disk (GB) for what was read from S3; more only while it is in use.")
     retry_delay_s: float = Field(
         10.0, ge=0, description="Seconds before a transient fault is tried again; doubles each time."
     )

@@ -1,36 +1,72 @@
-"""A store as it stands during one command that looks at everything: each file is read once, not once per reader."""
+"""A store as it stands during one command that looks at everything: each thing is read once, not once per reader."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from egoworld_resources.manifest import Manifest
-from egoworld_resources.store import FolderStore
+from egoworld_resources.store import Store
 
 REMEMBERED = 256
 """Artifacts and records kept at a time: more than those of one video, and the same memory for any number of videos."""
 
 
-class Snapshot(FolderStore):
-    """A folder store for reading video by video. It lives for one command, so nothing out of date is seen."""
+class Snapshot:
+    """Any store, for reading video by video. It lives for one command, so nothing out of date is seen."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self._current = lru_cache(REMEMBERED)(super().current)
-        self._recorded = lru_cache(REMEMBERED)(super().recorded)
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._current = lru_cache(REMEMBERED)(store.current)
+        self._recorded = lru_cache(REMEMBERED)(store.recorded)
+
+    @property
+    def incoming(self) -> Path:
+        return self._store.incoming
+
+    def reading(self) -> AbstractContextManager[None]:
+        return self._store.reading()
+
+    def folder(self, manifest: Manifest) -> Path:
+        return self._store.folder(manifest)
+
+    def where(self, manifest: Manifest) -> str:
+        return self._store.where(manifest)
+
+    def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:
+        return self._store.link(manifest, path, seconds)
+
+    def put(self, staged: Path, manifest: Manifest) -> Path:
+        self._current.cache_clear()
+        return self._store.put(staged, manifest)
 
     def current(self, asset: str, video: str) -> Manifest | None:
         return self._current(asset, video)
 
-    def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
-        return self._recorded(kind, key)
+    def version(self, asset: str, video: str, data_version: str) -> Manifest | None:
+        return self._store.version(asset, video, data_version)
 
-    def put(self, staged: Path, manifest: Manifest) -> Path:
-        self._current.cache_clear()
-        return super().put(staged, manifest)
+    def verify(self, manifest: Manifest) -> list[str]:
+        return self._store.verify(manifest)
+
+    def videos(self, asset: str) -> list[str]:
+        return self._store.videos(asset)
+
+    def source(self, sha256: str, suffix: str) -> Path:
+        return self._store.source(sha256, suffix)
+
+    def add_source(self, file: Path, sha256: str, suffix: str) -> None:
+        self._store.add_source(file, sha256, suffix)
 
     def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
         self._recorded.cache_clear()
-        super().record(kind, key, value)
+        self._store.record(kind, key, value)
+
+    def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
+        return self._recorded(kind, key)
+
+    def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        return self._store.records(kind)

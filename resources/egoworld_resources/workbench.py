@@ -16,7 +16,7 @@ from egoworld_resources import gpu
 from egoworld_resources.assemble import assemble
 from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.builder import EnvBuilder
-from egoworld_resources.errors import DiskFull, EgoworldError, Terminal, Transient, UnknownName
+from egoworld_resources.errors import DamagedArtifact, DiskFull, EgoworldError, Terminal, Transient, UnknownName
 from egoworld_resources.evidence import keep
 from egoworld_resources.layout import Layout
 from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, named_files, reasons, stored_files
@@ -25,7 +25,8 @@ from egoworld_resources.scratch import scratch_folder
 from egoworld_resources.settings import Settings
 from egoworld_resources.snapshot import Snapshot
 from egoworld_resources.stage import Draft, Stage
-from egoworld_resources.store import FolderStore, naming_a_full_disk
+from egoworld_resources.store import Store, naming_a_full_disk
+from egoworld_resources.stores import open_store
 from egoworld_resources.work import Work, job_of
 
 Condition = Literal["fresh", "stale", "missing", "failed", "quarantined", "blocked"]
@@ -57,10 +58,10 @@ class Outcome:
 class Workbench:
     """One installation: its settings, store, catalog and envs, and the one way to make an artifact."""
 
-    def __init__(self, settings: Settings, listener: Listener | None = None, store: FolderStore | None = None) -> None:
+    def __init__(self, settings: Settings, listener: Listener | None = None, store: Store | None = None) -> None:
         self.settings = settings
         self.layout = Layout(settings.home)
-        self.store = store or FolderStore(self.layout.store)
+        self.store: Store = store or open_store(settings)
         self.listener = listener
         self._recipes: dict[str, Recipe] = {}
 
@@ -80,7 +81,7 @@ class Workbench:
 
     def snapshot(self) -> Workbench:
         """The same installation for one look at everything: what was read a moment ago is not read again."""
-        return Workbench(self.settings, store=Snapshot(self.layout.store))
+        return Workbench(self.settings, store=Snapshot(self.store))
 
     def env_of(self, stage: Stage) -> str:
         """The env that serves a stage now."""
@@ -167,7 +168,7 @@ class Workbench:
             try:
                 state = self.state(stage, video)
             except EgoworldError as error:
-                outcomes[video] = Outcome(video, "failed", str(error))
+                outcomes[video] = Outcome(video, "failed", str(error), transient=isinstance(error, Transient))
                 continue
             if state.condition == "blocked":
                 outcomes[video] = Outcome(video, "blocked", state.why)
@@ -177,9 +178,9 @@ class Workbench:
                 todo.append((video, state))
         if todo:
             try:
-                with naming_a_full_disk(self.layout.home):
+                with naming_a_full_disk(self.layout.home), self.store.reading():
                     outcomes.update(self._make_all(stage, todo, run_id))
-            except DiskFull as error:
+            except Transient as error:
                 outcomes.update({video: Outcome(video, "failed", str(error), transient=True) for video, _ in todo})
         return [outcomes[video] for video in videos]
 
@@ -187,7 +188,10 @@ class Workbench:
         recipe = self.recipe(stage)
         with scratch_folder(self.layout.scratch, f"{stage.name}-{run_id[:8]}") as scratch:
             making = _Making(stage, recipe, run_id, scratch)
-            works = {video: self._work(stage, video, state, scratch) for video, state in todo}
+            works, outcomes = self._works(stage, todo, scratch)
+            todo = [(video, state) for video, state in todo if video in works]
+            if not todo:
+                return outcomes
             began = time.monotonic()
             try:
                 with self.process(recipe, scratch) as process:
@@ -196,9 +200,22 @@ class Workbench:
                     job = job_of(recipe, model, list(works.values()), process.python)
                     run_job(job, process, lambda event: self._tell(recipe, event))
             except (Transient, Terminal) as error:
-                return {v: self._failed(making, v, state, error) for v, state in todo}
+                return outcomes | {v: self._failed(making, v, state, error) for v, state in todo}
             making.seconds = (time.monotonic() - began) / len(works)
-            return {video: self._finished(making, works[video], state) for video, state in todo}
+            return outcomes | {video: self._finished(making, works[video], state) for video, state in todo}
+
+    def _works(
+        self, stage: Stage, todo: Sequence[tuple[str, State]], scratch: Path
+    ) -> tuple[dict[str, Work], dict[str, Outcome]]:
+        """What a stage is given for each video; and the failures of those whose inputs the store cannot give."""
+        works: dict[str, Work] = {}
+        failed: dict[str, Outcome] = {}
+        for video, state in todo:
+            try:
+                works[video] = self._work(stage, video, state, scratch)
+            except (Transient, DamagedArtifact) as error:
+                failed[video] = Outcome(video, "failed", str(error), transient=isinstance(error, Transient))
+        return works, failed
 
     @contextmanager
     def process(self, recipe: Recipe, scratch: Path) -> Iterator[Process]:
@@ -243,7 +260,7 @@ class Workbench:
         try:
             with naming_a_full_disk(making.scratch):
                 return self._publish(making, work, state)
-        except DiskFull as error:
+        except Transient as error:
             return self._failed(making, work.video, state, error)
 
     def _publish(self, making: _Making, work: Work, state: State) -> Outcome:

@@ -1,0 +1,63 @@
+"""Many named locks in one file: a byte for each name, freed by the kernel when the holder is gone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+class Leases:
+    """Locks that one holder has, by name; closing it frees them all.
+
+    They are open file description locks (Linux): two holders of one process exclude each other too, and any number
+    of names takes one descriptor.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def hold(self, name: str) -> None:
+        """Hold a name together with others, as soon as nobody has it alone."""
+        self._lock(fcntl.F_OFD_SETLKW, fcntl.F_RDLCK, name)
+
+    def hold_alone(self, name: str) -> None:
+        """Hold a name alone, as soon as nobody else has it."""
+        self._lock(fcntl.F_OFD_SETLKW, fcntl.F_WRLCK, name)
+
+    def try_alone(self, name: str) -> bool:
+        """Hold a name alone if nobody else has it now."""
+        try:
+            self._lock(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, name)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self, name: str) -> None:
+        """Give a name back."""
+        self._lock(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, name)
+
+    def close(self) -> None:
+        """Give all names back."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _lock(self, command: int, kind: int, name: str) -> None:
+        byte = int.from_bytes(sha256(name.encode()).digest()[:7], "big")
+        fcntl.fcntl(self._descriptor, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,0 +1,188 @@
+"""What surrounds the objects: buckets, who may do what in them, URLs for browsers, keys for a while. By boto3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from egoworld_resources.errors import StoreRefused, StoreUnreachable
+from egoworld_resources.s3_access import BUCKETS, Bucket, S3Access
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+Role = Literal["uploader", "reader", "pipeline"]
+ROLES: tuple[Role, ...] = get_args(Role)
+LIST = ("s3:ListBucket", "s3:GetBucketLocation")
+READ = ("s3:GetObject",)
+WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+REMOVE = ("s3:DeleteObject",)
+CONFIG = Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 5})
+DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403"}
+
+
+@dataclass(frozen=True)
+class Right:
+    """What a role may do in a bucket. objects: actions on objects, only those below ``below`` (empty: all of them)."""
+
+    bucket: Bucket
+    whole: tuple[str, ...]
+    objects: tuple[str, ...]
+    below: tuple[str, ...] = ("",)
+
+
+RIGHTS: Mapping[Role, tuple[Right, ...]] = {
+    "uploader": (Right("inbox", LIST, WRITE),),
+    "reader": (Right("artifacts", LIST, READ, ("artifacts/", "records/")),),
+    "pipeline": (
+        Right("inbox", LIST, READ),
+        Right("artifacts", (*LIST, "s3:ListBucketMultipartUploads"), (*READ, *WRITE, *REMOVE)),
+        Right("weights", LIST, READ),
+    ),
+}
+"""Uploaders bring videos and see nobody's; readers see what was made, not the videos themselves; nobody but the
+pipeline writes artifacts; weights are put there by the administrator."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A multipart upload that was begun and neither finished nor given up."""
+
+    key: str
+    upload: str
+    begun: datetime
+
+
+class Buckets:
+    """The three buckets. Raises StoreRefused, StoreUnreachable."""
+
+    def __init__(self, access: S3Access) -> None:
+        self.access = access
+        self._client = client(access, access.endpoint)
+
+    def make(self) -> list[str]:
+        """Make the buckets that are missing; their names."""
+        made: list[str] = []
+        for which in BUCKETS:
+            bucket = self.access.bucket(which)
+            with named_faults(f"bucket {bucket}"):
+                there = {entry.get("Name") for entry in self._client.list_buckets()["Buckets"]}
+                if bucket not in there:
+                    self._client.create_bucket(Bucket=bucket)
+                    made.append(bucket)
+        return made
+
+    def allow(self, principals: Mapping[Role, Sequence[str]]) -> None:
+        """Let accounts of the server act in roles, by bucket policies (AWS, versitygw). Replaces what was allowed."""
+        for which in BUCKETS:
+            bucket, policy = self.access.bucket(which), bucket_policy(self.access, which, principals)
+            with named_faults(f"policy of bucket {bucket}"):
+                if policy["Statement"]:
+                    self._client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+                else:
+                    self._client.delete_bucket_policy(Bucket=bucket)
+
+    def unfinished(self, which: Bucket) -> list[Unfinished]:
+        """Multipart uploads that lie half done in a bucket."""
+        bucket = self.access.bucket(which)
+        with named_faults(f"uploads to bucket {bucket}"):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket)
+            found = [upload for page in pages for upload in page.get("Uploads", [])]
+        return [Unfinished(u.get("Key", ""), u.get("UploadId", ""), u["Initiated"]) for u in found if "Initiated" in u]
+
+    def give_up(self, which: Bucket, upload: Unfinished) -> None:
+        """Remove the parts of an unfinished upload."""
+        with named_faults(f"upload of {upload.key}"):
+            bucket = self.access.bucket(which)
+            self._client.abort_multipart_upload(Bucket=bucket, Key=upload.key, UploadId=upload.upload)
+
+
+def temporary(access: S3Access, role: Role, seconds: int = 12 * 3600) -> S3Access:
+    """Keys that can do what a role may and end by themselves, by STS (MinIO, AWS); at most 7 days there."""
+    sts: Any = session(access).client("sts", endpoint_url=access.endpoint, config=CONFIG)  # pyright: ignore[reportCallIssue] typed for S3 alone
+    with named_faults(f"keys for a {role}"):
+        given = sts.assume_role(
+            RoleArn="arn:aws:iam::000000000000:role/egoworld",
+            RoleSessionName=f"egoworld-{role}",
+            Policy=json.dumps(role_policy(access, role)),
+            DurationSeconds=seconds,
+        )["Credentials"]
+    keys = {
+        "access_key": given["AccessKeyId"],
+        "secret_key": given["SecretAccessKey"],
+        "session_token": given["SessionToken"],
+    }
+    return S3Access.model_validate({**access.model_dump(), **keys})
+
+
+def presigned(access: S3Access, bucket: str, key: str, seconds: int) -> str:
+    """A URL by which anybody reads one object until so many seconds from now."""
+    signer = client(access, access.public_endpoint or access.endpoint)
+    return signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds)
+
+
+def role_policy(access: S3Access, role: Role) -> dict[str, Any]:
+    """What a role may do, as a policy of an account, a key or a session (IAM's JSON)."""
+    return policy([entry for right in RIGHTS[role] for entry in statements(access, right)])
+
+
+def bucket_policy(access: S3Access, which: Bucket, principals: Mapping[Role, Sequence[str]]) -> dict[str, Any]:
+    """What accounts may do in a bucket, as the policy of that bucket."""
+    return policy(
+        [
+            {**entry, "Principal": {"AWS": list(names)}}
+            for role, names in principals.items()
+            for right in RIGHTS[role]
+            if right.bucket == which and names
+            for entry in statements(access, right)
+        ]
+    )
+
+
+def policy(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """A policy document."""
+    return {"Version": "2012-10-17", "Statement": entries}
+
+
+def statements(access: S3Access, right: Right) -> Iterator[dict[str, Any]]:
+    """A right in the words of a policy."""
+    bucket = f"arn:aws:s3:::{access.bucket(right.bucket)}"
+    yield {"Effect": "Allow", "Action": list(right.whole), "Resource": [bucket]}
+    objects = [f"{bucket}/{below}*" for below in right.below]
+    yield {"Effect": "Allow", "Action": list(right.objects), "Resource": objects}
+
+
+def client(access: S3Access, endpoint: str) -> S3Client:
+    """boto3's client for one address of the server."""
+    return session(access).client("s3", endpoint_url=endpoint, config=CONFIG)
+
+
+def session(access: S3Access) -> boto3.session.Session:
+    """boto3 with our keys, and with no other that it may find on this machine."""
+    return boto3.session.Session(
+        aws_access_key_id=access.access_key.get_secret_value(),
+        aws_secret_access_key=access.secret_key.get_secret_value(),
+        aws_session_token=access.session_token.get_secret_value() if access.session_token else None,
+        region_name=access.region,
+    )
+
+
+@contextmanager
+def named_faults(what: str) -> Iterator[None]:
+    """Turn what boto3 raises into our errors, without headers and signatures."""
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        kind = StoreRefused if code in DENIED else StoreUnreachable
+        raise kind(f"{what}: {error}; check the key's policy and the server") from None
+    except BotoCoreError as error:
+        raise StoreUnreachable(f"{what}: {error}; check S3_ENDPOINT and that the server runs") from None

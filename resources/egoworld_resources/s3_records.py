@@ -1,0 +1,83 @@
+"""Small facts as objects: records/<kind>/<key>.json. What was read once is not fetched again while its ETag stands."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from egoworld_resources.errors import DamagedArtifact
+from egoworld_resources.s3_objects import Objects
+from egoworld_resources.store import StoredObject
+
+BATCH = 1_000
+TABLE = "CREATE TABLE IF NOT EXISTS bodies (key TEXT PRIMARY KEY, tag TEXT, body BLOB) WITHOUT ROWID"
+
+
+class Records:
+    """The records of a bucket.
+
+    file: an SQLite database of bodies by ETag, for this bucket alone. It only saves requests: it may be removed at any
+    time, and what it lacks or holds of an older object is fetched.
+    """
+
+    def __init__(self, objects: Objects, file: Path) -> None:
+        self._objects = objects
+        self._file = file
+
+    def write(self, kind: str, key: str, text: str | None) -> None:
+        """Write, or with None remove, a record."""
+        if text is None:
+            self._objects.remove([name(kind, key)])
+        else:
+            self._objects.put(name(kind, key), text.encode())
+
+    def read(self, kind: str, key: str) -> bytes | None:
+        """A record's text, or None."""
+        return self._objects.get(name(kind, key))
+
+    def keys(self, kind: str) -> dict[str, StoredObject]:
+        """The objects of a kind by key, in the order of the keys' parts; one request for a thousand."""
+        below = len(f"records/{kind}/")
+        found = {o.key[below:-5]: o for o in self._objects.list(f"records/{kind}") if o.key.endswith(".json")}
+        return {key: found[key] for key in sorted(found, key=lambda key: key.split("/"))}
+
+    def all(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        """Every record of a kind in key order; those that changed since the last time are fetched, many at once."""
+        listed = list(self.keys(kind).items())
+        for start in range(0, len(listed), BATCH):
+            batch = listed[start : start + BATCH]
+            bodies = self.bodies([stored for _, stored in batch])
+            yield from ((key, bodies[stored.key]) for key, stored in batch if stored.key in bodies)
+
+    def bodies(self, wanted: Sequence[StoredObject]) -> dict[str, bytes]:
+        """The contents of at most BATCH objects by their full keys; one that was removed since is left out."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(self._file, timeout=60)) as index, index:
+            index.execute("PRAGMA journal_mode=WAL")
+            index.execute(TABLE)
+            marks = ",".join("?" * len(wanted))
+            query = f"SELECT key, tag, body FROM bodies WHERE key IN ({marks})"
+            known = {key: (tag, body) for key, tag, body in index.execute(query, [stored.key for stored in wanted])}
+            found = {s.key: known[s.key][1] for s in wanted if s.tag and known.get(s.key, ("",))[0] == s.tag}
+            missing = [stored for stored in wanted if stored.key not in found]
+            fetched = zip(missing, self._objects.get_many(s.key for s in missing), strict=True)
+            new = [(stored.key, stored.tag, body) for stored, body in fetched if body is not None]
+            index.executemany("INSERT OR REPLACE INTO bodies VALUES (?, ?, ?)", new)
+        return {**found, **{key: body for key, _, body in new}}
+
+
+def name(kind: str, key: str) -> str:
+    """The object of a record."""
+    return f"records/{kind}/{key}.json"
+
+
+def parsed(body: bytes, what: str) -> dict[str, Any]:
+    """A record's fact. Raises DamagedArtifact naming the object."""
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise DamagedArtifact(f"{what} cannot be read ({error}); remove it") from error
