@@ -10,10 +10,6 @@ import pytest
 from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
-from tests.accuracy import hands_by_eye
-from tests.accuracy.everything import SHORT
-from tests.accuracy.sample_flow import rendered
-from tests.made_clips import Ran
 
 pytest_plugins = ["servers"]  # real Postgres and S3 servers: fixtures minio, versitygw, postgres_server
 
@@ -66,20 +62,6 @@ def catalog() -> Catalog:
 def builder(catalog: Catalog, uv: Path, uv_cache: Path) -> EnvBuilder:
     """Makes the model envs of the checkout, where `make test` made them: ``builder.ensure("mediapipe").python``."""
     return EnvBuilder(REPOSITORY / "data" / "envs", catalog, uv, uv_cache)
-
-
-@pytest.fixture(scope="session")
-def small_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generated sample of two short shots, small enough for the real models; its truth lies beside it."""
-    return rendered(tmp_path_factory.mktemp("sample"), SHORT)
-
-
-@pytest.fixture(scope="session")
-def real_hands(
-    builder: EnvBuilder, catalog: Catalog, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Ran:
-    """What MediaPipe finds in real pictures whose joints a person has read off, all clips in one process."""
-    return hands_by_eye.run(builder, catalog, shared_data, tmp_path_factory.mktemp("hands"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
