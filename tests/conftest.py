@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
 
 pytest_plugins = ["servers"]  # real Postgres and S3 servers: fixtures minio, versitygw, postgres_server
+
+if TYPE_CHECKING:
+    from tests.made_clips import Ran
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -62,6 +66,25 @@ def catalog() -> Catalog:
 def builder(catalog: Catalog, uv: Path, uv_cache: Path) -> EnvBuilder:
     """Makes the model envs of the checkout, where `make test` made them: ``builder.ensure("mediapipe").python``."""
     return EnvBuilder(REPOSITORY / "data" / "envs", catalog, uv, uv_cache)
+
+
+@pytest.fixture(scope="session")
+def small_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated sample of two short shots, small enough for the real models; its truth lies beside it."""
+    from tests.accuracy.everything import SHORT
+    from tests.accuracy.sample_flow import rendered
+
+    return rendered(tmp_path_factory.mktemp("sample"), SHORT)
+
+
+@pytest.fixture(scope="session")
+def real_hands(
+    builder: EnvBuilder, catalog: Catalog, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Ran:
+    """What MediaPipe finds in real pictures whose joints a person has read off, all clips in one process."""
+    from tests.accuracy import hands_by_eye
+
+    return hands_by_eye.run(builder, catalog, shared_data, tmp_path_factory.mktemp("hands"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco
 
-from egoworld_resources.sample.options import SampleOptions
-from egoworld_resources.sample.rendering import render, truth_folder
+from egoworld_resources.sample import truth_folder
 from egoworld_runner import FrameIndex, clip_id, tables
 from egoworld_runner.job import Job, Span, VideoJob
 
@@ -62,14 +61,12 @@ class Flow:
 
 
 @pytest.fixture(scope="module")
-def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
+def flow(small_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Flow:
     """The second shot of a small sample, with the true joints as hand poses."""
     folder = tmp_path_factory.mktemp("flow")
-    video = folder / "sample.mp4"
-    render(video, SampleOptions(seed=1, seconds=5.0, width=480, height=270, fps=15))
-    index = FrameIndex.scan(video)
+    index = FrameIndex.scan(small_sample)
     index.write(folder / "frames.parquet")
-    flow = Flow(folder, video, (len(index) // 2, len(index)))
+    flow = Flow(folder, small_sample, (len(index) // 2, len(index)))
     schema = tables.schema(tables.HandPose)
     poses = [
         dict.fromkeys(schema.names)

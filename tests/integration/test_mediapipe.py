@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +11,9 @@ import pytest
 from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.builder import EnvBuilder
 from made_clips import ModelEnvRuns, Ran
+from tests.accuracy.hands_by_eye import BY_EYE, SIDES, VIDEOS, by_the_tasks_interface, joints
 
 pytestmark = pytest.mark.env
-
-VIDEOS = {
-    "blocks": ("sam2/demo/data/gallery/03_blocks.mp4", [(60, 64), (64, 67), (140, 144), (162, 167)]),
-    "coffee": ("sam2/demo/data/gallery/04_coffee.mp4", [(0, 5)]),
-    "webcam": ("dex-retargeting/example/vector_retargeting/data/human_hand_video.mp4", [(0, 3)]),
-    "open": (
-        "mediapipe-samples/examples/hand_landmarker/android/app/src/androidTest/assets/test_video.mp4",
-        [(148, 151)],
-    ),
-}
-
-# fmt: off
-# Read off the enlarged pictures by eye, before any model saw them: joint -> (x, y) px, good to +-8 px at 1280x720 and
-# +-5 px at 640x360 for fingertips, twice that for joints under the skin.
-BY_EYE: dict[str, tuple[tuple[int, int], int, dict[int, tuple[int, int]]]] = {
-    "webcam": ((0, 3), 0, {
-        4: (902, 213), 8: (755, 147), 12: (686, 156), 16: (643, 189), 20: (597, 260), 0: (793, 408), 3: (870, 250),
-        5: (778, 269), 6: (766, 203), 9: (736, 272), 13: (707, 289), 17: (680, 313),
-    }),
-    "open": ((148, 151), 150, {
-        4: (207, 190), 8: (231, 294), 12: (296, 292), 16: (318, 275), 20: (330, 247), 0: (230, 69), 3: (214, 159),
-        6: (211, 229), 10: (255, 232), 18: (302, 212),
-    }),
-    "blocks": ((162, 167), 165, {
-        4: (400, 387), 8: (402, 567), 12: (345, 630), 16: (295, 600), 20: (237, 555), 3: (333, 342), 5: (245, 372),
-        6: (325, 467), 10: (252, 512),
-    }),
-}
-# fmt: on
-
-# Whose hand it is, seen by eye: thumb, palm or back, and a ring; (video, span, side) -> (x, y) of the knuckles, about.
-SIDES = {
-    ("webcam", (0, 3), "right"): (730, 290),
-    ("open", (148, 151), "right"): (250, 180),
-    ("blocks", (162, 167), "right"): (220, 380),
-    ("blocks", (140, 144), "right"): (150, 180),
-    ("blocks", (140, 144), "left"): (1000, 60),
-    ("coffee", (0, 5), "right"): (350, 440),
-    ("coffee", (0, 5), "left"): (1020, 490),
-}
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +22,9 @@ def hands(builder: EnvBuilder, catalog: Catalog) -> ModelEnvRuns:
 
 
 @pytest.fixture(scope="module")
-def ran(hands: ModelEnvRuns, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(real_hands: Ran) -> Ran:
     """All clips in one process."""
-    videos = {name: (shared_data / file, spans) for name, (file, spans) in VIDEOS.items()}
-    return hands.run(tmp_path_factory.mktemp("hands"), videos)
-
-
-def joints(row: dict[str, Any]) -> np.ndarray:
-    return np.asarray(row["keypoints_2d"], dtype=np.float64).reshape(21, 2)
+    return real_hands
 
 
 def one(ran: Ran, video: str, span: tuple[int, int], frame: int, side: str) -> dict[str, Any]:
@@ -144,41 +98,16 @@ def test_a_parameter_out_of_range_is_named(hands: ModelEnvRuns, shared_data: Pat
     assert "min_detection is 30" in report["reason"]
 
 
-TASKS = """
-import io, json, sys, zipfile
-from pathlib import Path
-import av
-import mediapipe as mp
-from mediapipe.tasks.python import BaseOptions, vision
-models = Path(mp.__file__).parent / "modules"
-bundle = io.BytesIO()
-with zipfile.ZipFile(bundle, "w") as file:
-    file.write(models / "palm_detection/palm_detection_full.tflite", "hand_detector.tflite")
-    file.write(models / "hand_landmark/hand_landmark_full.tflite", "hand_landmarks_detector.tflite")
-options = vision.HandLandmarkerOptions(base_options=BaseOptions(model_asset_buffer=bundle.getvalue()), num_hands=2)
-answers = []
-with vision.HandLandmarker.create_from_options(options) as model:
-    for video, wanted in json.loads(sys.argv[1]):
-        rgb = next(f for i, f in enumerate(av.open(video).decode(video=0)) if i == wanted).to_ndarray(format="rgb24")
-        found = model.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=rgb))
-        size = rgb.shape[1], rgb.shape[0]
-        joints = [[[p.x * size[0], p.y * size[1]] for p in hand] for hand in found.hand_landmarks]
-        answers.append(dict(zip([hand[0].category_name.lower() for hand in found.handedness], joints)))
-print(json.dumps(answers))
-"""
-
-
 def test_a_followed_hand_is_where_the_other_interface_finds_it_in_one_picture(
     ran: Ran, hands: ModelEnvRuns, shared_data: Path, tmp_path: Path
 ) -> None:
     """MediaPipe's tasks interface: another graph around the same models, no memory, the other naming of sides."""
     pictures = [("webcam", (0, 3), 2, 0.05), ("open", (148, 151), 150, 0.05), ("coffee", (0, 5), 4, 0.1)]
-    given = json.dumps([(str(shared_data / VIDEOS[video][0]), frame) for video, _, frame, _ in pictures])
-    command = [str(hands.builder.ensure("mediapipe").python), "-I", "-c", TASKS, given]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    for (video, span, frame, limit), theirs in zip(pictures, json.loads(done.stdout), strict=True):
+    given = [(shared_data / VIDEOS[video][0], frame) for video, _, frame, _ in pictures]
+    answers = by_the_tasks_interface(hands.builder.ensure("mediapipe").python, given, tmp_path)
+    for (video, span, frame, limit), theirs in zip(pictures, answers, strict=True):
         assert theirs, video
         for side, at in theirs.items():
             ours = joints(one(ran, video, span, frame, side))
-            error = np.linalg.norm(ours - np.array(at), axis=1).mean() / np.ptp(ours, axis=0).max()
+            error = np.linalg.norm(ours - at, axis=1).mean() / np.ptp(ours, axis=0).max()
             assert error < limit, (video, side)  # in coffee most fingers are hidden by what the hands hold

@@ -1,0 +1,43 @@
+"""`python -m tests.accuracy`: measure every stage against what is true, as `make accuracy` does.
+
+Prints one Markdown table; ends with 1 when a bound is broken. `--readme` writes the README's rows into it,
+`--set-bounds` takes what is measured now as the new bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tests.accuracy import bounds, table
+from tests.accuracy.everything import measure
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """Measure, print, and say which bounds are broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.accuracy", description="Accuracy of every stage.")
+    parser.add_argument("--readme", action="store_true", help="write the README's table")
+    parser.add_argument("--set-bounds", action="store_true", help="take what is measured now for new bounds")
+    home = PROJECT / "data" / "accuracy"
+    parser.add_argument("--home", type=Path, default=home, help="where samples and artifacts are kept (%(default)s)")
+    asked = parser.parse_args()
+    home = asked.home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    figures = measure(PROJECT, home, lambda name: print(f"measuring: {name}", file=sys.stderr, flush=True))
+    if asked.set_bounds:
+        bounds.FILE.write_text(bounds.written(figures), encoding="utf-8")
+        bounds.bounds.cache_clear()
+    print(table.whole_table(figures))
+    if asked.readme:
+        table.into_readme(PROJECT / "README.md", table.readme_table(figures))
+    worse = bounds.broken(figures)
+    for line in worse:
+        print(f"bound broken: {line}", file=sys.stderr)
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
