@@ -15,7 +15,7 @@ from egoworld_runner.video import FrameIndex, frames
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, middle
 
-TURNS = 9
+TURNS = 15
 REAL = PROJECT.parent / "shared" / "data"
 
 

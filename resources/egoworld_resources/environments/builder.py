@@ -7,6 +7,7 @@ import os
 import sys
 import sysconfig
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged
 from egoworld_resources.environments.generations import Generations, Ready, exclusive
 from egoworld_resources.environments.ledger import Ledger
 from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.records import damaged_files, make_read_only, stamp
+from egoworld_resources.environments.records import damaged_files, files_below, make_read_only, stamp
 from egoworld_resources.environments.uv import Uv
 
 log = logging.getLogger(__name__)
@@ -107,18 +108,19 @@ class EnvBuilder:
         with exclusive(cache / "egoworld-build.lock") as cache_held:
             self._warn_about_partitions()
             log.info("building env %s (%d packages) ...", env.name, len(lock.entries))
-            self._install(env, lock, generation, (held, cache_held), trust=trust)
-        site_packages = _site_packages(generation)
+            found = self._install(env, lock, generation, (held, cache_held), trust=trust)
+        path_file = _site_packages(generation) / "egoworld_runner.pth"
         contract = contract_folder().parent
-        (site_packages / "egoworld_runner.pth").write_text(f"{contract}\n", encoding="utf-8")
-        make_read_only(generation / "lib")
+        path_file.write_text(f"{contract}\n", encoding="utf-8")
+        found[str(path_file)] = path_file.lstat()
+        make_read_only(generation / "lib", found)
         ready = Ready(
             env=env.name,
             lock_digest=lock.digest,
             contract=str(contract),
             python="bin/python",
-            stamp=stamp(generation / "lib"),
-            files=sum(len(files) for _, _, files in os.walk(generation)),
+            stamp=stamp(generation / "lib", found),
+            files=len(found),
             seconds=round(time.monotonic() - began, 3),
         )
         ready.write(generation)
@@ -126,36 +128,30 @@ class EnvBuilder:
         log.info("built env %s in %.1f s", env.name, ready.seconds)
         return self._as_built(env.name, generation, ready)
 
-    def _install(self, env: ModelEnv, lock: Lock, generation: Path, held: tuple[int, ...], *, trust: bool) -> None:
+    def _install(
+        self, env: ModelEnv, lock: Lock, generation: Path, held: tuple[int, ...], *, trust: bool
+    ) -> dict[str, os.stat_result]:
+        """Make the venv, install the lock and check every file; returns the files."""
         what = f"building env '{env.name}' from {lock.path}"
         generation.mkdir()
-        self._uv.run(
-            ["venv", "--relocatable", "--allow-existing", "--python", self._interpreter(env, generation), generation],
-            cwd=generation,
-            held=held,
-            what=what,
-        )
-        builds = [part for name in env.sdists for part in ("--no-binary", name)]
-        sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
-        sync += ["--only-binary", ":all:", *builds, lock.path]
-        self._uv.run(sync, cwd=generation, held=held, what=what)
-        damaged = self._check(generation, trust)
-        if not damaged:
-            return
-        log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
-        self._uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=held, what=what)
-        self._uv.run([*sync, "--reinstall"], cwd=generation, held=held, what=what)
-        damaged = self._check(generation, trust)
+        with ThreadPoolExecutor(1) as beside:  # the ledger is read while uv works
+            reading = beside.submit(Ledger, self._uv.cache / "egoworld-ledger.json") if trust else None
+            venv = ["venv", "--relocatable", "--allow-existing", "--python", self._interpreter(env, generation)]
+            self._uv.run([*venv, generation], cwd=generation, held=held, what=what)
+            builds = [part for name in env.sdists for part in ("--no-binary", name)]
+            sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
+            sync += ["--only-binary", ":all:", *builds, lock.path]
+            self._uv.run(sync, cwd=generation, held=held, what=what)
+            ledger = reading.result() if reading else None
+        found, damaged = _checked(generation, ledger)
+        if damaged:
+            log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
+            self._uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=held, what=what)
+            self._uv.run([*sync, "--reinstall"], cwd=generation, held=held, what=what)
+            found, damaged = _checked(generation, ledger)
         if damaged:
             raise EnvDamaged(env.name, generation, [file for files in damaged.values() for file in files])
-
-    def _check(self, generation: Path, trust: bool) -> dict[str, list[str]]:
-        """Damaged files by distribution; with ``trust``, files that the ledger knows are not read again."""
-        ledger = Ledger(self._uv.cache / "egoworld-ledger.json") if trust else None
-        damaged = damaged_files(_site_packages(generation), ledger)
-        if ledger:
-            ledger.save()
-        return damaged
+        return found
 
     def _interpreter(self, env: ModelEnv, cwd: Path) -> Path:
         """Our own Python where it fits, else one from PATH; Python itself is never downloaded."""
@@ -184,6 +180,15 @@ class EnvBuilder:
 
     def _as_built(self, env: str, generation: Path, ready: Ready) -> BuiltEnv:
         return BuiltEnv(env, generation / ready.python, _site_packages(generation), generation.name, ready.lock_digest)
+
+
+def _checked(generation: Path, ledger: Ledger | None) -> tuple[dict[str, os.stat_result], dict[str, list[str]]]:
+    """The files of a venv, and the damaged ones by distribution; files that the ledger knows are not read again."""
+    found = files_below(generation / "lib")
+    damaged = damaged_files(_site_packages(generation), ledger, found)
+    if ledger:
+        ledger.save()
+    return found, damaged
 
 
 def _site_packages(generation: Path) -> Path:

@@ -17,6 +17,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, str] = {}
+        self._learned = False
         try:
             self._known = {str(key): str(value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
         except (OSError, ValueError, AttributeError):
@@ -27,9 +28,12 @@ class Ledger:
 
     def learn(self, found: os.stat_result, digest: str) -> None:
         self._known[_key(found)] = _value(found, digest)
+        self._learned = True
 
     def save(self) -> None:
-        """Write the ledger, whole or not at all; the caller holds the lock of the cache."""
+        """Write what was learned, whole or not at all; the caller holds the lock of the cache."""
+        if not self._learned:
+            return
         fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         fresh.write_text(json.dumps(self._known), encoding="utf-8")
         fresh.replace(self._path)

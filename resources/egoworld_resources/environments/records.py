@@ -7,7 +7,7 @@ import csv
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,26 +15,32 @@ from egoworld_resources.environments.ledger import Ledger
 
 PYCACHE = "__pycache__"
 
+Found = Mapping[str, os.stat_result]
+"""Files by their path, with what lstat says of each."""
 
-def damaged_files(site_packages: Path, ledger: Ledger | None = None) -> dict[str, list[str]]:
+
+def damaged_files(
+    site_packages: Path, ledger: Ledger | None = None, found: Found | None = None
+) -> dict[str, list[str]]:
     """Distribution name to those of its files that are missing or differ from its RECORD; empty when all is well.
 
-    With a ``ledger``, files that it knows are not read. RECORD:
-    https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+    With a ``ledger``, files that it knows are not read; ``found``: what files_below gave for the folder, so that it is
+    not walked again. RECORD: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
     """
     damaged: dict[str, list[str]] = {}
+    found = files_below(site_packages) if ledger and found is None else found or {}
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         reads = [
             (name, file, digest, pool.submit(_read, site_packages / file, digest))
             for name, file, digest in _recorded(site_packages)
-            if not (ledger and _known(ledger, site_packages / file, digest))
+            if not (ledger and _known(ledger, f"{site_packages}/{file}", found, digest))
         ]
         for name, file, digest, read in reads:
-            found = read.result()
-            if found is None:
+            facts = read.result()
+            if facts is None:
                 damaged.setdefault(name, []).append(file)
-            elif ledger:
-                ledger.learn(found, digest)
+            elif ledger and facts.st_nlink > 1:  # what this env alone has is never seen again
+                ledger.learn(facts, digest)
     return damaged
 
 
@@ -47,9 +53,9 @@ def _recorded(site_packages: Path) -> Iterator[tuple[str, str, str]]:
                     yield name, file, digest
 
 
-def _known(ledger: Ledger, file: Path, digest: str) -> bool:
+def _known(ledger: Ledger, file: str, found: Found, digest: str) -> bool:
     try:
-        return ledger.knows(file.stat(), digest)
+        return ledger.knows(found.get(file) or os.stat(file), digest)  # noqa: PTH116 a Path costs more than the stat
     except OSError:
         return False
 
@@ -66,33 +72,38 @@ def _read(file: Path, digest: str) -> os.stat_result | None:
     return found if base64.urlsafe_b64encode(actual).rstrip(b"=").decode() == expected else None
 
 
-def stamp(folder: Path) -> str:
+def stamp(folder: Path, found: Found | None = None) -> str:
     """Digest over path, size and modification time of all files below ``folder``, in tens of ms for 10,000 files.
 
-    Bytecode is left out: Python writes it when a module is first imported.
+    Bytecode is left out: Python writes it when a module is first imported. found: what files_below gave for it.
     """
     digest = hashlib.sha256()
-    for path, found in sorted(_walk(folder)):
-        digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+    start = len(f"{folder}/")
+    for path, facts in sorted((files_below(folder) if found is None else found).items()):
+        digest.update(f"{path[start:]}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
-def make_read_only(folder: Path) -> None:
-    """Take write permission from all files below ``folder``: a write would reach every env that shares the file."""
-    for path, found in _walk(folder):
-        if found.st_mode & 0o222 and found.st_uid == os.geteuid():
-            (folder / path).chmod(stat.S_IMODE(found.st_mode) & ~0o222)
+def make_read_only(folder: Path, found: Found | None = None) -> None:
+    """Take write permission from all files below ``folder``: a write would reach every env that shares the file.
+
+    found: what files_below gave for it.
+    """
+    for path, facts in (files_below(folder) if found is None else found).items():
+        if facts.st_mode & 0o222 and facts.st_uid == os.geteuid():
+            Path(path).chmod(stat.S_IMODE(facts.st_mode) & ~0o222)
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    waiting = [""]
+def files_below(folder: Path) -> dict[str, os.stat_result]:
+    """All files below ``folder`` except bytecode and links, by path, with what one lstat says of each."""
+    found: dict[str, os.stat_result] = {}
+    waiting = [str(folder)]
     while waiting:
-        below = waiting.pop()
-        with os.scandir(folder / below) as entries:
+        with os.scandir(waiting.pop()) as entries:
             for entry in entries:
-                path = f"{below}{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
                     if entry.name != PYCACHE:
-                        waiting.append(f"{path}/")
+                        waiting.append(entry.path)
                 elif entry.is_file(follow_symlinks=False):
-                    yield path, entry.stat(follow_symlinks=False)
+                    found[entry.path] = entry.stat(follow_symlinks=False)
+    return found

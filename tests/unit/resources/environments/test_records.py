@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from made_envs import made_wheel
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """An installed distribution, tiny 1.0 with two modules."""
+    """An installed distribution, tiny 1.0 with two modules, its files shared with a cache as uv does it."""
     wheel = made_wheel(tmp_path / "wheels", "tiny", "1.0", {"tiny.py": "X = 1\n", "other.py": "Y = 2\n"})
     folder = tmp_path / "site-packages"
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
+        archive.extractall(tmp_path / "cache")
+    shutil.copytree(tmp_path / "cache", folder, copy_function=os.link)
     return folder
 
 
@@ -60,6 +62,14 @@ def test_the_ledger_knows_hardlinks(site: Path, tmp_path: Path) -> None:
     twin.hardlink_to(site / "tiny.py")
     row = next(line for line in (site / "tiny-1.0.dist-info/RECORD").read_text().splitlines() if "tiny.py" in line)
     assert ledger.knows(twin.stat(), row.split(",")[1])
+
+
+def test_the_ledger_keeps_no_file_that_is_not_shared(site: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "cache")
+    ledger = Ledger(tmp_path / "ledger.json")
+    assert damaged_files(site, ledger) == {}
+    ledger.save()
+    assert not (tmp_path / "ledger.json").exists()
 
 
 def test_a_torn_ledger_counts_as_none(site: Path, tmp_path: Path) -> None:
