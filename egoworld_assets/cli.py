@@ -185,13 +185,16 @@ def accuracy(as_json: Json = False) -> None:
 def doctor(
     as_json: Json = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="Read every byte of every model env too.")] = False,
-    seconds: Annotated[float, typer.Option(min=1, help="How long a check may take.")] = 60.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="How long a check may take; default 60, and 3600 with --thorough.")
+    ] = None,
     free_gb: Annotated[float, typer.Option(min=0, help="Free disk (GB) below which there is a warning.")] = 10.0,
 ) -> None:
     """Whether this machine can do what the configuration asks; each warning and fault with its mend."""
     from egoworld_assets import cli_doctor
 
-    findings = cli_doctor.examined(Settings.load(), seconds, free_gb, thorough)
+    patience = seconds or (3600.0 if thorough else 60.0)
+    findings = cli_doctor.examined(Settings.load(), patience, free_gb, thorough)
     if cli_doctor.show(findings, console, as_json):
         raise typer.Exit(1)
 

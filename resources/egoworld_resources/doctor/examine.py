@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from egoworld_resources.doctor import checks
 from egoworld_resources.doctor.finding import CHECKS, Check, Finding, Subject, fault
 
+LONGER = "egoworld doctor --seconds 3600"
+
 
 def all_checks() -> dict[str, Check]:
     """Every check of the modules of ``checks``, by title: a new module is found by looking."""
@@ -43,26 +45,22 @@ class _Running:
             self._found.append(fault(title, f"could not begin: {error}", mend))
 
     def _run(self) -> None:
-        before = len(self._found)
         try:
-            self._found.extend(self._each())
+            for finding in self._check(self._subject):
+                self._found.append(finding)
         except Exception as error:  # noqa: BLE001 whatever it is, it is said as a fault and the other checks go on
             mend = "mend what the message names; if it names nothing, report it with the output of: egoworld doctor"
             self._found.append(fault(self.title, f"the check ended with {type(error).__name__}: {error}", mend))
-        if len(self._found) == before:
+        if not self._found:
             self._found.append(fault(self.title, "the check came to no finding", "report it: this is a defect of ours"))
-
-    def _each(self) -> list[Finding]:
-        return list(self._check(self._subject))
 
     def findings(self, deadline: float) -> list[Finding]:
         """What was found until ``deadline`` (monotonic seconds)."""
         if self._thread is not None:
             self._thread.join(max(0.0, deadline - time.monotonic()))
             if self._thread.is_alive():
-                found = f"no answer within {self._subject.seconds:g} s"
-                mend = (
-                    "see whether a disk or driver hangs (dmesg, mount), or wait longer: egoworld doctor --seconds 600"
-                )
-                return [fault(self.title, found, mend)]
+                found = list(self._found)
+                said = f"{'not finished' if found else 'no answer'} within {self._subject.seconds:g} s"
+                mend = f"see whether a disk or driver hangs (dmesg, mount), or wait longer: {LONGER}"
+                return [*found, fault(self.title, said, mend)]
         return self._found

@@ -32,6 +32,11 @@ def hanging(_subject: Subject) -> Iterator[Finding]:
     yield ok("it", "never comes here")
 
 
+def hanging_later(_subject: Subject) -> Iterator[Finding]:
+    yield ok("first", "is there")
+    threading.Event().wait()
+
+
 def silent(_subject: Subject) -> Iterator[Finding]:
     yield from ()
 
@@ -45,6 +50,16 @@ def test_a_check_that_fails_hangs_or_says_nothing_is_its_own_fault(tmp_path: Pat
     assert found["hanging"][0].found == "no answer within 0.5 s"
     assert "no finding" in found["silent"][0].found
     assert all(finding.mend for several in found.values() for finding in several if finding.state == "fault")
+
+
+def test_what_a_check_found_before_it_hung_or_failed_is_kept(tmp_path: Path) -> None:
+    def failing_later(_subject: Subject) -> Iterator[Finding]:
+        yield ok("first", "is there")
+        raise OSError("the disk is on fire")
+
+    found = examine(subject(tmp_path, seconds=0.5), {"hangs": hanging_later, "fails": failing_later})
+    assert [finding.found for finding in found["hangs"]] == ["is there", "not finished within 0.5 s"]
+    assert [finding.state for finding in found["fails"]] == ["ok", "fault"]
 
 
 def test_a_warning_and_a_fault_have_a_mend_and_nothing_else_does() -> None:
