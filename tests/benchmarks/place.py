@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -81,20 +82,34 @@ def environment(home: Path) -> dict[str, str]:
     return {**kept, **ours, "EGOWORLD_CONFIG": str(home / "egoworld.toml"), "DAGSTER_DISABLE_TELEMETRY": "1"}
 
 
-def ours(module: str, home: Path, *arguments: str | Path) -> tuple[float, Any]:
-    """Run a module of ours in a new process; returns its seconds from start to end and what it printed as JSON."""
+@dataclass(frozen=True)
+class Took:
+    """What a command took from start to end: seconds, and processor seconds of it and all processes that it ran."""
+
+    seconds: float
+    processor: float
+
+
+def ours(module: str, home: Path, *arguments: str | Path) -> tuple[Took, Any]:
+    """Run a module of ours in a new process; returns what it took and what it printed as JSON."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     return timed(command, environment(home))
 
 
-def timed(command: Sequence[str | Path], env: dict[str, str] | None = None) -> tuple[float, Any]:
+def timed(command: Sequence[str | Path], env: dict[str, str] | None = None) -> tuple[Took, Any]:
     """Run a command; raises RuntimeError with its last words when it fails."""
-    began = time.perf_counter()
+    began, used = time.perf_counter(), of_children()
     done = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - began
+    took = Took(time.perf_counter() - began, of_children() - used)
     if done.returncode:
         raise RuntimeError(f"{command[:4]} ended with status {done.returncode}: {(done.stderr or done.stdout)[-1500:]}")
-    return seconds, json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
+    return took, json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
+
+
+def of_children() -> float:
+    """Processor seconds of all processes that ended below this one."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def seconds(home: Path, command: Sequence[str], turns: int) -> float:
     times: list[float] = []
     for _ in range(turns):
         took, said = timed([sys.executable, "-m", "egoworld_assets.cli", *command], environment(home))
-        times.append(took)
+        times.append(took.seconds)
         if "--json" in command and not said["assets"]:
             raise RuntimeError(f"egoworld {' '.join(command)} lists nothing")
     return middle(times)

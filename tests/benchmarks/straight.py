@@ -1,13 +1,12 @@
 """What somebody would write without egoworld: each runner started once over all videos, outputs put together.
 
 `python -m tests.benchmarks.straight PLAN.json WORK`. No store, no manifests, no checks, no Dagster. The plan names
-per stage the interpreter, the job, and which videos with which inputs (see tests.benchmarks.flow.straight_plan).
+per stage the interpreter, its environment, the job, and which videos with which inputs (see tests.benchmarks.flow.straight_plan).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -29,11 +28,8 @@ def run_stage(stage: dict[str, Any], sources: dict[str, str], work: Path) -> Non
     job = Job(name, stage["folder"], stage["entry"], videos, stage["device"], stage["params"], stage["weights"])
     job.write(work / f"{name}.json")
     command = [stage["python"], "-I", "-m", "egoworld_runner", "run", "--job", str(work / f"{name}.json")]
-    offline = {"HF_HUB_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1", "CUDA_VISIBLE_DEVICES": ""}
     with (work / f"{name}.events").open("wb") as events, (work / f"{name}.log").open("wb") as log:
-        scratch = {"TMPDIR": str(work), "XDG_CACHE_HOME": str(work), "EGOWORLD_SCRATCH": str(work)}
-        env = {**os.environ, **offline, **scratch}
-        subprocess.run(command, cwd=work, env=env, stdout=events, stderr=log, check=True)
+        subprocess.run(command, cwd=work, env=stage["environment"], stdout=events, stderr=log, check=True)
     for job_of in videos:
         units = [clip_id(job_of.video, span.start_frame, span.end_frame) for span in job_of.clips or ()]
         assemble(Path(job_of.output), units if job_of.clips is not None else [WHOLE])
