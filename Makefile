@@ -71,6 +71,18 @@ demo: setup ## run the whole graph on a sample, or on yours: VIDEO="a.mp4 'b c.m
 ui: setup ## open the Dagster UI on what was made
 	@.venv/bin/egoworld ui
 
+.PHONY: up
+up: setup ## start the server: Postgres, S3, Dagster, proxy, each asked whether it works
+	@$(PYTHON) -m egoworld_resources.production up
+
+.PHONY: down
+down: setup ## stop the server; nothing is lost
+	@$(PYTHON) -m egoworld_resources.production down
+
+.PHONY: ps
+ps: setup ## what of the server runs, where, and how healthy
+	@$(PYTHON) -m egoworld_resources.production ps
+
 .PHONY: envs
 envs: setup ## build every model env from its lock
 	@$(ENVIRONMENTS) build

@@ -14,6 +14,8 @@ from typing import NoReturn
 from egoworld_resources.errors import BadConfiguration
 
 LOOPBACK = "127.0.0.1"
+MARK = "EGOWORLD_PART"
+"""The variable by which a process is known as a part of a server, also when its supervisor is gone."""
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME")
 """What every part keeps of the environment; no part sees the secrets of another."""
 

@@ -26,7 +26,7 @@ class S3Address:
 
 def minio(tools: Tools, folder: Path, at: S3Address) -> Launch:
     """MinIO over ``folder``; no console, no calls home."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = (tools.go_program(MINIO), "server", "--quiet", "--address", f"{LOOPBACK}:{at.port}", folder)
     env = {
         "MINIO_ROOT_USER": at.access_key,
@@ -40,9 +40,10 @@ def minio(tools: Tools, folder: Path, at: S3Address) -> Launch:
 
 def versitygw(tools: Tools, folder: Path, at: S3Address) -> Launch:
     """versitygw over ``folder``: objects are plain files there; users and versions lie beside it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     objects, users, versions = (folder / name for name in ("objects", "users", "versions"))
     for part in (objects, users, versions):
-        part.mkdir(parents=True, exist_ok=True)
+        part.mkdir(mode=0o700, parents=True, exist_ok=True)
     program = tools.go_program(VERSITYGW)
     front = (program, "--port", f"{LOOPBACK}:{at.port}", "--quiet", "--health", "/health", "--iam-dir", users)
     command = (*front, "posix", "--versioning-dir", versions, objects)

@@ -1,0 +1,85 @@
+"""``python -m egoworld_resources.production up|down|ps|run|env``, as the Makefile, systemd and compose call it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from egoworld_resources.errors import EgoworldError
+from egoworld_resources.production.parts import Parts
+from egoworld_resources.production.running import Health, Server
+from egoworld_resources.settings import Settings
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The parts of a server.")
+
+
+@app.command()
+def up() -> None:
+    """Start every part that does not run; asks each whether it works before the next."""
+    server = Server(Settings.load())
+    server.up()
+    settings = server.parts.server
+    typer.echo(f"UI: https://{settings.proxy_name}:{settings.proxy_port}  (logins viewer and operator)")
+    typer.echo(f"S3: {settings.s3_public_endpoint}  (here: {settings.s3_endpoint})")
+    typer.echo(f"passwords and keys: {server.parts.env_file.path}")
+    typer.echo(f"logs: {server.folder / 'logs'}")
+
+
+@app.command()
+def down() -> None:
+    """Stop every part, the last started first. Nothing is lost."""
+    Server(Settings.load()).down()
+
+
+@app.command()
+def ps() -> None:
+    """What runs, where, and how healthy; exit status 1 when a part is not."""
+    server = Server(Settings.load())
+    health = server.health()
+    typer.echo(table(health))
+    if not all(part.healthy for part in health):
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(part: Annotated[str, typer.Argument(help="a part as `ps` names it")]) -> None:
+    """Become one part, in the foreground: what supervisord, systemd and containers start."""
+    Parts(Settings.load()).one(part).launch().become()
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def env(command: Annotated[list[str], typer.Argument(help="a command and its arguments")]) -> None:
+    """Run a command in the environment of the server's Dagster: `env egoworld status`."""
+    parts = Parts(Settings.load())
+    own = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])  # noqa: PTH120
+    os.execvpe(command[0], command, {**os.environ, **parts.dagster_environment(), "PATH": own})
+
+
+def table(health: list[Health]) -> str:
+    """One line for each part."""
+    rows = [("PART", "STATE", "PID", "WHERE", "HEALTH")]
+    for part in health:
+        said = part.said if part.healthy else f"UNHEALTHY: {part.said.splitlines()[0]}"
+        rows.append((part.name, part.state, str(part.pid or "-"), part.where, said))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(n) for cell, n in zip(row, widths, strict=False)), row[4]]) for row in rows
+    )
+
+
+def main() -> None:
+    """Run a command; a known error is one message and exit status 1, without a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        app()
+    except EgoworldError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Dagster on a server: code location, two webservers, daemon; each started and asked as its clients ask it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from egoworld_resources.production.environment import EnvFile, ServerSettings
+from egoworld_resources.production.launch import LOOPBACK, Launch
+from egoworld_resources.production.probes import SECONDS, Unhealthy, fetch
+from egoworld_resources.settings import PROJECT, Settings, config_file
+
+MODULE = "egoworld_assets.definitions"
+LOADED = "{version workspaceOrError{... on Workspace{locationEntries{name locationOrLoadError{__typename}}}}}"
+HEARTBEATS = "{instance{daemonHealth{allDaemonStatuses{daemonType required healthy}}}}"
+SET_LIMIT = "mutation($pool:String!,$limit:Int!){setConcurrencyLimit(concurrencyKey:$pool,limit:$limit)}"
+
+
+def dagster_environment(settings: Settings, env_file: EnvFile, folder: Path) -> dict[str, str]:
+    """What every process needs that works on this server as Dagster does; also for `egoworld` typed by hand."""
+    server = env_file.load()
+    found = {name: os.environ[name] for name in ("VIRTUAL_ENV", "LD_LIBRARY_PATH") if name in os.environ}
+    found |= env_file.passed_on()
+    found |= {
+        "DAGSTER_HOME": str(folder),
+        "DAGSTER_CODE_PORT": str(server.dagster_code_port),
+        "POSTGRES_PORT": str(server.postgres.port),
+        "POSTGRES_USER": server.postgres.user,
+        "POSTGRES_PASSWORD": server.postgres.password,
+        "POSTGRES_DB": server.postgres.database,
+        "EGOWORLD_HOME": str(settings.home),
+        "EGOWORLD_UV": str(settings.uv.absolute()),
+        "EGOWORLD_UV_CACHE": str(settings.uv_cache_folder),
+    }
+    if config_file().is_file():
+        found["EGOWORLD_CONFIG"] = str(config_file())
+    return found
+
+
+def write_home(folder: Path) -> None:
+    """DAGSTER_HOME with the configuration of this version of egoworld."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT / "infra" / "dagster.production.yaml", folder / "dagster.yaml")
+    shutil.copyfile(PROJECT / "infra" / "workspace.production.yaml", folder / "workspace.yaml")
+
+
+def code_location(server: ServerSettings, env: dict[str, str]) -> Launch:
+    """Our definitions behind gRPC; runs are started by it."""
+    where = ("-h", LOOPBACK, "-p", str(server.dagster_code_port))
+    return Launch(
+        (program("dagster"), "code-server", "start", *where, "-m", MODULE, "--location-name", "egoworld"), env
+    )
+
+
+def webserver(port: int, folder: Path, env: dict[str, str], *, read_only: bool) -> Launch:
+    """The UI; a read-only one refuses every mutation."""
+    words = ("-h", LOOPBACK, "-p", str(port), "-w", str(folder / "workspace.yaml"))
+    return Launch((program("dagster-webserver"), *words, *(("--read-only",) if read_only else ())), env)
+
+
+def daemon(folder: Path, env: dict[str, str]) -> Launch:
+    """Sensors, schedules, backfills, the run queue."""
+    return Launch((program("dagster-daemon"), "run", "-w", str(folder / "workspace.yaml")), env)
+
+
+def program(name: str) -> str:
+    """A program of our own environment."""
+    return str(Path(sys.executable).parent / name)
+
+
+def code_answers(port: int) -> str:
+    """gRPC's own health service; raises Unhealthy."""
+    with grpc.insecure_channel(f"{LOOPBACK}:{port}") as channel:
+        request = health_pb2.HealthCheckRequest(service="DagsterApi")
+        try:
+            check: Any = health_pb2_grpc.HealthStub(channel)
+            status = check.Check(request, timeout=SECONDS).status
+        except grpc.RpcError as error:
+            raise Unhealthy(f"code location at {LOOPBACK}:{port} does not answer: {error.code().name}") from error
+    if status != health_pb2.HealthCheckResponse.SERVING:
+        raise Unhealthy(f"code location at {LOOPBACK}:{port} does not serve (gRPC health status {status})")
+    return "serves gRPC"
+
+
+def webserver_answers(port: int) -> str:
+    """Its version, and that it has loaded the code location; raises Unhealthy."""
+    data = graphql(port, LOADED)
+    entries = (data["workspaceOrError"] or {}).get("locationEntries", [])
+    loaded = {entry["name"]: (entry["locationOrLoadError"] or {}).get("__typename") for entry in entries}
+    if loaded.get("egoworld") != "RepositoryLocation":
+        raise Unhealthy(f"webserver at {LOOPBACK}:{port} has not loaded the code location: {loaded}")
+    return f"dagster {data['version']}, code location loaded"
+
+
+def daemon_beats(port: int) -> str:
+    """Heartbeats of every daemon that this instance needs, asked through a webserver; raises Unhealthy."""
+    statuses = graphql(port, HEARTBEATS)["instance"]["daemonHealth"]["allDaemonStatuses"]
+    silent = sorted(status["daemonType"] for status in statuses if status["required"] and not status["healthy"])
+    if silent:
+        raise Unhealthy(f"no heartbeat of {', '.join(silent)}")
+    return f"{sum(status['required'] for status in statuses)} daemons beat"
+
+
+def set_pool_limits(port: int, limits: dict[str, int]) -> None:
+    """How many steps of each pool may run at once."""
+    for pool, limit in limits.items():
+        graphql(port, SET_LIMIT, {"pool": pool, "limit": limit})
+
+
+def graphql(port: int, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The data of a GraphQL answer; raises Unhealthy for errors too."""
+    body = json.dumps({"query": query, "variables": variables or {}}).encode()
+    url = f"http://{LOOPBACK}:{port}/graphql"
+    answer = json.loads(fetch(url, body, {"Content-Type": "application/json"}))
+    if answer.get("errors"):
+        raise Unhealthy(f"{url}: {answer['errors'][0].get('message')}")
+    return answer["data"]

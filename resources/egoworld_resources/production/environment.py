@@ -1,0 +1,172 @@
+"""The one .env of a server: made from the template with secrets of its own, read by all parts, shown by none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.production.launch import LOOPBACK
+from egoworld_resources.production.postgres import PostgresAddress
+from egoworld_resources.production.s3_servers import S3Address
+from egoworld_resources.s3_access import S3Access
+from egoworld_resources.settings import PROJECT
+
+TEMPLATE = PROJECT / "infra" / "env.template"
+GENERATED = "<generated>"
+PASSED_ON = ("EGOWORLD_", "S3_", "CUDA_", "NVIDIA_", "UV_", "HF_", "SSL_", "OTEL_")
+"""Beginnings of further names: they reach Dagster's processes as they stand."""
+
+Port = Field(ge=1, le=65535)
+
+
+class ServerSettings(BaseModel):
+    """What infra/env.template describes, checked. Secrets are shown by neither repr nor errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    postgres_port: int = Port
+    postgres_user: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    postgres_password: SecretStr = Field(min_length=8)
+    postgres_db: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    s3_server: Literal["minio", "versitygw", "none"]
+    s3_endpoint: str
+    s3_public_endpoint: str
+    s3_access_key: str = Field(min_length=3)
+    s3_secret_key: SecretStr = Field(min_length=8)
+    s3_bucket_name: str
+    dagster_code_port: int = Port
+    dagster_operator_port: int = Port
+    dagster_viewer_port: int = Port
+    dagster_pool_limits: str
+    proxy_address: str
+    proxy_name: str
+    proxy_port: int = Port
+    proxy_s3_port: int = Port
+    proxy_tls: str
+    viewer_password: SecretStr = Field(min_length=8)
+    operator_password: SecretStr = Field(min_length=8)
+
+    @field_validator("dagster_pool_limits")
+    @classmethod
+    def _limits(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[\w-]+=\d+(,[\w-]+=\d+)*", value):
+            raise ValueError("write pools as cpu=2,gpu=1")
+        return value
+
+    @model_validator(mode="after")
+    def _own_server_on_loopback(self) -> Self:
+        parts = urlsplit(self.s3_endpoint)
+        if self.s3_server != "none" and (parts.scheme != "http" or parts.hostname != LOOPBACK or not parts.port):
+            raise ValueError(f"S3_ENDPOINT must be http://{LOOPBACK}:PORT for a server of ours; else S3_SERVER=none")
+        return self
+
+    @property
+    def postgres(self) -> PostgresAddress:
+        password = self.postgres_password.get_secret_value()
+        return PostgresAddress(self.postgres_port, self.postgres_user, password, self.postgres_db)
+
+    @property
+    def s3(self) -> S3Address:
+        """The S3 server of ours."""
+        port = urlsplit(self.s3_endpoint).port or 80
+        return S3Address(port, self.s3_access_key, self.s3_secret_key.get_secret_value())
+
+    @property
+    def s3_access(self) -> S3Access:
+        """The S3 server as its clients are told of it."""
+        return S3Access.model_validate(
+            {
+                "endpoint": self.s3_endpoint,
+                "public_endpoint": self.s3_public_endpoint,
+                "access_key": self.s3_access_key,
+                "secret_key": self.s3_secret_key,
+                "bucket_name": self.s3_bucket_name,
+            }
+        )
+
+    @property
+    def pool_limits(self) -> dict[str, int]:
+        pairs = (pair.split("=") for pair in self.dagster_pool_limits.split(",") if pair)
+        return {pool: int(limit) for pool, limit in pairs}
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every secret, to look for where none may be."""
+        fields = (self.postgres_password, self.s3_secret_key, self.viewer_password, self.operator_password)
+        return [field.get_secret_value() for field in fields]
+
+
+class EnvFile:
+    """The .env at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def ensure(self, given: Mapping[str, str] | None = None) -> None:
+        """Make the file from the template, or add the variables that a newer template has; ``given`` goes before it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.path.exists():
+            self._write(_filled(TEMPLATE.read_text(encoding="utf-8"), given or {}))
+            return
+        self.path.chmod(0o600)
+        wanted = re.findall(r"^(\w+)=.*$", TEMPLATE.read_text(encoding="utf-8"), re.MULTILINE)
+        missing = set(wanted) - set(self.values())
+        if missing:
+            lines = TEMPLATE.read_text(encoding="utf-8").splitlines()
+            added = [line for line in lines if line.partition("=")[0] in missing]
+            self._write(self.path.read_text(encoding="utf-8") + _filled("\n".join(["", *added, ""]), given or {}))
+
+    def values(self) -> dict[str, str]:
+        """Names and values as they stand in the file; raises BadConfiguration when there is none."""
+        if not self.path.is_file():
+            raise BadConfiguration(f"there is no {self.path}; `make up` makes it")
+        return {name: value or "" for name, value in dotenv_values(self.path, interpolate=False).items()}
+
+    def load(self) -> ServerSettings:
+        """The checked settings. Raises BadConfiguration that names the variable, never its value."""
+        values = self.values()
+        known = {name.upper() for name in ServerSettings.model_fields}
+        strange = [name for name in values if name not in known and not name.startswith(PASSED_ON)]
+        if strange:
+            raise BadConfiguration(f"{self.path}: unknown {', '.join(strange)}; known: {', '.join(sorted(known))}")
+        if "EGOWORLD_HOME" in values:
+            raise BadConfiguration(f"{self.path} lies in EGOWORLD_HOME and cannot name it: put it into egoworld.toml")
+        try:
+            return ServerSettings.model_validate({k.lower(): v for k, v in values.items() if k in known})
+        except ValidationError as error:
+            found = error.errors(include_input=False, include_context=False)
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in found)
+            raise BadConfiguration(f"{self.path}: {wrong}; infra/env.template describes each") from None
+
+    def passed_on(self) -> dict[str, str]:
+        """What Dagster's processes get of it as it stands."""
+        return {name: value for name, value in self.values().items() if name.startswith(PASSED_ON)}
+
+    @property
+    def digest(self) -> str:
+        """Changes when the file does."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def _write(self, text: str) -> None:
+        part = self.path.with_name(f"{self.path.name}.part")
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+        part.rename(self.path)
+
+
+def _filled(text: str, given: Mapping[str, str]) -> str:
+    for name, value in given.items():
+        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+    return re.sub(rf"(?m)^(\w+=){GENERATED}$", lambda found: found[1] + secrets.token_hex(20), text)

@@ -1,0 +1,138 @@
+"""The parts of a server in the order in which they start: what each runs, where, and how it is asked for its health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from egoworld_resources.errors import UnknownName
+from egoworld_resources.production import dagster_parts, probes
+from egoworld_resources.production.environment import EnvFile, ServerSettings
+from egoworld_resources.production.launch import LOOPBACK, MARK, Launch
+from egoworld_resources.production.postgres import postgres
+from egoworld_resources.production.proxy import answers, proxy
+from egoworld_resources.production.s3_servers import s3_server
+from egoworld_resources.production.tools import Tools
+from egoworld_resources.settings import Settings
+
+
+@dataclass(frozen=True)
+class Part:
+    """One server process. ``ready_s``: how long a first start may take; ``stop``: the signal that ends it well."""
+
+    name: str
+    step: int
+    """Parts of one step start together, when those of the step before are healthy."""
+    launch: Callable[[], Launch]
+    probe: probes.Probe
+    where: str
+    ports: tuple[int, ...] = ()
+    ready_s: float = 60.0
+    stop: str = "TERM"
+    group: bool = False
+    """Whether signals go to all of its process group: Dagster's processes start others that are to end with them."""
+
+
+class Parts:
+    """All parts of the server whose state lies under ``<home>/production``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = settings.home / "production"
+        self.env_file = EnvFile(self.folder / ".env")
+        self.tools = Tools.of(settings)
+
+    @property
+    def server(self) -> ServerSettings:
+        return self.env_file.load()
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.folder / "dagster"
+
+    def dagster_environment(self) -> dict[str, str]:
+        """The environment of every process that works on this server as Dagster does."""
+        return dagster_parts.dagster_environment(self.settings, self.env_file, self.dagster_home)
+
+    def one(self, name: str) -> Part:
+        """A part by its name."""
+        found = {part.name: part for part in self.all()}
+        if name not in found:
+            raise UnknownName("part", name, found)
+        return found[name]
+
+    def all(self) -> list[Part]:
+        """The parts, each after those that it needs."""
+        listed = [self._postgres(), *self._s3(), *self._dagster(), self._proxy()]
+        return [replace(part, launch=partial(self._marked, part)) for part in listed]
+
+    def _marked(self, part: Part) -> Launch:
+        launch = part.launch()
+        return replace(launch, env={**launch.env, MARK: f"{self.folder}:{part.name}"})
+
+    def _postgres(self) -> Part:
+        at = self.server.postgres
+        launch = partial(postgres, self.tools, self.folder / "postgres", at)
+        where = f"{at.host}:{at.port}/{at.database}"
+        # INT is Postgres' fast shutdown: clients are cut off, everything committed stays
+        return Part("postgres", 1, launch, partial(probes.postgres, at), where, (at.port,), stop="INT")
+
+    def _s3(self) -> list[Part]:
+        name, at = self.server.s3_server, self.server.s3
+        if name == "none":
+            return []
+        launch = partial(s3_server, name, self.tools, self.folder / name, at)
+        return [Part(name, 1, launch, partial(probes.s3, name, at), at.endpoint, (at.port,))]
+
+    def _dagster(self) -> list[Part]:
+        server, home = self.server, self.dagster_home
+        env = self.dagster_environment()
+        code, operator, viewer = server.dagster_code_port, server.dagster_operator_port, server.dagster_viewer_port
+        slow = partial(Part, ready_s=180.0, group=True)
+        return [
+            slow(
+                "code-location",
+                2,
+                partial(dagster_parts.code_location, server, env),
+                partial(dagster_parts.code_answers, code),
+                f"grpc://{LOOPBACK}:{code}",
+                (code,),
+            ),
+            slow(
+                "webserver",
+                3,
+                partial(dagster_parts.webserver, operator, home, env, read_only=False),
+                partial(dagster_parts.webserver_answers, operator),
+                f"http://{LOOPBACK}:{operator}",
+                (operator,),
+            ),
+            slow(
+                "webserver-viewer",
+                3,
+                partial(dagster_parts.webserver, viewer, home, env, read_only=True),
+                partial(dagster_parts.webserver_answers, viewer),
+                f"http://{LOOPBACK}:{viewer}",
+                (viewer,),
+            ),
+            slow(
+                "daemon",
+                3,
+                partial(dagster_parts.daemon, home, env),
+                partial(dagster_parts.daemon_beats, operator),
+                "no port",
+            ),
+        ]
+
+    def _proxy(self) -> Part:
+        server, folder = self.server, self.folder / "proxy"
+        return Part(
+            "proxy",
+            3,
+            partial(proxy, self.tools, folder, server),
+            partial(answers, server, folder),
+            f"https://{server.proxy_name}:{server.proxy_port}, S3 {server.s3_public_endpoint}",
+            (server.proxy_port, server.proxy_s3_port),
+            ready_s=180.0,
+        )

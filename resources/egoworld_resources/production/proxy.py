@@ -1,0 +1,80 @@
+"""The reverse proxy (Caddy): TLS, and the logins viewer and operator. The only part that others may reach."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from egoworld_resources.errors import Terminal
+from egoworld_resources.production.environment import ServerSettings
+from egoworld_resources.production.launch import LOOPBACK, Launch
+from egoworld_resources.production.probes import SECONDS, Unhealthy
+from egoworld_resources.production.tools import Tools
+from egoworld_resources.settings import PROJECT
+
+CADDYFILE = PROJECT / "infra" / "Caddyfile"
+ROOT_CERTIFICATE = Path("pki/authorities/local/root.crt")
+COST = 12
+"""bcrypt: a fifth of a second per guess; Caddy remembers who it has let in."""
+
+
+def proxy(tools: Tools, folder: Path, settings: ServerSettings) -> Launch:
+    """Caddy with its certificates and state under ``folder``."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    caddy = tools.caddy()
+    names = dict.fromkeys(("localhost", settings.proxy_name))
+    env = {
+        "PROXY_ADDRESS": settings.proxy_address,
+        "PROXY_TLS": settings.proxy_tls,
+        "PROXY_FOLDER": str(folder),
+        "PROXY_UI_SITES": ", ".join(f"https://{name}:{settings.proxy_port}" for name in names),
+        "PROXY_S3_SITES": ", ".join(f"https://{name}:{settings.proxy_s3_port}" for name in names),
+        "DAGSTER_OPERATOR_PORT": str(settings.dagster_operator_port),
+        "DAGSTER_VIEWER_PORT": str(settings.dagster_viewer_port),
+        "S3_UPSTREAM": urlsplit(settings.s3_endpoint)._replace(path="", query="").geturl(),
+        "VIEWER_HASH": hashed(caddy, settings.viewer_password.get_secret_value()),
+        "OPERATOR_HASH": hashed(caddy, settings.operator_password.get_secret_value()),
+        "XDG_CONFIG_HOME": str(folder),
+        "XDG_DATA_HOME": str(folder),
+    }
+    return Launch((str(caddy), "run", "--adapter", "caddyfile", "--config", str(CADDYFILE)), env)
+
+
+def hashed(caddy: Path, password: str) -> str:
+    """bcrypt of a password, which goes by standard input: arguments are seen by all."""
+    command = [caddy, "hash-password", "--bcrypt-cost", str(COST)]
+    done = subprocess.run(command, input=password + "\n", capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Terminal(f"caddy could not hash a password: {done.stderr.strip()[-500:]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def answers(settings: ServerSettings, folder: Path) -> str:
+    """A viewer is let in by a certificate that holds, nobody else is; raises Unhealthy."""
+    stranger = ask(settings, folder, None)
+    viewer = ask(settings, folder, ("viewer", settings.viewer_password.get_secret_value()))
+    if (stranger, viewer) != (401, 200):
+        raise Unhealthy(f"the proxy answers {stranger} without a login (not 401) and {viewer} to a viewer (not 200)")
+    return "TLS holds, a viewer is let in, a stranger is not"
+
+
+def ask(settings: ServerSettings, folder: Path, login: tuple[str, str] | None, path: str = "/server_info") -> int:
+    """HTTP status of the UI through the proxy, its certificate checked; raises Unhealthy when it does not answer."""
+    own = folder / ROOT_CERTIFICATE if settings.proxy_tls == "internal" else None
+    name = "localhost" if own else settings.proxy_name
+    address = LOOPBACK if settings.proxy_address in ("0.0.0.0", "::") else settings.proxy_address
+    headers = {"Authorization": "Basic " + base64.b64encode(":".join(login).encode()).decode()} if login else {}
+    try:
+        context = ssl.create_default_context(cafile=own)
+        with socket.create_connection((address, settings.proxy_port), SECONDS) as plain:
+            connection = http.client.HTTPSConnection(name, settings.proxy_port, timeout=SECONDS, context=context)
+            connection.sock = context.wrap_socket(plain, server_hostname=name)
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise Unhealthy(f"proxy at {address}:{settings.proxy_port}: {error}") from error

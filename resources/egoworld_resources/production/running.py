@@ -1,0 +1,176 @@
+"""Bringing a server up part by part, taking it down in the opposite order, and saying how it is."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import psutil
+
+from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.errors import Terminal
+from egoworld_resources.production import dagster_parts, probes
+from egoworld_resources.production.parts import Part, Parts
+from egoworld_resources.production.ports import orphans, refuse_taken
+from egoworld_resources.production.supervisor import Supervisor
+from egoworld_resources.s3_buckets import Buckets
+from egoworld_resources.settings import Settings
+
+log = logging.getLogger(__name__)
+
+STOP_S = 60.0
+ALIVE = ("RUNNING", "STARTING", "BACKOFF")
+"""States in which the supervisor sees to a part by itself."""
+
+
+class PartFailed(Terminal):
+    """A part was started and does not work; the others keep running."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """How one part is: its process as the supervisor sees it, and what its probe says."""
+
+    name: str
+    state: str
+    pid: int
+    where: str
+    healthy: bool
+    said: str
+
+
+class Server:
+    """The server whose state lies under ``<home>/production``. One caller at a time changes it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.parts = Parts(settings)
+        self.folder = self.parts.folder
+        self.supervisor = Supervisor(self.folder, settings.home, self.parts.tools)
+        self._started_with = self.folder / "started_with"
+
+    def up(self) -> None:
+        """Start every part that does not run, each when those that it needs are healthy.
+
+        Raises BadConfiguration (a setting, a taken port), ToolFailed, PartFailed. May be called at any time: what runs
+        with the same settings is left alone, what runs with others is started again.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._changing():
+            self.parts.env_file.ensure()
+            parts = self.parts.all()
+            digest = self.parts.env_file.digest
+            if self.supervisor.runs() and self._last_digest() != digest:
+                log.info("settings have changed: what runs is started again")
+                self._stop()
+            if not self.supervisor.runs():
+                self._end_orphans()
+                refuse_taken(parts, self.parts.env_file.path)
+                self.supervisor.write(parts)
+                dagster_parts.write_home(self.parts.dagster_home)
+                self.supervisor.start()
+                self._started_with.write_text(digest, encoding="utf-8")
+            for _, together in groupby(parts, lambda part: part.step):
+                self._start(list(together))
+            dagster_parts.set_pool_limits(self.parts.server.dagster_operator_port, self.parts.server.pool_limits)
+
+    def down(self) -> None:
+        """Stop every part, the last started first. Nothing is lost: all state is on disk."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._changing():
+            self._stop()
+
+    def health(self) -> list[Health]:
+        """Ask every part at once."""
+        states = self.supervisor.states()
+
+        def ask(part: Part) -> Health:
+            known = states.get(part.name)
+            state, pid = (known.state, known.pid) if known else ("STOPPED", 0)
+            try:
+                return Health(part.name, state, pid, part.where, healthy=True, said=part.probe())
+            except probes.Unhealthy as error:
+                said = str(error) if pid else "does not run"
+                return Health(part.name, state, pid, part.where, healthy=False, said=said)
+
+        parts = self.parts.all()
+        with ThreadPoolExecutor(len(parts)) as pool:
+            return list(pool.map(ask, parts))
+
+    def _start(self, parts: list[Part]) -> None:
+        """Start parts together, then wait for each."""
+        for part in parts:
+            if self.supervisor.states()[part.name].state in ALIVE:
+                continue
+            refuse_taken([part], self.parts.env_file.path)
+            part.launch()  # what has to be fetched, built or made is made here, where it can be seen
+            self.supervisor.start_part(part.name)
+        for part in parts:
+            try:
+                said = probes.wait(part.probe, part.ready_s, lambda part=part: self._alive(part))
+            except probes.Unhealthy as error:
+                file = self.folder / "logs" / f"{part.name}.log"
+                raise PartFailed(
+                    f"{part.name} does not work: {error}\nThe end of {file}:\n{_tail(file)}\n"
+                    "Mend it and make up again: what runs is left alone."
+                ) from error
+            log.info("%-17s %s (%s)", part.name, part.where, said)
+            if part.name == self.parts.server.s3_server:
+                Buckets(self.parts.server.s3_access).make()
+
+    def _alive(self, part: Part) -> bool:
+        return self.supervisor.states()[part.name].state != "FATAL"
+
+    def _stop(self) -> None:
+        states = self.supervisor.states()
+        parts = [part for part in self.parts.all() if part.name in states] if states else []
+        for _, together in groupby(reversed(parts), lambda part: part.step):
+            names = [part.name for part in together]
+            log.info("stopping %s", ", ".join(names))
+            self.supervisor.stop_parts(names)
+        if states:
+            self.supervisor.stop()
+        self._end_orphans()
+
+    def _end_orphans(self) -> None:
+        """End parts that outlived their supervisor, the last started first."""
+        found = orphans(self.folder)
+        known = {part.name: part for part in reversed(self.parts.all())} if found else {}
+        for name in (*known, *(name for name in found if name not in known)):
+            number = signal.Signals[f"SIG{known[name].stop}"] if name in known else signal.SIGTERM
+            for process in found.get(name, []):
+                log.info("ending %s (process %d), which has lost its supervisor", name, process.pid)
+                end(process, number)
+
+    def _last_digest(self) -> str:
+        return self._started_with.read_text(encoding="utf-8") if self._started_with.is_file() else ""
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with exclusive(self.folder / ".changing.lock"):
+            yield
+
+
+def end(process: psutil.Process, number: signal.Signals) -> None:
+    """End a process and what it has started: kindly, then surely."""
+    try:
+        family = [process, *process.children(recursive=True)]
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+    _, alive = psutil.wait_procs(family, timeout=STOP_S)
+    for left in alive:
+        try:
+            left.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(alive, timeout=STOP_S)
+
+
+def _tail(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")[-3000:] if file.is_file() else "(nothing)"

@@ -1,0 +1,216 @@
+"""supervisord over the parts: it starts what died again. Its configuration holds commands, never a secret."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from egoworld_resources.errors import Terminal
+from egoworld_resources.production.parts import Part
+from egoworld_resources.production.tools import Tools
+
+LONGEST_SOCKET = 100
+"""Linux takes 107 bytes for the path of a socket; supervisord adds its process id while it starts."""
+
+ENDED = ("STOPPED", "EXITED", "FATAL")
+
+HEAD = """\
+; Written by `make up`.
+[supervisord]
+logfile = {folder}/logs/supervisord.log
+logfile_maxbytes = 10MB
+logfile_backups = 2
+pidfile = {folder}/supervisord.pid
+directory = {folder}
+umask = 077
+identifier = egoworld
+{user}
+[unix_http_server]
+file = {socket}
+chmod = 0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+PROGRAM = """
+[program:{name}]
+command = {python} -m egoworld_resources.production run {name}
+directory = {directory}
+environment = EGOWORLD_HOME="{home}"
+autostart = false
+autorestart = true
+startsecs = 2
+startretries = 30
+stopsignal = {stop}
+stopwaitsecs = 60
+stopasgroup = {group}
+killasgroup = {group}
+redirect_stderr = true
+stdout_logfile = {folder}/logs/{name}.log
+stdout_logfile_maxbytes = 20MB
+stdout_logfile_backups = 3
+"""
+
+
+class SupervisorFailed(Terminal):
+    """The supervisor does not start, or refuses what it is asked."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What the supervisor knows of a part."""
+
+    name: str
+    state: str
+    pid: int
+    description: str
+
+
+class Supervisor:
+    """The supervisord whose state lies under ``folder``."""
+
+    def __init__(self, folder: Path, home: Path, tools: Tools) -> None:
+        self.folder = folder
+        self._home = home
+        self._tools = tools
+        self.config = folder / "supervisord.conf"
+        self.pid_file = folder / "supervisord.pid"
+        self.socket = short_socket(folder)
+
+    def write(self, parts: Iterable[Part]) -> None:
+        """Write its configuration."""
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
+        user = "user = root" if os.geteuid() == 0 else ""  # said, as it warns of a root that was not asked for
+        text = HEAD.format(folder=_escaped(self.folder), socket=_escaped(self.socket), user=user)
+        for part in parts:
+            text += PROGRAM.format(
+                name=part.name,
+                python=_escaped(sys.executable),
+                directory=_escaped(Path.cwd()),
+                home=_escaped(self._home),
+                stop=part.stop,
+                group=str(part.group).lower(),
+                folder=_escaped(self.folder),
+            )
+        self.config.write_text(text, encoding="utf-8")
+
+    def start(self) -> None:
+        """Start it in the background. What an earlier one left (socket, pid file) is in nobody's way."""
+        self.socket.unlink(missing_ok=True)
+        self.pid_file.unlink(missing_ok=True)
+        program = self._tools.wheel("supervisor") / "bin" / "supervisord"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("S3_", "POSTGRES_"))}
+        done = subprocess.run(
+            [program, "-c", self.config],
+            env=kept,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + 30
+        while not self.runs():
+            if done.returncode != 0 or time.monotonic() > end:
+                raise SupervisorFailed(f"supervisord does not start; it says:\n{done.stdout}{done.stderr}")
+            time.sleep(0.05)
+
+    def runs(self) -> bool:
+        """Whether it answers."""
+        try:
+            with self._server() as server:
+                return server.supervisor.getState()["statename"] == "RUNNING"
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return False
+
+    def states(self) -> dict[str, State]:
+        """Every part that it knows; empty when it does not run."""
+        try:
+            with self._server() as server:
+                found: list[dict[str, Any]] = server.supervisor.getAllProcessInfo()
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return {}
+        return {one["name"]: State(one["name"], one["statename"], one["pid"], one["description"]) for one in found}
+
+    def start_part(self, name: str) -> None:
+        """Start a part; whether it works is for its probe to say."""
+        wait = False
+        with self._server() as server:
+            server.supervisor.startProcess(name, wait)
+
+    def stop_parts(self, names: Iterable[str]) -> None:
+        """Stop parts together and wait for their ends."""
+        waiting, wait = list(names), False
+        with self._server() as server:
+            for name in waiting:
+                if self.states()[name].state not in ENDED:
+                    server.supervisor.stopProcess(name, wait)
+        while any(state.state not in ENDED for name, state in self.states().items() if name in waiting):
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it, and with it what it still runs; waits for its end."""
+        with self._server() as server:
+            process = psutil.Process(server.supervisor.getPID())
+            server.supervisor.shutdown()
+        process.wait(120)
+
+    @contextmanager
+    def _server(self) -> Iterator[Any]:
+        with xmlrpc.client.ServerProxy("http://localhost", transport=UnixTransport(self.socket)) as server:
+            yield server
+
+
+class UnixTransport(xmlrpc.client.Transport):
+    """XML-RPC over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002
+        return UnixConnection(self._path)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self._path))
+
+
+def short_socket(folder: Path) -> Path:
+    """Where its socket lies: under ``folder``, or for long paths in a folder of our own under the temporary one."""
+    path = folder / "supervisor.sock"
+    if len(os.fsencode(path)) <= LONGEST_SOCKET:
+        return path
+    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    own = Path(tempfile.gettempdir()) / f"egoworld-{os.getuid()}-{digest}"
+    own.mkdir(mode=0o700, exist_ok=True)
+    if own.is_symlink() or own.stat().st_uid != os.getuid():
+        raise SupervisorFailed(f"{own} is not ours: remove it, or put the home folder where its path is shorter")
+    return own / "supervisor.sock"
+
+
+def _escaped(path: Path | str) -> str:
+    """A path in supervisord's configuration, which reads % as its own sign."""
+    return str(path).replace("%", "%%")
