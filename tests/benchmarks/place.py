@@ -75,9 +75,9 @@ def settings(home: Path, **more: object) -> Settings:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The same for a command of our own in another process."""
+    """The same for a command of our own in another process; Python as it is, with its bytecode kept."""
     uv = checkout_uv(PROJECT)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("EGOWORLD_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("EGOWORLD_", "PYTHON"))}
     ours = {"EGOWORLD_HOME": str(home), "EGOWORLD_UV": str(uv.program), "EGOWORLD_UV_CACHE": str(uv.cache)}
     return {**kept, **ours, "EGOWORLD_CONFIG": str(home / "egoworld.toml"), "DAGSTER_DISABLE_TELEMETRY": "1"}
 

@@ -1,7 +1,7 @@
 """What somebody would write without egoworld: each runner started once over all videos, outputs put together.
 
 `python -m tests.benchmarks.straight PLAN.json WORK`. No store, no manifests, no checks, no Dagster. The plan names
-per stage the interpreter, its environment, the job, and which videos with which inputs (see tests.benchmarks.flow.straight_plan).
+per stage the interpreter, its environment, the job, and which videos with which inputs (straight_plan in flow.py).
 """
 
 from __future__ import annotations
