@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
+import psutil
 
 from egoworld_assets.definitions import build
 from egoworld_assets.partitions import VIDEOS
-from egoworld_assets.plan import WANTS_WORK
+from egoworld_assets.plan import MADE, WANTS_WORK
 from egoworld_assets.progress import FlowProgress
 from egoworld_assets.stages import stages
 from egoworld_assets.upkeep import DATASET, FLOW, contiguous
@@ -20,6 +22,9 @@ from egoworld_resources.settings import PROJECT
 from egoworld_resources.workbench import Workbench
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+PROCESS = "egoworld/process"
+"""Tag of the runs of a command: host, pid and start time of its process."""
+IN_THE_WORKS = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -62,18 +67,21 @@ def run_flow(
     What fails of a video is recorded in the store, not raised. Returns the faults that are no video's: ours.
     """
     faults: list[str] = []
+    end_dead_runs(instance)
     bench.listener = progress.listen
     definitions = build(bench)
     flow = definitions.resolve_job_def(FLOW.name)
     keys = instance.get_dynamic_partitions(str(VIDEOS.name))
     for stage in stages().values():
-        wanted = {video for video in videos if bench.state(stage, video).condition in WANTS_WORK}
+        told = instance.get_materialized_partitions(dg.AssetKey(stage.name))
+        states = {video: bench.state(stage, video).condition for video in videos}
+        wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v not in told)}
         progress.begin(stage, sorted(wanted))
         for group in contiguous(keys, wanted):
             result = flow.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey(stage.name)],
-                tags=dict(zip(RANGE, (group[0], group[-1]), strict=True)),
+                tags={PROCESS: this_process(), **dict(zip(RANGE, (group[0], group[-1]), strict=True))},
                 run_config=QUIET,
                 raise_on_error=False,
             )
@@ -82,8 +90,35 @@ def run_flow(
                 raise KeyboardInterrupt
         progress.end(stage)
     dataset = definitions.resolve_job_def(DATASET.name)
-    result = dataset.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
+    tags = {PROCESS: this_process()}
+    result = dataset.execute_in_process(instance=instance, tags=tags, run_config=QUIET, raise_on_error=False)
     return faults + unexpected(result)
+
+
+def this_process() -> str:
+    """What tells this process from every other, also from a later one of its number."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
+
+
+def is_gone(process: str) -> bool:
+    """Whether a process of this host, as ``this_process`` names it, has ended."""
+    host, pid, started = process.split()
+    try:
+        return host == socket.gethostname() and psutil.Process(int(pid)).create_time() != float(started)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> None:
+    """End the runs of commands that were killed: for Dagster they still run, and hold their places in the pools."""
+    holding = instance.event_log_storage.get_concurrency_run_ids()
+    for run in instance.get_runs(dg.RunsFilter(statuses=list(IN_THE_WORKS))):
+        if PROCESS in run.tags and is_gone(run.tags[PROCESS]):
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            instance.report_run_failed(run, "the command that ran it was killed; what it had made is kept")
+    for run in instance.get_runs(dg.RunsFilter(run_ids=list(holding))) if holding else ():
+        if run.is_finished:
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def was_interrupted(result: dg.ExecuteInProcessResult) -> bool:

@@ -12,6 +12,7 @@ from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Condition, State, Workbench
 
 WANTS_WORK = ("missing", "stale")
+MADE = ("fresh", "quarantined")
 
 
 @dataclass(frozen=True)
