@@ -91,6 +91,10 @@ envs: setup ## build every model env from its lock
 test: envs ## build every model env and run the tests: ARGS="-k masks"
 	@$(PYTHON) -m pytest $(ARGS)
 
+.PHONY: accuracy
+accuracy: envs ## measure every stage against what is true, write the README's table; fails when a bound is broken
+	@$(PYTHON) -m tests.accuracy --readme
+
 .PHONY: check
 check: setup ## what CI asks besides the tests: lint, format, types, import directions, architecture
 	@set -x
