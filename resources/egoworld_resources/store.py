@@ -175,9 +175,9 @@ class FolderStore:
 
     def current(self, asset: str, video: str) -> Manifest | None:
         """The live version's manifest, or None. Raises DamagedArtifact when it is named but not readable."""
-        pointer = self.root / f"artifacts/{asset}/{video}/{CURRENT}"
+        pointer = f"{self.root}/artifacts/{asset}/{video}/{CURRENT}"
         try:
-            return self.version(asset, video, json.loads(pointer.read_text(encoding="utf-8"))["data_version"])
+            return self.version(asset, video, json.loads(_read(pointer))["data_version"])
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, ValidationError) as error:
@@ -187,9 +187,10 @@ class FolderStore:
 
     def version(self, asset: str, video: str, data_version: str) -> Manifest | None:
         """The manifest of one version, live or not; None when it is not (or no longer) here."""
-        path = self.root / f"artifacts/{asset}/{video}/{data_version}/{MANIFEST}"
         try:
-            return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+            return Manifest.model_validate_json(
+                _read(f"{self.root}/artifacts/{asset}/{video}/{data_version}/{MANIFEST}")
+            )
         except FileNotFoundError:
             return None
 
@@ -232,7 +233,7 @@ class FolderStore:
     def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
         """A small fact, or None."""
         try:
-            return json.loads((self.root / f"records/{kind}/{key}.json").read_text(encoding="utf-8"))
+            return json.loads(_read(f"{self.root}/records/{kind}/{key}.json"))
         except FileNotFoundError:
             return None
 
@@ -283,6 +284,12 @@ def naming_a_full_disk(folder: Path) -> Iterator[None]:
         if error.errno in FULL:
             raise DiskFull(f"no space left in {folder} ({error.strerror}); free some, then run it again") from error
         raise
+
+
+def _read(path: str) -> bytes:
+    """Bytes of a small file. A Path costs more than the file, and a status of 10,000 videos reads 300,000 of them."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read()
 
 
 def sync_tree(folder: Path) -> None:
