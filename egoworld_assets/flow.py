@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
-import psutil
 
 from egoworld_assets.definitions import build
 from egoworld_assets.partitions import VIDEOS
 from egoworld_assets.plan import MADE, WANTS_WORK
 from egoworld_assets.progress import FlowProgress
 from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import DATASET, FLOW, contiguous
+from egoworld_assets.upkeep import DATASET, FLOW, PROCESS, contiguous, end_dead_runs, this_process
 from egoworld_resources.arrivals import Arrival, Arrivals, Refused
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.workbench import Workbench
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-PROCESS = "egoworld/process"
-"""Tag of the runs of a command: host, pid and start time of its process."""
-IN_THE_WORKS = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -93,32 +88,6 @@ def run_flow(
     tags = {PROCESS: this_process()}
     result = dataset.execute_in_process(instance=instance, tags=tags, run_config=QUIET, raise_on_error=False)
     return faults + unexpected(result)
-
-
-def this_process() -> str:
-    """What tells this process from every other, also from a later one of its number."""
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
-
-
-def is_gone(process: str) -> bool:
-    """Whether a process of this host, as ``this_process`` names it, has ended."""
-    host, pid, started = process.split()
-    try:
-        return host == socket.gethostname() and psutil.Process(int(pid)).create_time() != float(started)
-    except psutil.NoSuchProcess:
-        return True
-
-
-def end_dead_runs(instance: dg.DagsterInstance) -> None:
-    """End the runs of commands that were killed: for Dagster they still run, and hold their places in the pools."""
-    holding = instance.event_log_storage.get_concurrency_run_ids()
-    for run in instance.get_runs(dg.RunsFilter(statuses=list(IN_THE_WORKS))):
-        if PROCESS in run.tags and is_gone(run.tags[PROCESS]):
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-            instance.report_run_failed(run, "the command that ran it was killed; what it had made is kept")
-    for run in instance.get_runs(dg.RunsFilter(run_ids=list(holding))) if holding else ():
-        if run.is_finished:
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def was_interrupted(result: dg.ExecuteInProcessResult) -> bool:

@@ -1,8 +1,11 @@
-"""Keeping everything fresh: the flow job, and what is run for videos that are missing or stale."""
+"""Keeping everything fresh: the flow job, what is run for videos that are missing or stale, the end of dead runs."""
 
+import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
+import psutil
 
 from egoworld_assets.plan import WANTS_WORK
 from egoworld_assets.stages import stages
@@ -15,6 +18,11 @@ FLOW = dg.define_asset_job("flow", selection=GROUP, description="Everything that
 DATASET = dg.define_asset_job(
     "merge_dataset", selection=dg.AssetSelection.assets("dataset"), description="One dataset over all videos."
 )
+
+PROCESS = "egoworld/process"
+"""Tag of the runs of a command: host, pid and start time of its process."""
+IN_THE_WORKS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+CLOCK_GRAIN_S = 1.0
 
 
 def outdated(bench: Workbench, stages: Iterable[Stage], video: str) -> list[str]:
@@ -64,3 +72,56 @@ def nightly_refresh(
         if names and taken < bench.settings.refresh_limit:
             taken += 1
             yield dg.RunRequest(partition_key=video, asset_selection=[dg.AssetKey(name) for name in names])
+
+
+def this_process() -> str:
+    """What tells this process from every other, also from a later one of its number."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """End the runs whose process was killed; returns their ids.
+
+    For Dagster they still run, and hold their places in the queue and the pools: its launcher only notices a death
+    while the code server that started the process lives. What Dagster launched is started again (dagster.yaml).
+    """
+    pools = instance.event_log_storage
+    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=list(IN_THE_WORKS))) if is_dead(instance, run)]
+    for run in dead:
+        pools.free_concurrency_slots_for_run(run.run_id)
+        instance.report_run_failed(run, "its process was killed; what it had made is kept")
+    holding = list(pools.get_concurrency_run_ids())
+    for run in instance.get_runs(dg.RunsFilter(run_ids=holding)) if holding else ():
+        if run.is_finished:
+            pools.free_concurrency_slots_for_run(run.run_id)
+    return [run.run_id for run in dead]
+
+
+def is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether the process of a run has ended, by the tag of a command or by what Dagster noted when it started one."""
+    if PROCESS in run.tags:
+        host, pid, started = run.tags[PROCESS].split()
+        return host == socket.gethostname() and is_gone(int(pid), float(started))
+    for record in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        noted = record.dagster_event.event_specific_data if record.dagster_event else None
+        pid = getattr(noted, "metadata", {}).get("pid")
+        if pid is not None and is_gone(int(pid.value), record.timestamp):
+            return True
+    return False
+
+
+def is_gone(pid: int, noted_at: float) -> bool:
+    """Whether the process that had a number at a time (s since 1970) has ended."""
+    try:
+        return psutil.Process(pid).create_time() > noted_at + CLOCK_GRAIN_S
+    except psutil.NoSuchProcess:
+        return True
+
+
+@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Ends runs whose process was killed, so that they do not hold up the others."""
+    ended = end_dead_runs(context.instance)
+    return dg.SkipReason(
+        f"ended {len(ended)}: {', '.join(ended)}" if ended else "every run in the works has its process"
+    )
