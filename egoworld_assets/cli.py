@@ -129,7 +129,7 @@ def status(videos: Known = None, as_json: Json = False) -> None:
     entries = [entry for key in keys for entry in report.status_of(workbench, stages().values(), key)]
     if as_json:
         others = {"duplicates": report.duplicates(workbench), "left_out": report.left_out(workbench)}
-        print(json.dumps({"assets": entries, **others}, indent=2, ensure_ascii=False))
+        print("\n".join(report.json_lines({"assets": entries, **others})))
     elif entries or report.left_out(workbench):
         console.print(report.status_table(workbench, entries))
     else:
@@ -197,6 +197,45 @@ def doctor(
     findings = cli_doctor.examined(Settings.load(), patience, free_gb, thorough)
     if cli_doctor.show(findings, console, as_json):
         raise typer.Exit(1)
+
+
+@command
+def fsck(
+    quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only, read no bytes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look through the whole store: name what is missing, damaged or orphaned."""
+    from egoworld_assets import cli_store
+
+    if not cli_store.look_through(Settings.load(), console, quick, as_json):
+        raise typer.Exit(1)
+
+
+@command
+def gc(
+    apply: Annotated[bool, typer.Option("--apply", help="Remove it; without this only say what would go.")] = False,
+    keep: Annotated[int, typer.Option(min=0, help="Old versions kept of each artifact, beside the live one.")] = 1,
+    older_than: Annotated[float, typer.Option(min=0, help="Days; what is younger stays.")] = 7.0,
+    as_json: Json = False,
+) -> None:
+    """Free what old versions and orphaned files take; never what is live or what something live was made from."""
+    from egoworld_assets import cli_store
+
+    cli_store.collect(Settings.load(), console, cli_store.policy_of(keep, older_than), apply, as_json)
+
+
+@command
+def buckets(
+    keys: Annotated[str | None, typer.Option(help="Print keys for a role: uploader, reader or pipeline.")] = None,
+    hours: Annotated[float, typer.Option(min=0.25, max=168, help="How long those keys work.")] = 12.0,
+) -> None:
+    """Make the S3 buckets inbox, artifacts and weights, or print keys that may do only what a role needs."""
+    from egoworld_assets import cli_store
+
+    if keys:
+        cli_store.role_keys(keys, hours, console)
+    else:
+        cli_store.make_buckets(Settings.load(), console)
 
 
 @command

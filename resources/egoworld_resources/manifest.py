@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ NOT_CONTENTS = {"packages", "label", "licence"}
 
 def digest(value: Any) -> str:
     """SHA-256 of a value's canonical JSON, as hex."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(canonical(value).encode("utf-8")).hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """A value's canonical JSON: names sorted, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def file_digest(path: Path) -> str:
@@ -117,7 +122,15 @@ class Manifest(_Frozen):
 
 def fingerprint(recipe: Recipe, inputs: Mapping[str, str | None]) -> str:
     """Digest of all that decides an artifact's contents."""
-    return digest({"recipe": recipe.model_dump(mode="json", exclude=NOT_CONTENTS), "inputs": dict(inputs)})
+    decides = _sorted_names(recipe.model_dump_json(exclude=NOT_CONTENTS))
+    text = f'{{"inputs":{canonical(dict(inputs))},"recipe":{decides}}}'
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+@lru_cache(64)
+def _sorted_names(text: str) -> str:
+    """Canonical JSON of JSON: a status asks for few recipes and many inputs."""
+    return canonical(json.loads(text))
 
 
 def named_files(params: Mapping[str, Any]) -> dict[str, str]:

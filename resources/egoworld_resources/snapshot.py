@@ -14,6 +14,9 @@ from egoworld_resources.store import Store
 REMEMBERED = 256
 """Artifacts and records kept at a time: more than those of one video, and the same memory for any number of videos."""
 
+FEW = ("failures",)
+"""Kinds of records that are asked for of every artifact and exist for few: listed once."""
+
 
 class Snapshot:
     """Any store, for reading video by video. It lives for one command, so nothing out of date is seen."""
@@ -22,6 +25,7 @@ class Snapshot:
         self._store = store
         self._current = lru_cache(REMEMBERED)(store.current)
         self._recorded = lru_cache(REMEMBERED)(store.recorded)
+        self._few: dict[str, dict[str, dict[str, Any]]] = {}
 
     @property
     def incoming(self) -> Path:
@@ -63,10 +67,15 @@ class Snapshot:
 
     def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
         self._recorded.cache_clear()
+        self._few.clear()
         self._store.record(kind, key, value)
 
     def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
-        return self._recorded(kind, key)
+        if kind not in FEW:
+            return self._recorded(kind, key)
+        if kind not in self._few:
+            self._few[kind] = dict(self._store.records(kind))
+        return self._few[kind].get(key)
 
     def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
         return self._store.records(kind)
