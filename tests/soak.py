@@ -279,7 +279,7 @@ def real_files(folder: Path, count: int, shared: Path) -> dict[str, list[Path]]:
     samples: list[Path] = []
     for seed in range(100, 100 + count - len(found) - len(bad)):
         samples.append(folder / f"sample-{seed}.mp4")
-        render(samples[-1], SampleOptions(seed=seed, seconds=3.0, width=480, height=270))
+        render(samples[-1], SampleOptions(seed=seed, seconds=2.0, width=480, height=270))
     return {"real": found, "bad": bad, "sample": samples}
 
 
@@ -297,7 +297,7 @@ def main() -> int:
     config.write_text(f'home = "{folder}/data"\nfiles_url = "http://127.0.0.1:{free_port()}"\nretry_delay_s = 2\n')
     files = real_files(folder / "files", given.videos, Path(__file__).resolve().parents[2] / "shared" / "data")
     soak = Soak(folder, config, given.seed)
-    soak.run(files, given.minutes, (15.0, 75.0), 60 * given.wait_minutes)
+    soak.run(files, given.minutes, (30.0, 130.0), 60 * given.wait_minutes)
     left = soak.left()
     soak.service.command("refresh")
     told = {
