@@ -104,6 +104,10 @@ check: setup ## what CI asks besides the tests: lint, format, types, import dire
 	.venv/bin/lint-imports --no-logo
 	$(PYTHON) -m pytest tests/architecture --durations=0
 
+.PHONY: bench
+bench: envs ## measure egoworld against bare tools, table into README.md; ARGS="c g" measures and prints some of it
+	@$(PYTHON) -m tests.benchmarks $(if $(ARGS),$(ARGS),--readme)
+
 .PHONY: fmt
 fmt: setup ## format the code and mend what can be mended mechanically
 	@.venv/bin/ruff check --fix-only .
