@@ -98,6 +98,12 @@ class Objects:
                 for entry in page:
                     yield StoredObject(entry["path"], entry["size"], entry["last_modified"], entry["e_tag"] or "")
 
+    def folders(self, prefix: str) -> list[str]:
+        """Names of what lies directly below a prefix and has objects below it."""
+        with named_errors(self.url(prefix)):
+            found = obstore.list_with_delimiter(self._client, prefix)["common_prefixes"]
+        return [path.rpartition("/")[2] for path in found]
+
     def remove(self, keys: Sequence[str]) -> None:
         """Remove objects; those that are not there count as removed."""
         for start in range(0, len(keys), PAGE):

@@ -43,7 +43,7 @@ class Records:
         """The objects of a kind by key, in the order of the keys' parts; one request for a thousand."""
         below = len(f"records/{kind}/")
         found = {o.key[below:-5]: o for o in self._objects.list(f"records/{kind}") if o.key.endswith(".json")}
-        return {key: found[key] for key in sorted(found, key=lambda key: key.split("/"))}
+        return {key: found[key] for key in sorted(found, key=lambda key: f"{key}.json".split("/"))}
 
     def all(self, kind: str) -> Iterator[tuple[str, bytes]]:
         """Every record of a kind in key order; those that changed since the last time are fetched, many at once."""

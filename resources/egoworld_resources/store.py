@@ -120,6 +120,10 @@ class Inspected(Store, Protocol):
         """Every object below a prefix; those of one artifact follow each other."""
         ...
 
+    def assets(self) -> list[str]:
+        """Names of the assets of which anything lies here."""
+        ...
+
     def digest(self, key: str) -> str:
         """SHA-256 of the bytes that the store itself holds. Raises FileNotFoundError."""
         ...
@@ -262,6 +266,9 @@ class FolderStore:
                     facts = path.stat()
                     modified = datetime.fromtimestamp(facts.st_mtime, UTC)
                     yield StoredObject(path.relative_to(self.root).as_posix(), facts.st_size, modified)
+
+    def assets(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "artifacts").glob("*"))
 
     def digest(self, key: str) -> str:
         return file_digest(self.root / key)

@@ -141,6 +141,7 @@ class S3Store:
 
         with self.reading():
             self._cache.entry(f"sources/{stored.path}", [stored], move)
+        file.unlink(missing_ok=True)
 
     def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
         text = None if value is None else json.dumps(value, indent=2, ensure_ascii=False) + "\n"
@@ -156,6 +157,9 @@ class S3Store:
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
         return self._objects.list(prefix)
+
+    def assets(self) -> list[str]:
+        return self._objects.folders("artifacts")
 
     def digest(self, key: str) -> str:
         return self._objects.digest(key)

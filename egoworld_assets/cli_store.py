@@ -1,0 +1,94 @@
+"""What the command line does with the store itself: look through it, free what is old, set up buckets and keys."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+
+from egoworld_resources import fsck, gc
+from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.settings import Settings
+from egoworld_resources.stores import S3_NEEDS, open_store
+
+SHOWN = 50
+COLOURS = {"missing": "red", "damaged": "red", "orphaned": "yellow"}
+
+
+def look_through(settings: Settings, console: Console, quick: bool, as_json: bool) -> bool:
+    """Name every fault of the store; whether nothing is missing or damaged. What is orphaned only takes space."""
+    found: Counter[str] = Counter()
+    freed = 0
+    for fault in fsck.fsck(open_store(settings), quick):
+        found[fault.kind] += 1
+        freed += fault.bytes
+        if as_json:
+            print(json.dumps(asdict(fault), ensure_ascii=False))
+        else:
+            shown = f"[{COLOURS[fault.kind]}]{fault.kind}[/] {escape(fault.key)}: {escape(fault.why)}"
+            console.print(shown, soft_wrap=True, highlight=False)
+    if not as_json:
+        told = ", ".join(f"{count} {kind}" for kind, count in found.items())
+        fix = f" ({decimal(freed)}; `egoworld gc` frees it)" if found["orphaned"] else ""
+        console.print((told + fix) if told else "everything is as it should be")
+    return not (found["missing"] or found["damaged"])
+
+
+def collect(settings: Settings, console: Console, policy: gc.Policy, apply: bool, as_json: bool) -> None:
+    """Say what the policy lets go and how many bytes that frees; with ``apply`` remove it."""
+    store = open_store(settings)
+    removals = list(gc.plan(store, policy))
+    gone = [removal for removal in removals if gc.apply(store, removal)] if apply else removals
+    size = sum(removal.bytes for removal in gone)
+    if as_json:
+        entries = [{"what": r.what, "why": r.why, "objects": len(r.keys), "bytes": r.bytes} for r in gone]
+        print(json.dumps({"applied": apply, "bytes": size, "removals": entries}, indent=2, ensure_ascii=False))
+        return
+    for removal in gone[:SHOWN]:
+        said = f"{escape(removal.what)}: {escape(removal.why)}, {len(removal.keys)} objects, {decimal(removal.bytes)}"
+        console.print(said, soft_wrap=True, highlight=False)
+    if len(gone) > SHOWN:
+        console.print(f"… and {len(gone) - SHOWN} more (--json names all)")
+    objects = sum(len(removal.keys) for removal in gone)
+    done = "removed" if apply else "would be removed (dry run; --apply removes it)"
+    console.print(f"{objects} objects, {decimal(size)} ({size:,} bytes) {done}")
+
+
+def policy_of(keep: int, older_than: float) -> gc.Policy:
+    """A policy of plain numbers."""
+    return gc.Policy(keep=keep, older_than=timedelta(days=older_than))
+
+
+def make_buckets(settings: Settings, console: Console) -> None:
+    """Make the three buckets; nothing happens to those that are there."""
+    from egoworld_resources.s3_access import BUCKETS, S3Access
+    from egoworld_resources.s3_buckets import Buckets
+
+    if settings.store == "folder":
+        raise BadConfiguration(f"store = 'folder' has no buckets; for S3 set {', '.join(S3_NEEDS)}")
+    access = S3Access.load()
+    made = Buckets(access).make()
+    for which in BUCKETS:
+        name = access.bucket(which)
+        console.print(f"{which}: {name} {'made' if name in made else 'was there'}", highlight=False)
+
+
+def role_keys(role: str, hours: float, console: Console) -> None:
+    """Print keys that can do what a role may and end by themselves, as lines for a shell or an .env file."""
+    from egoworld_resources.s3_access import S3Access
+    from egoworld_resources.s3_buckets import ROLES, temporary
+
+    known: dict[str, Any] = {name: name for name in ROLES}
+    if role not in known:
+        raise BadConfiguration(f"unknown role {role!r}; known: {', '.join(ROLES)}")
+    keys = temporary(S3Access.load(), known[role], int(hours * 3600))
+    console.print(f"S3_ENDPOINT={keys.public_endpoint or keys.endpoint}", highlight=False, soft_wrap=True)
+    for name in ("access_key", "secret_key", "session_token"):
+        console.print(f"S3_{name.upper()}={getattr(keys, name).get_secret_value()}", highlight=False, soft_wrap=True)
+    console.print(f"S3_BUCKET_NAME={keys.bucket_name}", highlight=False)
