@@ -114,7 +114,7 @@ class EnvFile:
 
     def ensure(self, given: Mapping[str, str] | None = None) -> None:
         """Make the file from the template, or add the variables that a newer template has; ``given`` goes before it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
             self._write(_filled(TEMPLATE.read_text(encoding="utf-8"), given or {}))
             return

@@ -7,6 +7,7 @@ import http.client
 import socket
 import ssl
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,27 +55,48 @@ def hashed(caddy: Path, password: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the proxy answered."""
+
+    status: int
+    body: bytes
+
+
 def answers(settings: ServerSettings, folder: Path) -> str:
     """A viewer is let in by a certificate that holds, nobody else is; raises Unhealthy."""
-    stranger = ask(settings, folder, None)
-    viewer = ask(settings, folder, ("viewer", settings.viewer_password.get_secret_value()))
+    stranger = ask(settings, folder, None).status
+    viewer = ask(settings, folder, ("viewer", settings.viewer_password.get_secret_value())).status
     if (stranger, viewer) != (401, 200):
         raise Unhealthy(f"the proxy answers {stranger} without a login (not 401) and {viewer} to a viewer (not 200)")
     return "TLS holds, a viewer is let in, a stranger is not"
 
 
-def ask(settings: ServerSettings, folder: Path, login: tuple[str, str] | None, path: str = "/server_info") -> int:
-    """HTTP status of the UI through the proxy, its certificate checked; raises Unhealthy when it does not answer."""
+def ask(
+    settings: ServerSettings,
+    folder: Path,
+    login: tuple[str, str] | None,
+    path: str = "/server_info",
+    body: bytes | None = None,
+    port: int | None = None,
+) -> Answer:
+    """GET, or POST a JSON body, through the proxy, its certificate checked; raises Unhealthy without an answer."""
     own = folder / ROOT_CERTIFICATE if settings.proxy_tls == "internal" else None
     name = "localhost" if own else settings.proxy_name
     address = LOOPBACK if settings.proxy_address in ("0.0.0.0", "::") else settings.proxy_address
-    headers = {"Authorization": "Basic " + base64.b64encode(":".join(login).encode()).decode()} if login else {}
+    headers = {"Content-Type": "application/json"} if body else {}
+    if login:
+        headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
+    port = port or settings.proxy_port
     try:
         context = ssl.create_default_context(cafile=own)
-        with socket.create_connection((address, settings.proxy_port), SECONDS) as plain:
-            connection = http.client.HTTPSConnection(name, settings.proxy_port, timeout=SECONDS, context=context)
+        with socket.create_connection((address, port), SECONDS) as plain:
+            connection = http.client.HTTPSConnection(name, port, timeout=SECONDS, context=context)
             connection.sock = context.wrap_socket(plain, server_hostname=name)
-            connection.request("GET", path, headers=headers)
-            return connection.getresponse().status
+            connection.request("POST" if body else "GET", path, body=body, headers=headers)
+            answer = connection.getresponse()
+            found = Answer(answer.status, answer.read())
+            connection.close()
+            return found
     except (OSError, http.client.HTTPException) as error:
-        raise Unhealthy(f"proxy at {address}:{settings.proxy_port}: {error}") from error
+        raise Unhealthy(f"proxy at {address}:{port}: {error}") from error

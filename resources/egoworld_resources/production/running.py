@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import psutil
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import Terminal
 from egoworld_resources.production import dagster_parts, probes
+from egoworld_resources.production.launch import unprivileged
 from egoworld_resources.production.parts import Part, Parts
 from egoworld_resources.production.ports import orphans, refuse_taken
 from egoworld_resources.production.supervisor import Supervisor
@@ -62,6 +63,8 @@ class Server:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._changing():
+            # Nobody but us looks into it; as root, the user that Postgres runs as has to pass through.
+            self.folder.chmod(0o711 if unprivileged() else 0o700)
             self.parts.env_file.ensure()
             parts = self.parts.all()
             digest = self.parts.env_file.digest
@@ -91,11 +94,11 @@ class Server:
 
         def ask(part: Part) -> Health:
             known = states.get(part.name)
-            state, pid = (known.state, known.pid) if known else ("STOPPED", 0)
+            state, pid = (known.state, known.pid) if known else ("-", 0)  # systemd or containers may run it
             try:
                 return Health(part.name, state, pid, part.where, healthy=True, said=part.probe())
             except probes.Unhealthy as error:
-                said = str(error) if pid else "does not run"
+                said = str(error) if pid else f"does not run ({error})"
                 return Health(part.name, state, pid, part.where, healthy=False, said=said)
 
         parts = self.parts.all()
@@ -140,12 +143,13 @@ class Server:
     def _end_orphans(self) -> None:
         """End parts that outlived their supervisor, the last started first."""
         found = orphans(self.folder)
-        known = {part.name: part for part in reversed(self.parts.all())} if found else {}
-        for name in (*known, *(name for name in found if name not in known)):
-            number = signal.Signals[f"SIG{known[name].stop}"] if name in known else signal.SIGTERM
-            for process in found.get(name, []):
-                log.info("ending %s (process %d), which has lost its supervisor", name, process.pid)
-                end(process, number)
+        for _, together in groupby(reversed(self.parts.all()) if found else (), lambda part: part.step):
+            ending = [(part, process) for part in together for process in found.pop(part.name, [])]
+            for part, process in ending:
+                log.info("ending %s (process %d), which has lost its supervisor", part.name, process.pid)
+            end([(process, signal.Signals[f"SIG{part.stop}"]) for part, process in ending])
+        # parts that an earlier version of egoworld or other settings had
+        end([(process, signal.SIGTERM) for processes in found.values() for process in processes])
 
     def _last_digest(self) -> str:
         return self._started_with.read_text(encoding="utf-8") if self._started_with.is_file() else ""
@@ -156,13 +160,15 @@ class Server:
             yield
 
 
-def end(process: psutil.Process, number: signal.Signals) -> None:
-    """End a process and what it has started: kindly, then surely."""
-    try:
-        family = [process, *process.children(recursive=True)]
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
+def end(processes: Iterable[tuple[psutil.Process, signal.Signals]]) -> None:
+    """End processes, and what they have started, together: kindly, then surely."""
+    family: list[psutil.Process] = []
+    for process, number in processes:
+        try:
+            family += [process, *process.children(recursive=True)]
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
     _, alive = psutil.wait_procs(family, timeout=STOP_S)
     for left in alive:
         try:

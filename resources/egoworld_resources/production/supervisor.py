@@ -182,8 +182,10 @@ class UnixTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002
-        return UnixConnection(self._path)
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = self._connection[1] or UnixConnection(self._path)
+        self._connection = host, connection  # what close() of the standard transport closes
+        return connection
 
 
 class UnixConnection(http.client.HTTPConnection):
