@@ -41,14 +41,14 @@ def run(place: Place) -> Iterator[Measure]:
         if told["faults"]:
             raise RuntimeError(f"the flow had faults: {told['faults']}")
         mine.append(took)
-        place.say(f"a: turn {turn + 1}: whole flow {took.seconds:.1f} s {told['parts']}")
+        place.say(f"a: turn {turn + 1}: whole flow {took} {told['parts']}")
         plan = straight_plan(Workbench(settings(home)), home / "plan.json")
         work = home / "straight"
         work.mkdir()
         took, said = ours("tests.benchmarks.straight", home, plan, work)
         theirs.append(took)
         parts.append((told["parts"], said["parts"]))
-        place.say(f"a: turn {turn + 1}: straight script {took.seconds:.1f} s {said['parts']}")
+        place.say(f"a: turn {turn + 1}: straight script {took} {said['parts']}")
     bench = Workbench(settings(home))
     what = WHAT.format(len(videos))
     clocks = [middle([took.seconds for took in side]) for side in (mine, theirs)]

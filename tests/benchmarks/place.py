@@ -89,6 +89,9 @@ class Took:
     seconds: float
     processor: float
 
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s ({self.processor:.1f} s of processors)"
+
 
 def ours(module: str, home: Path, *arguments: str | Path) -> tuple[Took, Any]:
     """Run a module of ours in a new process; returns what it took and what it printed as JSON."""

@@ -15,7 +15,7 @@ COMMANDS = (("status", "--json"), ("status",), ("stale",))
 
 def run(place: Place) -> Iterator[Measure]:
     """The same home, grown: seconds of each command, the start of Python included."""
-    few, many = (20, 200) if place.quick else (1_000, 10_000)
+    few, many = (5, 20) if place.quick else (1_000, 10_000)
     home = place.home("status")
     found: dict[int, list[float]] = {}
     made = 0
@@ -23,7 +23,7 @@ def run(place: Place) -> Iterator[Measure]:
         fill(settings(home), range(made, count))
         made = count
         place.say(f"g: {count:,} videos are there")
-        found[count] = [seconds(home, command, 3 if count == few else 1) for command in COMMANDS]
+        found[count] = [seconds(home, command, 3 if count == few and not place.quick else 1) for command in COMMANDS]
     for command, at_few, at_many in zip(COMMANDS, found[few], found[many], strict=True):
         name = " ".join(("egoworld", *command))
         yield Measure("g", f"`{name}` at {few:,} videos", at_few)

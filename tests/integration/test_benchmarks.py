@@ -41,7 +41,7 @@ def test_the_made_up_store_holds_what_status_knows(place: Place) -> None:
     measures = list(status.run(place))
     assert [measure.letter for measure in measures] == ["g"] * 9
     assert [m.what for m in measures if m.at_most] == [
-        f"ms per video at 200, {name}" for name in ("egoworld status --json", "egoworld status", "egoworld stale")
+        f"ms per video at 20, {name}" for name in ("egoworld status --json", "egoworld status", "egoworld stale")
     ]
 
 
@@ -64,7 +64,7 @@ def test_made_up_videos_are_in_every_state(place: Place) -> None:
 
 
 def broken(_place: Place) -> Iterator[Measure]:
-    yield Measure("x", "first", 1.0, 2.0, at_most=1.0)
+    yield Measure("e", "first", 1.0, 2.0, at_most=1.0)
     raise RuntimeError("the disk is\nfull")
 
 
