@@ -17,7 +17,7 @@ from egoworld_resources.store import Inspected
 
 @dataclass(frozen=True)
 class Policy:
-    """Which old versions may go: all but the ``keep`` youngest of an artifact, and only those older than this."""
+    """Which versions that nothing needs may go: all but the ``keep`` youngest of an artifact, if older than this."""
 
     keep: int = 1
     older_than: timedelta = timedelta(days=7)
@@ -58,12 +58,10 @@ def outlived(store: Inspected, whole: list[Version], policy: Policy, now: dateti
     """Those of an artifact's versions, youngest first, that nothing needs and the policy lets go."""
     try:
         needed = needed_versions(store, whole[0].video)
-        live = store.current(whole[0].asset, whole[0].video)
     except (DamagedArtifact, ValidationError):
         return
-    others = [v for v in whole if live is None or v.data_version != live.data_version]
-    for version in others[policy.keep :]:
-        if now - version.modified > policy.older_than and version.key not in needed:
+    for version in [v for v in whole if v.key not in needed][policy.keep :]:
+        if now - version.modified > policy.older_than:
             manifest = f"{version.key}/{MANIFEST}"
             keys = (manifest, *(o.key for o in version.objects if o.key != manifest))
             since = version.modified.isoformat(timespec="seconds")

@@ -66,9 +66,11 @@ def named_errors(what: str) -> Iterator[None]:
         if "NoSuchBucket" in str(error):
             raise BadConfiguration(f"{what}: there is no such bucket; `egoworld buckets` makes it") from None
         raise FileNotFoundError(f"{what}: {said(error)}") from None
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise StoreRefused(f"{what}: {said(error)}; check S3_ACCESS_KEY, S3_SECRET_KEY and the key's policy") from None
     except BaseError as error:
+        denied = any(word in str(error) for word in ("403 Forbidden", "AccessDenied"))  # lists and removals
+        if denied or isinstance(error, PermissionDeniedError | UnauthenticatedError):
+            fix = "check S3_ACCESS_KEY, S3_SECRET_KEY and the key's policy"
+            raise StoreRefused(f"{what}: {said(error)}; {fix}") from None
         raise StoreUnreachable(f"{what}: {said(error)}; check S3_ENDPOINT and that the server runs") from None
 
 

@@ -150,6 +150,10 @@ class Objects:
     def _upload_big(self, file: Transfer) -> None:
         if self.size(file.key) == file.bytes and self.digest(file.key) == file.sha256:
             return
+        self.put_parts(file)
+
+    def put_parts(self, file: Transfer) -> None:
+        """Write a big file in parts. Raises DamagedArtifact, and nothing is written, when it has another digest."""
         part = max(PART, -(-file.bytes // PARTS))
         with named_errors(self.url(file.key)):
             obstore.put(self._client, file.key, checked_parts(file, part), chunk_size=part, max_concurrency=4)

@@ -55,8 +55,16 @@ class Records:
 
     def bodies(self, wanted: Sequence[StoredObject]) -> dict[str, bytes]:
         """The contents of at most BATCH objects by their full keys; one that was removed since is left out."""
+        try:
+            return self._bodies(wanted)
+        except sqlite3.DatabaseError:
+            for file in self._file.parent.glob(f"{self._file.name}*"):
+                file.unlink(missing_ok=True)
+            return self._bodies(wanted)
+
+    def _bodies(self, wanted: Sequence[StoredObject]) -> dict[str, bytes]:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(self._file, timeout=60)) as index, index:
+        with closing(sqlite3.connect(self._file, timeout=60)) as index:
             index.execute("PRAGMA journal_mode=WAL")
             index.execute(TABLE)
             marks = ",".join("?" * len(wanted))
@@ -64,9 +72,10 @@ class Records:
             known = {key: (tag, body) for key, tag, body in index.execute(query, [stored.key for stored in wanted])}
             found = {s.key: known[s.key][1] for s in wanted if s.tag and known.get(s.key, ("",))[0] == s.tag}
             missing = [stored for stored in wanted if stored.key not in found]
-            fetched = zip(missing, self._objects.get_many(s.key for s in missing), strict=True)
+            fetched = zip(missing, list(self._objects.get_many(s.key for s in missing)), strict=True)
             new = [(stored.key, stored.tag, body) for stored, body in fetched if body is not None]
-            index.executemany("INSERT OR REPLACE INTO bodies VALUES (?, ?, ?)", new)
+            with index:
+                index.executemany("INSERT OR REPLACE INTO bodies VALUES (?, ?, ?)", new)
         return {**found, **{key: body for key, _, body in new}}
 
 
