@@ -10,6 +10,7 @@ import numpy as np
 from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_runner.tables import Mask, TrackPoint
+from tests.accuracy.cuts import SAME_BYTES
 from tests.accuracy.figures import Figure
 from tests.accuracy.object_motion import Array, put
 from tests.made_clips import ModelEnvRuns
@@ -51,7 +52,7 @@ def measure(data: Path, builder: EnvBuilder, catalog: Catalog, folder: Path) -> 
         picture = cv2.resize(picture, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
         truth[name] = maps(picture.shape[1], picture.shape[0])
         frames = [cv2.warpPerspective(picture, at, SIZE, flags=cv2.INTER_CUBIC) for at in truth[name]]
-        videos[name] = (make_video(folder / f"{name}.mp4", frames, options={"crf": "18"}), [(0, FRAMES)])
+        videos[name] = (make_video(folder / f"{name}.mp4", frames, options={"crf": "18", **SAME_BYTES}), [(0, FRAMES)])
         inputs[name] = {"masks": put(folder / name / "masks", Mask, [])}
     ran = ModelEnvRuns(builder, catalog, "base", TrackPoint.table).run(folder / "run", videos, inputs)
     errors = [_errors(ran.rows(name, (0, FRAMES)), truth[name]) for name in PHOTOGRAPHS]
