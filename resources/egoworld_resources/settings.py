@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     uv_cache: Path | None = Field(
         None, description="uv's cache, on the partition of <home>; default UV_CACHE_DIR or <home>/uv-cache."
     )
+    tools: Path | None = Field(
+        None, description="Programs of the server (`make up`); default egoworld-tools beside uv's cache."
+    )
     stages: dict[str, str] = Field(default_factory=dict, description="Which model env serves a stage, by stage.")
     params: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Parameters by stage, over the model's own defaults."

@@ -33,7 +33,7 @@ PORTS = (
     "PROXY_PORT",
     "PROXY_S3_PORT",
 )
-PARTS = ["postgres", "minio", "code-location", "webserver", "webserver-viewer", "daemon", "proxy"]
+PARTS = ["postgres", "s3", "code-location", "webserver", "webserver-viewer", "daemon", "proxy"]
 SET = b'{"query":"mutation{setConcurrencyLimit(concurrencyKey:\\"cpu\\",limit:3)}"}'
 ASK = b'{"query":"{instance{concurrencyLimit(concurrencyKey:\\"cpu\\"){slotCount}}}"}'
 
@@ -131,7 +131,7 @@ def test_secrets_stand_in_the_env_file_alone(server: Server, settings: ServerSet
     assert not [line for line in lines for secret in settings.secrets if secret in line]
 
 
-@pytest.mark.parametrize("part", ["postgres", "minio", "code-location"])
+@pytest.mark.parametrize("part", ["postgres", "s3", "code-location"])
 def test_a_part_killed_is_started_again(server: Server, part: str) -> None:
     old = pids(server)[part]
     psutil.Process(old).kill()

@@ -5,14 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.production.parts import Parts
+from egoworld_resources.production.postgres import binaries as postgres_binaries
 from egoworld_resources.production.running import Health, Server
+from egoworld_resources.production.tools import MINIO, VERSITYGW, Tools
+from egoworld_resources.production.units import write_units
 from egoworld_resources.settings import Settings
+
+PartName = Annotated[str, typer.Argument(help="a part as `ps` names it")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The parts of a server.")
 
@@ -46,9 +52,39 @@ def ps() -> None:
 
 
 @app.command()
-def run(part: Annotated[str, typer.Argument(help="a part as `ps` names it")]) -> None:
+def run(part: PartName) -> None:
     """Become one part, in the foreground: what supervisord, systemd and containers start."""
-    Parts(Settings.load()).one(part).launch().become()
+    parts = Parts(Settings.load())
+    parts.prepare()
+    parts.one(part).launch().become()
+
+
+@app.command()
+def ready(
+    part: PartName, seconds: Annotated[float, typer.Option(help="how long; a first start may build from source")] = 840
+) -> None:
+    """Wait until a part is healthy; exit status 1 when it does not become so."""
+    server = Server(Settings.load())
+    typer.echo(server.ready(server.parts.one(part), seconds))
+
+
+@app.command()
+def tools() -> None:
+    """Fetch and build every program now, for a machine that will have no network."""
+    own = Tools.of(Settings.load())
+    programs = (own.wheel("supervisor"), postgres_binaries(own, Path("no cluster yet")), own.caddy())
+    for program in (*programs, own.go_program(MINIO), own.go_program(VERSITYGW)):
+        typer.echo(program)
+
+
+@app.command()
+def units(
+    folder: Annotated[Path, typer.Argument(help="~/.config/systemd/user, or /etc/systemd/system with --user")],
+    user: Annotated[str, typer.Option(help="who the parts run as; without it: units of a user's own systemd")] = "",
+) -> None:
+    """Write systemd units for this checkout."""
+    for file in write_units(folder, Settings.load(), user):
+        typer.echo(file)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -47,8 +47,10 @@ def dagster_environment(settings: Settings, env_file: EnvFile, folder: Path) -> 
 def write_home(folder: Path) -> None:
     """DAGSTER_HOME with the configuration of this version of egoworld."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT / "infra" / "dagster.production.yaml", folder / "dagster.yaml")
-    shutil.copyfile(PROJECT / "infra" / "workspace.production.yaml", folder / "workspace.yaml")
+    for name in ("dagster", "workspace"):
+        part = folder / f".{name}.yaml"
+        shutil.copyfile(PROJECT / "infra" / f"{name}.production.yaml", part)
+        part.rename(folder / f"{name}.yaml")
 
 
 def code_location(server: ServerSettings, env: dict[str, str]) -> Launch:

@@ -16,6 +16,8 @@ from egoworld_resources.errors import BadConfiguration
 LOOPBACK = "127.0.0.1"
 MARK = "EGOWORLD_PART"
 """The variable by which a process is known as a part of a server, also when its supervisor is gone."""
+SUPERVISED = "EGOWORLD_SUPERVISED"
+"""Set by our supervisor for what it starts."""
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME")
 """What every part keeps of the environment; no part sees the secrets of another."""
 

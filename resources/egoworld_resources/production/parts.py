@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import UnknownName
 from egoworld_resources.production import dagster_parts, probes
 from egoworld_resources.production.environment import EnvFile, ServerSettings
-from egoworld_resources.production.launch import LOOPBACK, MARK, Launch
+from egoworld_resources.production.launch import LOOPBACK, MARK, SUPERVISED, Launch, unprivileged
 from egoworld_resources.production.postgres import postgres
 from egoworld_resources.production.proxy import answers, proxy
 from egoworld_resources.production.s3_servers import s3_server
@@ -56,6 +58,15 @@ class Parts:
         """The environment of every process that works on this server as Dagster does."""
         return dagster_parts.dagster_environment(self.settings, self.env_file, self.dagster_home)
 
+    def prepare(self) -> None:
+        """Make the .env and DAGSTER_HOME, or bring them up to this version of egoworld."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Nobody but us looks into it; as root, the user that Postgres runs as has to pass through.
+        self.folder.chmod(0o711 if unprivileged() else 0o700)
+        with exclusive(self.folder / ".preparing.lock"):
+            self.env_file.ensure()
+            dagster_parts.write_home(self.dagster_home)
+
     def one(self, name: str) -> Part:
         """A part by its name."""
         found = {part.name: part for part in self.all()}
@@ -70,6 +81,8 @@ class Parts:
 
     def _marked(self, part: Part) -> Launch:
         launch = part.launch()
+        if SUPERVISED not in os.environ:  # systemd and containers know their own
+            return launch
         return replace(launch, env={**launch.env, MARK: f"{self.folder}:{part.name}"})
 
     def _postgres(self) -> Part:
@@ -84,7 +97,7 @@ class Parts:
         if name == "none":
             return []
         launch = partial(s3_server, name, self.tools, self.folder / name, at)
-        return [Part(name, 1, launch, partial(probes.s3, name, at), at.endpoint, (at.port,))]
+        return [Part("s3", 1, launch, partial(probes.s3, name, at), at.endpoint, (at.port,))]
 
     def _dagster(self) -> list[Part]:
         server, home = self.server, self.dagster_home

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ import psutil
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import Terminal
 from egoworld_resources.production import dagster_parts, probes
-from egoworld_resources.production.launch import unprivileged
 from egoworld_resources.production.parts import Part, Parts
 from egoworld_resources.production.ports import orphans, refuse_taken
 from egoworld_resources.production.supervisor import Supervisor
@@ -63,9 +62,7 @@ class Server:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._changing():
-            # Nobody but us looks into it; as root, the user that Postgres runs as has to pass through.
-            self.folder.chmod(0o711 if unprivileged() else 0o700)
-            self.parts.env_file.ensure()
+            self.parts.prepare()
             parts = self.parts.all()
             digest = self.parts.env_file.digest
             if self.supervisor.runs() and self._last_digest() != digest:
@@ -75,12 +72,10 @@ class Server:
                 self._end_orphans()
                 refuse_taken(parts, self.parts.env_file.path)
                 self.supervisor.write(parts)
-                dagster_parts.write_home(self.parts.dagster_home)
                 self.supervisor.start()
                 self._started_with.write_text(digest, encoding="utf-8")
             for _, together in groupby(parts, lambda part: part.step):
                 self._start(list(together))
-            dagster_parts.set_pool_limits(self.parts.server.dagster_operator_port, self.parts.server.pool_limits)
 
     def down(self) -> None:
         """Stop every part, the last started first. Nothing is lost: all state is on disk."""
@@ -115,7 +110,7 @@ class Server:
             self.supervisor.start_part(part.name)
         for part in parts:
             try:
-                said = probes.wait(part.probe, part.ready_s, lambda part=part: self._alive(part))
+                said = self.ready(part, part.ready_s, lambda part=part: self._alive(part))
             except probes.Unhealthy as error:
                 file = self.folder / "logs" / f"{part.name}.log"
                 raise PartFailed(
@@ -123,8 +118,16 @@ class Server:
                     "Mend it and make up again: what runs is left alone."
                 ) from error
             log.info("%-17s %s (%s)", part.name, part.where, said)
-            if part.name == self.parts.server.s3_server:
-                Buckets(self.parts.server.s3_access).make()
+
+    def ready(self, part: Part, seconds: float, alive: Callable[[], bool] = lambda: True) -> str:
+        """Wait until a part is healthy, then see to what it has to hold: buckets, limits of pools. Raises Unhealthy."""
+        said = probes.wait(part.probe, seconds, alive)
+        server = self.parts.server
+        if part.name == "s3":
+            Buckets(server.s3_access).make()
+        if part.name == "webserver":
+            dagster_parts.set_pool_limits(server.dagster_operator_port, server.pool_limits)
+        return said
 
     def _alive(self, part: Part) -> bool:
         return self.supervisor.states()[part.name].state != "FATAL"

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from egoworld_resources.errors import Terminal
+from egoworld_resources.production.launch import SUPERVISED
 from egoworld_resources.production.parts import Part
 from egoworld_resources.production.tools import Tools
 
@@ -51,7 +52,7 @@ PROGRAM = """
 [program:{name}]
 command = {python} -m egoworld_resources.production run {name}
 directory = {directory}
-environment = EGOWORLD_HOME="{home}"
+environment = EGOWORLD_HOME="{home}",{supervised}="yes"
 autostart = false
 autorestart = true
 startsecs = 2
@@ -103,6 +104,7 @@ class Supervisor:
                 python=_escaped(sys.executable),
                 directory=_escaped(Path.cwd()),
                 home=_escaped(self._home),
+                supervised=SUPERVISED,
                 stop=part.stop,
                 group=str(part.group).lower(),
                 folder=_escaped(self.folder),

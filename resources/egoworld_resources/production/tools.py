@@ -71,7 +71,7 @@ class Tools:
         """The tools beside uv's cache: several checkouts share both."""
         program = settings.uv if settings.uv.is_file() else find_uv(PROJECT)
         cache = settings.uv_cache_folder
-        return cls(cache.parent / "egoworld-tools", Uv(program, cache))
+        return cls(settings.tools or cache.parent / "egoworld-tools", Uv(program, cache))
 
     def wheel(self, package: str) -> Path:
         """An environment with one package of the lock and nothing else; its programs lie in bin/."""

@@ -1,0 +1,52 @@
+"""The systemd units, as systemd itself reads them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.production.parts import Parts
+from egoworld_resources.production.units import TEMPLATES, write_units
+from egoworld_resources.settings import Settings
+
+
+def test_there_is_a_unit_for_every_part(tmp_path: Path) -> None:
+    parts = Parts(Settings.load(home=tmp_path))
+    parts.prepare()
+    wanted = {f"egoworld-{part.name}.service" for part in parts.all()}
+    assert {file.name for file in TEMPLATES.glob("*.service")} == wanted
+    target = (TEMPLATES / "egoworld.target").read_text(encoding="utf-8")
+    assert set(re.findall(r"egoworld-[\w-]+\.service", target)) == wanted
+
+
+@pytest.mark.parametrize("user", ["", "daemon"], ids=["a user's", "the system's"])
+def test_systemd_takes_the_units(tmp_path: Path, user: str) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    files = write_units(tmp_path / "units", Settings.load(home=tmp_path / "home"), user)
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    whose = ["--user"] if not user else []
+    done = subprocess.run(
+        [analyze, *whose, "verify", *files],
+        env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_root_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match="root"):
+        write_units(tmp_path / "units", Settings.load(home=tmp_path), "root")
+    with pytest.raises(BadConfiguration, match="move it"):
+        write_units(tmp_path / "units", Settings.load(home=tmp_path / "a b"))
+    assert not (tmp_path / "units").exists()
