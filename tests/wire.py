@@ -21,6 +21,7 @@ class Wire:
         self.requests = 0
         self._port, self._at, self._cut = port, at, cut
         self._lock = threading.Lock()
+        self._ends: list[socket.socket] = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -30,6 +31,7 @@ class Wire:
             while True:
                 client, _ = self._server.accept()
                 server = socket.create_connection(("127.0.0.1", self._port))
+                self._ends += (client, server)
                 threading.Thread(target=self._forward, args=(client, server, True), daemon=True).start()
                 threading.Thread(target=self._forward, args=(server, client, False), daemon=True).start()
 
@@ -53,9 +55,10 @@ class Wire:
             return before < self._at <= self.requests
 
     def close(self) -> None:
-        """No more connections; the port is free, so that a client finds nobody."""
-        with suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
+        """Cut every connection and take no more: from now on a client finds nobody."""
+        for end in (self._server, *self._ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
         self._server.close()
 
 
