@@ -105,6 +105,6 @@ def straight_plan(bench: Workbench, path: Path) -> Path:
             }
         )
     facts = dict(bench.store.records("videos"))
-    sources = {video: str(bench.store.source(fact["sha256"], fact["suffix"])) for video, fact in facts.items()}
+    sources = {v: (str(bench.store.source(fact["sha256"], fact["suffix"])), fact["name"]) for v, fact in facts.items()}
     path.write_text(json.dumps({"stages": listed, "sources": sources}, indent=1), encoding="utf-8")
     return path

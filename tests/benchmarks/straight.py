@@ -21,10 +21,10 @@ from egoworld_runner.execute import WHOLE
 from egoworld_runner.job import Job, Span, VideoJob
 
 
-def run_stage(stage: dict[str, Any], sources: dict[str, str], work: Path) -> None:
+def run_stage(stage: dict[str, Any], sources: dict[str, list[str]], work: Path) -> None:
     """One runner process for all videos of a stage."""
     name = stage["name"]
-    videos = tuple(video_job(stage, video, sources[video], work) for video in stage["videos"])
+    videos = tuple(video_job(stage, video, *sources[video], work) for video in stage["videos"])
     job = Job(name, stage["folder"], stage["entry"], videos, stage["device"], stage["params"], stage["weights"])
     job.write(work / f"{name}.json")
     command = [stage["python"], "-I", "-m", "egoworld_runner", "run", "--job", str(work / f"{name}.json")]
@@ -35,13 +35,13 @@ def run_stage(stage: dict[str, Any], sources: dict[str, str], work: Path) -> Non
         assemble(Path(job_of.output), units if job_of.clips is not None else [WHOLE])
 
 
-def video_job(stage: dict[str, Any], video: str, source: str, work: Path) -> VideoJob:
+def video_job(stage: dict[str, Any], video: str, source: str, name: str, work: Path) -> VideoJob:
     """The job of one video, with what earlier stages wrote of it."""
     made = {name: str(work / name / video) for name in stage["videos"][video]}
     index = f"{made['videos']}/frames.parquet" if "videos" in made else None
     clips = spans(work / "clips" / video / "clips.parquet") if stage["unit"] == "clip" else None
     inputs = {name: made.get(name) for name in stage["inputs"]}
-    return VideoJob(video, source, str(work / stage["name"] / video), index, inputs, clips, Path(source).name)
+    return VideoJob(video, source, str(work / stage["name"] / video), index, inputs, clips, name)
 
 
 def spans(table: Path) -> tuple[Span, ...]:
