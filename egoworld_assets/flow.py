@@ -24,7 +24,10 @@ RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_e
 
 
 def dagster_home(bench: Workbench) -> Path:
-    """DAGSTER_HOME of this installation, made ready and put into the environment."""
+    """DAGSTER_HOME of this installation, made ready and put into the environment; a server has its own."""
+    server = bench.layout.home / "production" / "dagster"
+    if os.environ.get("DAGSTER_HOME") == str(server):
+        return server
     home = bench.layout.dagster
     home.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(PROJECT / "infra" / "dagster.yaml", home / "dagster.yaml")

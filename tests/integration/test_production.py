@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -95,6 +97,18 @@ def test_strangers_are_kept_out_and_viewers_change_nothing(server: Server) -> No
     assert seen == [(200, '{"data":{"instance":{"concurrencyLimit":{"slotCount":1}}}}')] * 2
     in_proxy(server, "operator", "/graphql", SET)
     assert in_proxy(server, "viewer", "/graphql", ASK)[1].endswith('{"slotCount":3}}}}')
+
+
+def test_a_command_in_its_environment_works_on_its_postgres_and_buckets(server: Server) -> None:
+    asked = (
+        "from egoworld_assets.flow import instance_of; from egoworld_resources.workbench import Workbench; "
+        "from egoworld_resources.settings import Settings; bench = Workbench(Settings.load()); "
+        "print(type(instance_of(bench).run_storage).__name__, type(bench.store).__name__)"
+    )
+    command = [sys.executable, "-m", "egoworld_resources.production", "env", "python", "-c", asked]
+    env = {**os.environ, "EGOWORLD_HOME": str(server.parts.settings.home)}
+    done = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["PostgresRunStorage", "S3Store"], done.stderr
 
 
 def test_s3_is_reached_through_the_proxy_but_not_its_administration(server: Server, settings: ServerSettings) -> None:
