@@ -19,6 +19,7 @@ from egoworld_resources.settings import PROJECT, Settings, config_file
 
 MODULE = "egoworld_assets.definitions"
 LOADED = "{version workspaceOrError{... on Workspace{locationEntries{name locationOrLoadError{__typename}}}}}"
+LOGS = ("--log-format", "json")
 HEARTBEATS = "{instance{daemonHealth{allDaemonStatuses{daemonType required healthy}}}}"
 SET_LIMIT = "mutation($pool:String!,$limit:Int!){setConcurrencyLimit(concurrencyKey:$pool,limit:$limit)}"
 
@@ -63,13 +64,13 @@ def code_location(server: ServerSettings, env: dict[str, str]) -> Launch:
 
 def webserver(port: int, folder: Path, env: dict[str, str], *, read_only: bool) -> Launch:
     """The UI; a read-only one refuses every mutation."""
-    words = ("-h", LOOPBACK, "-p", str(port), "-w", str(folder / "workspace.yaml"))
+    words = ("-h", LOOPBACK, "-p", str(port), "-w", str(folder / "workspace.yaml"), *LOGS)
     return Launch((program("dagster-webserver"), *words, *(("--read-only",) if read_only else ())), env)
 
 
 def daemon(folder: Path, env: dict[str, str]) -> Launch:
     """Sensors, schedules, backfills, the run queue."""
-    return Launch((program("dagster-daemon"), "run", "-w", str(folder / "workspace.yaml")), env)
+    return Launch((program("dagster-daemon"), "run", "-w", str(folder / "workspace.yaml"), *LOGS), env)
 
 
 def program(name: str) -> str:

@@ -27,7 +27,7 @@ class S3Address:
 def minio(tools: Tools, folder: Path, at: S3Address) -> Launch:
     """MinIO over ``folder``; no console, no calls home."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    command = (tools.go_program(MINIO), "server", "--quiet", "--address", f"{LOOPBACK}:{at.port}", folder)
+    command = (tools.go_program(MINIO), "server", "--json", "--address", f"{LOOPBACK}:{at.port}", folder)
     env = {
         "MINIO_ROOT_USER": at.access_key,
         "MINIO_ROOT_PASSWORD": at.secret_key,
