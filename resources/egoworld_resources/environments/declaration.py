@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -114,13 +115,21 @@ class ModelEnv(_Declared):
 
 
 def read_toml(file: Path) -> dict[str, Any]:
-    """Parse a TOML file; raises BadDeclaration naming the file and the line."""
+    """Parse a TOML file; raises BadDeclaration naming the file and the line.
+
+    Not to be changed by who gets it: files with the same text share it, since a lock is asked for again and again.
+    """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return _parsed(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadDeclaration(file, "file", error.strerror or str(error)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadDeclaration(file, "TOML", str(error)) from error
+
+
+@lru_cache(64)
+def _parsed(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 def read_env(folder: Path) -> ModelEnv | None:

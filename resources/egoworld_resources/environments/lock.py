@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -105,7 +106,7 @@ def _compile(wanted: _Wanted, target: Path, uv: Uv, policy: Policy, upgrade: boo
             raise LockRefused(str(error)) from error
         entries = linux_entries(
             wanted.name,
-            read_toml(output).get("packages", []),
+            deepcopy(read_toml(output).get("packages", [])),
             python=wanted.python,
             policy=policy,
             sdists=wanted.sdists,

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from egoworld_resources.errors import BadConfiguration
+
+Answer = TypeVar("Answer")
+
+FILES = 512
+"""Sources whose answers are kept: stages share modules, and the same bytes always give the same answer."""
 
 
 def closure(folder: Path, module: str) -> list[Path]:
@@ -19,7 +26,7 @@ def closure(folder: Path, module: str) -> list[Path]:
         if file in found:
             continue
         found.add(file)
-        for name in _imported(_parsed(file), _package(folder, file)):
+        for name in _read(_imports, file, _package(folder, file)):
             waiting.extend(_files(folder, name))
     return sorted(found)
 
@@ -28,7 +35,7 @@ def source_digest(folder: Path, files: Iterable[Path], data: Iterable[Path] = ()
     """sha256 over Python files as normalised source and over data files as bytes, under their paths in ``folder``."""
     digest = hashlib.sha256()
     for file in sorted(set(files)):
-        text = ast.unparse(_without_docstrings(_parsed(file)))
+        text = _read(_normalised, file)
         digest.update(f"{file.relative_to(folder).as_posix()}\0{text}\0".encode())
     for file in sorted(set(data)):
         content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -36,11 +43,22 @@ def source_digest(folder: Path, files: Iterable[Path], data: Iterable[Path] = ()
     return digest.hexdigest()
 
 
-def _parsed(file: Path) -> ast.Module:
+def _read(what: Callable[..., Answer], file: Path, *more: Any) -> Answer:
+    """What is asked of a Python file's source; raises BadConfiguration naming the line when it is none."""
     try:
-        return ast.parse(file.read_bytes(), filename=str(file))
+        return what(file.read_bytes(), *more)
     except SyntaxError as error:
         raise BadConfiguration(f"{file}:{error.lineno}: not Python: {error.msg}") from error
+
+
+@lru_cache(FILES)
+def _imports(source: bytes, package: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_imported(ast.parse(source), list(package)))
+
+
+@lru_cache(FILES)
+def _normalised(source: bytes) -> str:
+    return ast.unparse(_without_docstrings(ast.parse(source)))
 
 
 def _files(folder: Path, name: str) -> Iterator[Path]:
@@ -57,8 +75,8 @@ def _files(folder: Path, name: str) -> Iterator[Path]:
             return
 
 
-def _package(folder: Path, file: Path) -> list[str]:
-    return list(file.parent.relative_to(folder).parts)
+def _package(folder: Path, file: Path) -> tuple[str, ...]:
+    return file.parent.relative_to(folder).parts
 
 
 def _imported(tree: ast.Module, package: list[str]) -> Iterator[str]:
