@@ -14,6 +14,8 @@ from egoworld_resources.s3_objects import Objects
 from egoworld_resources.store import StoredObject
 
 BATCH = 1_000
+FEW = 16
+AHEAD = 200
 TABLE = "CREATE TABLE IF NOT EXISTS bodies (key TEXT PRIMARY KEY, tag TEXT, body BLOB) WITHOUT ROWID"
 
 
@@ -77,6 +79,47 @@ class Records:
             with index:
                 index.executemany("INSERT OR REPLACE INTO bodies VALUES (?, ?, ?)", new)
         return {**found, **{key: body for key, _, body in new}}
+
+
+class ReadAhead(Records):
+    """Records for one look at many of them: after a few single reads of a group its names are listed once.
+
+    From then on what is not there costs no request, and what is there is read AHEAD records at a time in key order. A
+    group is a kind, or what lies below one asset in a kind.
+    """
+
+    def __init__(self, objects: Objects, file: Path) -> None:
+        super().__init__(objects, file)
+        self._reads: dict[str, int] = {}
+        self._listed: dict[str, tuple[list[StoredObject], dict[str, int]]] = {}
+        self._held: dict[str, dict[str, bytes]] = {}
+
+    def write(self, kind: str, key: str, text: str | None) -> None:
+        super().write(kind, key, text)
+        for known in (self._reads, self._listed, self._held):
+            known.pop(group_of(kind, key), None)
+
+    def read(self, kind: str, key: str) -> bytes | None:
+        group = group_of(kind, key)
+        self._reads[group] = self._reads.get(group, 0) + 1
+        if self._reads[group] <= FEW:
+            return super().read(kind, key)
+        if group not in self._listed:
+            stored = list(self.keys(group).values())
+            self._listed[group] = stored, {s.key: number for number, s in enumerate(stored)}
+        listed, numbers = self._listed[group]
+        wanted = name(kind, key)
+        if wanted not in numbers:
+            return None
+        if wanted not in self._held.get(group, {}):
+            start = numbers[wanted]
+            self._held[group] = self.bodies(listed[start : start + AHEAD])
+        return self._held[group].get(wanted)
+
+
+def group_of(kind: str, key: str) -> str:
+    """The records that are listed together."""
+    return f"{kind}/{key.partition('/')[0]}" if "/" in key else kind
 
 
 def name(kind: str, key: str) -> str:

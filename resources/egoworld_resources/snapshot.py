@@ -22,14 +22,17 @@ class Snapshot:
     """Any store, for reading video by video. It lives for one command, so nothing out of date is seen."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self._current = lru_cache(REMEMBERED)(store.current)
-        self._recorded = lru_cache(REMEMBERED)(store.recorded)
+        self._store = store.glance()
+        self._current = lru_cache(REMEMBERED)(self._store.current)
+        self._recorded = lru_cache(REMEMBERED)(self._store.recorded)
         self._few: dict[str, dict[str, dict[str, Any]]] = {}
 
     @property
     def incoming(self) -> Path:
         return self._store.incoming
+
+    def glance(self) -> Store:
+        return self
 
     def reading(self) -> AbstractContextManager[None]:
         return self._store.reading()

@@ -60,6 +60,10 @@ class Store(Protocol):
         """What is handed out inside stays readable until its end, and may go from this machine after it."""
         ...
 
+    def glance(self) -> Store:
+        """The same store for one look at much of it, by fewer requests; what it read once may be out of date."""
+        ...
+
     def folder(self, manifest: Manifest) -> Path:
         """An artifact's files, readable on this machine. May raise DamagedArtifact."""
         ...
@@ -155,6 +159,9 @@ class FolderStore:
 
     def reading(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def glance(self) -> Store:
+        return self
 
     def put(self, staged: Path, manifest: Manifest) -> Path:
         """Take a finished folder in and make it the live version; the folder is moved, the manifest written last.

@@ -14,6 +14,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from hashlib import sha256 as sha
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.manifest import MANIFEST, Manifest, StoredFile
 from egoworld_resources.s3_access import S3Access
 from egoworld_resources.s3_objects import Objects, Transfer
-from egoworld_resources.s3_records import Records, name, parsed
+from egoworld_resources.s3_records import ReadAhead, Records, name, parsed
 from egoworld_resources.store import StoredObject
 
 LIVE = "live"
@@ -43,7 +44,8 @@ class S3Store:
         self._objects = Objects(access, self.bucket)
         self._cache = Cache(cache, bound)
         place = sha(f"{access.endpoint}/{self.bucket}".encode()).hexdigest()[:12]
-        self._records = Records(self._objects, cache / f"records-{place}.sqlite")
+        self._index = cache / f"records-{place}.sqlite"
+        self._records = Records(self._objects, self._index)
 
     @property
     def incoming(self) -> Path:
@@ -51,6 +53,12 @@ class S3Store:
 
     def reading(self) -> AbstractContextManager[None]:
         return self._cache.reading()
+
+    def glance(self) -> S3Store:
+        """The same store for one look at much of it: fewer requests, and what it read once may be out of date."""
+        other = copy(self)
+        other._records = ReadAhead(self._objects, self._index)  # noqa: SLF001 a copy of our own
+        return other
 
     def folder(self, manifest: Manifest) -> Path:
         """The artifact's files in the cache; what is not there is downloaded and checked."""

@@ -18,6 +18,7 @@ from egoworld_resources.production.s3_servers import S3Address
 from egoworld_resources.s3_access import S3Access
 from egoworld_resources.s3_buckets import Buckets
 from egoworld_resources.s3_objects import PART
+from egoworld_resources.s3_records import FEW
 from egoworld_resources.store_s3 import S3Store
 from tests.made_stores import BOUND, SERVERS, access_to, artifact, contents, environment
 from tests.wire import wire
@@ -159,6 +160,28 @@ def test_records_cost_a_request_for_a_thousand_and_only_changed_ones_are_fetched
         assert len(again) == 2499
         (tmp_path / "there").joinpath(next(p.name for p in (tmp_path / "there").glob("*.sqlite"))).write_bytes(b"no")
         assert dict(S3Store(near, tmp_path / "there", BOUND).records("videos")) == again
+
+
+def test_a_look_at_many_costs_few_requests_and_sees_what_it_writes(
+    at: S3Address, access: S3Access, store: S3Store, tmp_path: Path
+) -> None:
+    count = 200
+    for number in range(0, count, 2):
+        store.record("failures", f"masks/v{number:04}", {"n": number})
+    with wire(at.port) as between:
+        near = access.model_copy(update={"endpoint": f"http://127.0.0.1:{between.port}"})
+        for known in (False, True):
+            before = between.requests
+            looking = S3Store(near, tmp_path / "there", BOUND).glance()
+            seen = [looking.recorded("failures", f"masks/v{number:04}") for number in range(count)]
+            assert seen == [{"n": n} if n % 2 == 0 else None for n in range(count)]
+            spent = between.requests - before
+            assert spent == (FEW + 1 if known else FEW + 1 + count // 2 - FEW // 2)
+        looking.record("failures", "masks/v0199", {"n": "new"})
+        looking.record("failures", "masks/v0198", None)
+        for _ in range(FEW + 2):
+            assert looking.recorded("failures", "masks/v0199") == {"n": "new"}
+            assert looking.recorded("failures", "masks/v0198") is None
 
 
 def test_an_unreadable_record_is_an_error_that_names_it(store: S3Store) -> None:
