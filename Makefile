@@ -88,8 +88,9 @@ envs: setup ## build every model env from its lock
 	@$(ENVIRONMENTS) build
 
 .PHONY: test
-test: envs ## build every model env and run the tests: ARGS="-k masks"
-	@$(PYTHON) -m pytest $(ARGS)
+test: envs ## build every model env and the servers of the tests, run the tests: ARGS="-k masks"
+	@$(PYTHON) -m egoworld_resources.production tools >/dev/null
+	$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: accuracy
 accuracy: envs ## measure every stage against what is true, write the README's table; fails when a bound is broken

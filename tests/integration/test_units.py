@@ -1,4 +1,4 @@
-"""The systemd units, as systemd itself reads them."""
+"""The systemd units, as systemd itself reads them, and the compose file: both run the parts that `make up` runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.production.parts import Parts
 from egoworld_resources.production.units import TEMPLATES, write_units
-from egoworld_resources.settings import Settings
+from egoworld_resources.settings import PROJECT, Settings
 
 
 def test_there_is_a_unit_for_every_part(tmp_path: Path) -> None:
@@ -23,6 +24,19 @@ def test_there_is_a_unit_for_every_part(tmp_path: Path) -> None:
     assert {file.name for file in TEMPLATES.glob("*.service")} == wanted
     target = (TEMPLATES / "egoworld.target").read_text(encoding="utf-8")
     assert set(re.findall(r"egoworld-[\w-]+\.service", target)) == wanted
+
+
+def test_there_is_a_container_for_every_part(tmp_path: Path) -> None:
+    parts = Parts(Settings.load(home=tmp_path))
+    parts.prepare()
+    services = yaml.safe_load((PROJECT / "infra" / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert {name: service["command"] for name, service in services.items()} == {
+        part.name: ["run", part.name] for part in parts.all()
+    }
+    for name, service in services.items():
+        assert set(service.get("depends_on", ())) <= set(services)
+        assert "healthcheck" not in service or name in service["healthcheck"]["test"]
+        assert service["network_mode"] == "host", "all parts share one loopback and one .env"
 
 
 @pytest.mark.parametrize("user", ["", "daemon"], ids=["a user's", "the system's"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
@@ -23,7 +22,7 @@ from egoworld_resources.settings import PROJECT
 
 TEMPLATE = PROJECT / "infra" / "env.template"
 GENERATED = "<generated>"
-PASSED_ON = ("EGOWORLD_", "S3_", "CUDA_", "NVIDIA_", "UV_", "HF_", "SSL_", "OTEL_")
+PASSED_ON = ("EGOWORLD_", "S3_", "CUDA_", "NVIDIA_", "UV_", "HF_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Beginnings of further names: they reach Dagster's processes as they stand."""
 
 Port = Field(ge=1, le=65535)
@@ -151,11 +150,6 @@ class EnvFile:
     def passed_on(self) -> dict[str, str]:
         """What Dagster's processes get of it as it stands."""
         return {name: value for name, value in self.values().items() if name.startswith(PASSED_ON)}
-
-    @property
-    def digest(self) -> str:
-        """Changes when the file does."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def _write(self, text: str) -> None:
         part = self.path.with_name(f"{self.path.name}.part")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from egoworld_resources.environments.generations import exclusive
@@ -17,7 +18,7 @@ from egoworld_resources.production.postgres import postgres
 from egoworld_resources.production.proxy import answers, proxy
 from egoworld_resources.production.s3_servers import s3_server
 from egoworld_resources.production.tools import Tools
-from egoworld_resources.settings import Settings
+from egoworld_resources.settings import PROJECT, Settings, config_file
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,15 @@ class Parts:
     @property
     def dagster_home(self) -> Path:
         return self.folder / "dagster"
+
+    @property
+    def digest(self) -> str:
+        """Changes with every file that says how the parts are started."""
+        own = [
+            PROJECT / "infra" / name for name in ("Caddyfile", "dagster.production.yaml", "workspace.production.yaml")
+        ]
+        files = [self.env_file.path, config_file(), *own]
+        return sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()
 
     def dagster_environment(self) -> dict[str, str]:
         """The environment of every process that works on this server as Dagster does."""

@@ -64,7 +64,7 @@ class Server:
         with self._changing():
             self.parts.prepare()
             parts = self.parts.all()
-            digest = self.parts.env_file.digest
+            digest = self.parts.digest
             if self.supervisor.runs() and self._last_digest() != digest:
                 log.info("settings have changed: what runs is started again")
                 self._stop()
