@@ -202,12 +202,13 @@ def doctor(
 @command
 def fsck(
     quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only, read no bytes.")] = False,
+    mend: Annotated[bool, typer.Option("--mend", help="Forget damaged artifacts; a refresh makes them again.")] = False,
     as_json: Json = False,
 ) -> None:
     """Look through the whole store: name what is missing, damaged or orphaned."""
     from egoworld_assets import cli_store
 
-    if not cli_store.look_through(Settings.load(), console, quick, as_json):
+    if not cli_store.look_through(Settings.load(), console, quick, as_json, mend):
         raise typer.Exit(1)
 
 

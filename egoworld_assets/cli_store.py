@@ -21,13 +21,19 @@ SHOWN = 50
 COLOURS = {"missing": "red", "damaged": "red", "orphaned": "yellow"}
 
 
-def look_through(settings: Settings, console: Console, quick: bool, as_json: bool) -> bool:
-    """Name every fault of the store; whether nothing is missing or damaged. What is orphaned only takes space."""
+def look_through(settings: Settings, console: Console, quick: bool, as_json: bool, mend: bool) -> bool:
+    """Name every fault of the store; whether nothing is missing or damaged. What is orphaned only takes space.
+
+    mend: artifacts with a missing or damaged file are forgotten, and no longer count when that was all.
+    """
+    store = open_store(settings)
+    mended = 0
     found: Counter[str] = Counter()
     freed = 0
-    for fault in fsck.fsck(open_store(settings), quick):
+    for fault in fsck.fsck(store, quick):
         found[fault.kind] += 1
         freed += fault.bytes
+        mended += mend and fsck.mend(store, fault)
         if as_json:
             print(json.dumps(asdict(fault), ensure_ascii=False))
         else:
@@ -37,7 +43,9 @@ def look_through(settings: Settings, console: Console, quick: bool, as_json: boo
         told = ", ".join(f"{count} {kind}" for kind, count in found.items())
         fix = f" ({decimal(freed)}; `egoworld gc` frees it)" if found["orphaned"] else ""
         console.print((told + fix) if told else "everything is as it should be")
-    return not (found["missing"] or found["damaged"])
+    if mended and not as_json:
+        console.print(f"{mended} of them forgotten with their artifacts; `egoworld refresh` makes those again")
+    return found["missing"] + found["damaged"] == mended
 
 
 def collect(settings: Settings, console: Console, policy: gc.Policy, apply: bool, as_json: bool) -> None:

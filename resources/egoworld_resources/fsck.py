@@ -68,6 +68,15 @@ def fsck(store: Inspected, quick: bool = False, now: datetime | None = None) -> 
     yield from source_faults(store, quick, now)
 
 
+def mend(store: Inspected, fault: Fault) -> bool:
+    """Forget the artifact that a fault lies in, so that a refresh makes it again; whether there is one."""
+    parts = fault.key.split("/")
+    if fault.kind == "orphaned" or parts[0] != "artifacts" or len(parts) < 5:
+        return False
+    store.forget(*parts[1:4])
+    return True
+
+
 def versions(store: Inspected, below: str = "artifacts") -> Iterator[Version]:
     """Every version of every artifact below a prefix, whole or not."""
     stored = (o for o in store.objects(below) if o.key.count("/") > 3)

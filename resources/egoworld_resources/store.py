@@ -132,6 +132,10 @@ class Inspected(Store, Protocol):
         """SHA-256 of the bytes that the store itself holds. Raises FileNotFoundError."""
         ...
 
+    def forget(self, asset: str, video: str, data_version: str) -> None:
+        """Make a version one that was never made: without its manifest, and not live. Its files stay for gc."""
+        ...
+
     def remove(self, keys: Sequence[str]) -> None:
         """Remove objects in this order; those that are not there count as removed."""
         ...
@@ -279,6 +283,13 @@ class FolderStore:
 
     def digest(self, key: str) -> str:
         return file_digest(self.root / key)
+
+    def forget(self, asset: str, video: str, data_version: str) -> None:
+        folder = self.root / "artifacts" / asset / video
+        with suppress(FileNotFoundError):
+            if data_version in (folder / CURRENT).read_text(encoding="utf-8", errors="replace"):
+                (folder / CURRENT).unlink()
+        (folder / data_version / MANIFEST).unlink(missing_ok=True)
 
     def remove(self, keys: Sequence[str]) -> None:
         for key in keys:

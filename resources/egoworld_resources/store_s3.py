@@ -172,6 +172,12 @@ class S3Store:
     def digest(self, key: str) -> str:
         return self._objects.digest(key)
 
+    def forget(self, asset: str, video: str, data_version: str) -> None:
+        live = self._records.read(LIVE, f"{asset}/{video}") or b""
+        if data_version.encode() in live:
+            self._records.write(LIVE, f"{asset}/{video}", None)
+        self._objects.remove([f"artifacts/{asset}/{video}/{data_version}/{MANIFEST}"])
+
     def remove(self, keys: Sequence[str]) -> None:
         self._objects.remove(keys)
 

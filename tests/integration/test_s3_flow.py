@@ -11,12 +11,13 @@ import pytest
 from egoworld_assets.report import lineage_of
 from egoworld_assets.stages import stages
 from egoworld_resources.arrivals import Arrivals
+from egoworld_resources.fsck import fsck, mend
 from egoworld_resources.production.s3_servers import S3Address
 from egoworld_resources.s3_access import S3Access
 from egoworld_resources.store import FolderStore
 from egoworld_resources.store_s3 import S3Store
 from egoworld_resources.workbench import Workbench
-from tests.made_stores import SERVERS, access_to, environment
+from tests.made_stores import KINDS, SERVERS, Place, access_to, environment
 from tests.made_up import BRIGHTNESS, video, workbench
 from tests.wire import Wire, wire
 
@@ -97,6 +98,33 @@ def test_a_damaged_input_costs_its_video_only_and_is_named(access: S3Access, tmp
     assert (bad.state, good.state) == ("failed", "made")
     assert "clips.parquet is damaged" in bad.why
     assert elsewhere.state(BRIGHTNESS, keys[0]).condition == "missing", "mended bytes are all that it needs"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mended_store_makes_the_damaged_artifact_again(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind != "folder":
+        for name, value in environment(access_to(request.getfixturevalue(kind))).items():
+            monkeypatch.setenv(name, value)
+    bench = workbench(tmp_path)
+    key = Arrivals(bench.store).take(video(tmp_path / "a.mp4")).video
+    first = [bench.make(stage, [key], "run")[0].manifest for stage in STAGES]
+    store = bench.store
+    assert isinstance(store, S3Store | FolderStore)
+    assert first[1] is not None
+    damaged = f"artifacts/clips/{key}/{first[1].data_version}/clips.parquet"
+    Place(kind, lambda _: store).put_bytes(store, damaged, b"x" * first[1].files[0].bytes)
+    (fault,) = fsck(store)
+    assert (fault.kind, fault.key) == ("damaged", damaged)
+    assert mend(store, fault)
+    assert list(fsck(store)) != [], "the live brightness was made from it"
+    assert conditions(bench, key) == ["fresh", "missing", "blocked"]
+    (again,) = bench.make(STAGES[1], [key], "again")
+    assert again.manifest is not None
+    assert again.manifest.data_version == first[1].data_version
+    assert conditions(bench, key) == ["fresh"] * 3
+    assert list(fsck(store)) == []
 
 
 def test_a_server_that_goes_away_in_the_middle_is_transient(
