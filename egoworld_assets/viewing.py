@@ -11,16 +11,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from egoworld_assets.flow import dagster_home
-from egoworld_resources.errors import BadConfiguration, UnknownName
+from egoworld_resources.errors import BadConfiguration, EgoworldError, UnknownName
+from egoworld_resources.layout import KEY
 from egoworld_resources.runner import end_group
 from egoworld_resources.settings import PROJECT
+from egoworld_resources.store import FolderStore, Store
 from egoworld_resources.workbench import Workbench
 
 LOOPBACK = "127.0.0.1"
+LINK_SECONDS = 300
+"""How long a browser may fetch a file after it was sent to the store."""
 
 
 class ArtifactFiles(SimpleHTTPRequestHandler):
@@ -33,14 +38,47 @@ class ArtifactFiles(SimpleHTTPRequestHandler):
         pass
 
 
+class ArtifactLinks(BaseHTTPRequestHandler):
+    """Sends a browser on to the store's own short-lived URL of a file of an artifact: our URL can be kept, that not."""
+
+    def __init__(self, store: Store, *args: Any, **kwargs: Any) -> None:
+        self._store = store
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self) -> None:
+        asset, video, version, file = (*unquote(urlsplit(self.path).path)[1:].split("/", 3), "", "", "")[:4]
+        try:
+            safe = all(KEY.fullmatch(part) for part in (asset, video, version))
+            made = self._store.version(asset, video, version) if safe else None
+            known = made is not None and any(stored.path == file for stored in made.files)
+            link = self._store.link(made, file, LINK_SECONDS) if made and known else None
+        except EgoworldError as error:
+            self.send_error(502, explain=str(error))
+            return
+        if link is None:
+            self.send_error(404)
+            return
+        self.send_response(302)
+        self.send_header("Location", link)
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
 @contextmanager
 def served_artifacts(bench: Workbench) -> Iterator[None]:
     """Files of artifacts over HTTP at settings.files_url while the context lasts."""
-    root = bench.layout.store / "artifacts"
-    root.mkdir(parents=True, exist_ok=True)
+    if isinstance(bench.store, FolderStore):
+        root = bench.store.root / "artifacts"
+        root.mkdir(parents=True, exist_ok=True)
+        answers = partial(ArtifactFiles, directory=str(root))
+    else:
+        answers = partial(ArtifactLinks, bench.store)
     port = urlsplit(bench.settings.files_url).port or 80
     free(port)
-    with ThreadingHTTPServer((LOOPBACK, port), partial(ArtifactFiles, directory=str(root))) as server:
+    with ThreadingHTTPServer((LOOPBACK, port), answers) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
 from egoworld_assets.report import lineage_of
 from egoworld_assets.stages import stages
+from egoworld_assets.viewing import served_artifacts
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.fsck import fsck, mend
 from egoworld_resources.production.s3_servers import S3Address
@@ -17,8 +20,9 @@ from egoworld_resources.s3_access import S3Access
 from egoworld_resources.store import FolderStore
 from egoworld_resources.store_s3 import S3Store
 from egoworld_resources.workbench import Workbench
-from tests.made_stores import KINDS, SERVERS, Place, access_to, environment
+from tests.made_stores import KINDS, SERVERS, Place, access_to, artifact, environment
 from tests.made_up import BRIGHTNESS, video, workbench
+from tests.servers import free_port
 from tests.wire import Wire, wire
 
 STAGES = [stages()["videos"], stages()["clips"], BRIGHTNESS]
@@ -98,6 +102,28 @@ def test_a_damaged_input_costs_its_video_only_and_is_named(access: S3Access, tmp
     assert (bad.state, good.state) == ("failed", "made")
     assert "clips.parquet is damaged" in bad.why
     assert elsewhere.state(BRIGHTNESS, keys[0]).condition == "missing", "mended bytes are all that it needs"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_browser_gets_files_of_artifacts_and_nothing_else(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind != "folder":
+        for name, value in environment(access_to(request.getfixturevalue(kind))).items():
+            monkeypatch.setenv(name, value)
+    bench = workbench(tmp_path, files_url=f"http://127.0.0.1:{free_port()}")
+    _, manifest = artifact(tmp_path / "new", {"contact sheet é.png": b"picture"}, asset="previews")
+    bench.store.put(tmp_path / "new", manifest)
+    bench.store.record("videos", "v", {"name": "private"})
+    below = f"{bench.settings.files_url}/previews/v/{manifest.data_version}"
+    with served_artifacts(bench):
+        with urlopen(f"{below}/contact%20sheet%20%C3%A9.png") as answer:
+            assert answer.read() == b"picture"
+        wrong = [below, f"{below}/other", f"{below}/../../../../records/videos/v.json", bench.settings.files_url]
+        wrong += [f"{bench.settings.files_url}/previews/v/%2e%2e/manifest.json"]
+        for url in [*wrong, f"{below}/%2e%2e/%2e%2e/%2e%2e/%2e%2e/records/videos/v.json"]:
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(url)
 
 
 @pytest.mark.parametrize("kind", KINDS)
