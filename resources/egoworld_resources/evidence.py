@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 import shutil
 from pathlib import Path
 
 from egoworld_runner.job import Job
+
+BARE = ("env", "-i", f"PATH={os.environ.get('PATH', os.defpath)}")
+"""As the runner is started: a variable of the caller's, such as OPENBLAS_CORETYPE, can change what a model gives."""
 
 
 def keep(scratch: Path, kept: Path, video: str, python: Path | None) -> str:
@@ -25,4 +29,4 @@ def keep(scratch: Path, kept: Path, video: str, python: Path | None) -> str:
     job = Job.read(given)
     alone = [dataclasses.replace(v, output=str(kept / "output")) for v in job.videos if v.video == video]
     dataclasses.replace(job, videos=tuple(alone)).write(kept / given.name)
-    return shlex.join([str(python), "-I", "-m", "egoworld_runner", "run", "--job", str(kept / given.name)])
+    return shlex.join([*BARE, str(python), "-I", "-m", "egoworld_runner", "run", "--job", str(kept / given.name)])
