@@ -24,10 +24,12 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="The parts of
 
 
 @app.command()
-def up() -> None:
+def up(
+    parts: Annotated[list[str] | None, typer.Argument(help="parts as `ps` names them; all when none is")] = None,
+) -> None:
     """Start every part that does not run; asks each whether it works before the next."""
     server = Server(Settings.load())
-    server.up()
+    server.up(parts or ())
     settings = server.parts.server
     typer.echo(f"UI: https://{settings.proxy_name}:{settings.proxy_port}  (logins viewer and operator)")
     typer.echo(f"S3: {settings.s3_public_endpoint}  (here: {settings.s3_endpoint})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,27 +54,28 @@ class Server:
         self.supervisor = Supervisor(self.folder, settings.home, self.parts.tools)
         self._started_with = self.folder / "started_with"
 
-    def up(self) -> None:
-        """Start every part that does not run, each when those that it needs are healthy.
+    def up(self, only: Collection[str] = ()) -> None:
+        """Start every part that does not run, or ``only`` those named, each when those that it needs are healthy.
 
-        Raises BadConfiguration (a setting, a taken port), ToolFailed, PartFailed. May be called at any time: what runs
-        with the same settings is left alone, what runs with others is started again.
+        May be called at any time: what runs with the same settings is left alone, what runs with others is started
+        again. Raises UnknownName, BadConfiguration (a setting, a taken port), ToolFailed, PartFailed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._changing():
             self.parts.prepare()
             parts = self.parts.all()
+            wanted = [self.parts.one(name) for name in only] or parts
             digest = self.parts.digest
             if self.supervisor.runs() and self._last_digest() != digest:
                 log.info("settings have changed: what runs is started again")
                 self._stop()
             if not self.supervisor.runs():
                 self._end_orphans()
-                refuse_taken(parts, self.parts.env_file.path)
+                refuse_taken(wanted, self.parts.env_file.path)
                 self.supervisor.write(parts)
                 self.supervisor.start()
                 self._started_with.write_text(digest, encoding="utf-8")
-            for _, together in groupby(parts, lambda part: part.step):
+            for _, together in groupby(sorted(wanted, key=lambda part: part.step), lambda part: part.step):
                 self._start(list(together))
 
     def down(self) -> None:
