@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -15,9 +15,15 @@ from rich.markup import escape
 from egoworld_resources import fsck, gc
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.settings import Settings
+from egoworld_resources.store import FolderStore
 from egoworld_resources.stores import S3_NEEDS, open_store
 
+if TYPE_CHECKING:
+    from egoworld_resources.s3_access import S3Access
+
 SHOWN = 50
+UNFINISHED = timedelta(days=1)
+"""What is younger may still be being sent."""
 COLOURS = {"missing": "red", "damaged": "red", "orphaned": "yellow"}
 
 
@@ -53,10 +59,12 @@ def collect(settings: Settings, console: Console, policy: gc.Policy, apply: bool
     store = open_store(settings)
     removals = list(gc.plan(store, policy))
     gone = [removal for removal in removals if gc.apply(store, removal)] if apply else removals
+    uploads = [] if isinstance(store, FolderStore) else unfinished(store.access, policy, apply)
     size = sum(removal.bytes for removal in gone)
     if as_json:
         entries = [{"what": r.what, "why": r.why, "objects": len(r.keys), "bytes": r.bytes} for r in gone]
-        print(json.dumps({"applied": apply, "bytes": size, "removals": entries}, indent=2, ensure_ascii=False))
+        told = {"applied": apply, "bytes": size, "removals": entries, "unfinished_uploads": uploads}
+        print(json.dumps(told, indent=2, ensure_ascii=False))
         return
     for removal in gone[:SHOWN]:
         said = f"{escape(removal.what)}: {escape(removal.why)}, {len(removal.keys)} objects, {decimal(removal.bytes)}"
@@ -66,6 +74,19 @@ def collect(settings: Settings, console: Console, policy: gc.Policy, apply: bool
     objects = sum(len(removal.keys) for removal in gone)
     done = "removed" if apply else "would be removed (dry run; --apply removes it)"
     console.print(f"{objects} objects, {decimal(size)} ({size:,} bytes) {done}")
+    if uploads:
+        console.print(f"{len(uploads)} unfinished uploads {done}")
+
+
+def unfinished(access: S3Access, policy: gc.Policy, apply: bool) -> list[str]:
+    """Keys of uploads in parts that were begun long ago and never ended; with ``apply`` their parts are removed."""
+    from egoworld_resources.s3_buckets import Buckets
+
+    buckets, before = Buckets(access), datetime.now(UTC) - max(policy.older_than, UNFINISHED)
+    found = buckets.unfinished("artifacts", before)
+    for upload in found if apply else ():
+        buckets.give_up("artifacts", upload)
+    return [upload.key for upload in found]
 
 
 def policy_of(keep: int, older_than: float) -> gc.Policy:

@@ -90,13 +90,14 @@ class Buckets:
                 else:
                     self._client.delete_bucket_policy(Bucket=bucket)
 
-    def unfinished(self, which: Bucket) -> list[Unfinished]:
-        """Multipart uploads that lie half done in a bucket."""
+    def unfinished(self, which: Bucket, before: datetime) -> list[Unfinished]:
+        """Multipart uploads of a bucket that were begun before some time. MinIO names none: it drops them by itself."""
         bucket = self.access.bucket(which)
         with named_faults(f"uploads to bucket {bucket}"):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket)
             found = [upload for page in pages for upload in page.get("Uploads", [])]
-        return [Unfinished(u.get("Key", ""), u.get("UploadId", ""), u["Initiated"]) for u in found if "Initiated" in u]
+        all_ = [Unfinished(u.get("Key", ""), u.get("UploadId", ""), u["Initiated"]) for u in found if "Initiated" in u]
+        return [upload for upload in all_ if upload.begun < before]
 
     def give_up(self, which: Bucket, upload: Unfinished) -> None:
         """Remove the parts of an unfinished upload."""

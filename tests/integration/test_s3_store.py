@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,19 @@ def test_settings_that_are_wrong_are_named_without_their_values(monkeypatch: pyt
     monkeypatch.setenv("S3_BUCKET_NAME", "No Bucket")
     with pytest.raises(BadConfiguration, match="S3_BUCKET_NAME must be"):
         S3Access.load()
+
+
+def test_uploads_that_never_ended_are_named_and_given_up(versitygw: S3Address) -> None:
+    access = access_to(versitygw)
+    buckets, later = Buckets(access), datetime.now(UTC) + timedelta(hours=1)
+    begun = {"Bucket": access.bucket("artifacts"), "Key": "artifacts/masks/v/1/é.bin"}
+    upload = buckets._client.create_multipart_upload(**begun)["UploadId"]
+    buckets._client.upload_part(**begun, UploadId=upload, PartNumber=1, Body=b"x" * 100)
+    assert buckets.unfinished("artifacts", later - timedelta(hours=2)) == []
+    (found,) = buckets.unfinished("artifacts", later)
+    assert found.key == begun["Key"]
+    buckets.give_up("artifacts", found)
+    assert buckets.unfinished("artifacts", later) == []
 
 
 def test_a_link_works_for_a_browser_for_a_while(store: S3Store, tmp_path: Path) -> None:
