@@ -20,6 +20,8 @@ from egoworld_resources.settings import PROJECT
 from egoworld_resources.workbench import Workbench
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+PATIENT_BACKFILLS = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
+"""Makes a backfill wait while the code server starts again; without it Dagster ends the backfill as failed."""
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -32,6 +34,7 @@ def dagster_home(bench: Workbench) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(PROJECT / "infra" / "dagster.yaml", home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
+    os.environ[PATIENT_BACKFILLS] = "1"
     return home
 
 

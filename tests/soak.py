@@ -273,13 +273,14 @@ def real_files(folder: Path, count: int, shared: Path) -> dict[str, list[Path]]:
     from tests import bad_videos
 
     found = sorted(p for p in shared.rglob("*.mp4") if p.stat().st_size < 3_000_000)
-    (folder / "bad").mkdir(parents=True)
+    (folder / "bad").mkdir(parents=True, exist_ok=True)
     bad_videos.write_all(folder / "bad", bad_videos.contents())
     bad = sorted(p for p in (folder / "bad").iterdir() if p.is_file())
     samples: list[Path] = []
     for seed in range(100, 100 + count - len(found) - len(bad)):
         samples.append(folder / f"sample-{seed}.mp4")
-        render(samples[-1], SampleOptions(seed=seed, seconds=2.0, width=480, height=270))
+        if not samples[-1].exists():
+            render(samples[-1], SampleOptions(seed=seed, seconds=2.0, width=480, height=270))
     return {"real": found, "bad": bad, "sample": samples}
 
 
@@ -292,12 +293,12 @@ def main() -> int:
     parser.add_argument("--wait-minutes", type=float, default=30)
     given = parser.parse_args()
     folder = given.folder.absolute()
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "egoworld.toml"
     config.write_text(f'home = "{folder}/data"\nfiles_url = "http://127.0.0.1:{free_port()}"\nretry_delay_s = 2\n')
     files = real_files(folder / "files", given.videos, Path(__file__).resolve().parents[2] / "shared" / "data")
     soak = Soak(folder, config, given.seed)
-    soak.run(files, given.minutes, (30.0, 130.0), 60 * given.wait_minutes)
+    soak.run(files, given.minutes, (60.0, 180.0), 60 * given.wait_minutes)
     left = soak.left()
     soak.service.command("refresh")
     told = {

@@ -31,6 +31,8 @@ def dagster_environment(settings: Settings, env_file: EnvFile, folder: Path) -> 
     found |= env_file.passed_on()
     found |= {
         "DAGSTER_HOME": str(folder),
+        # A backfill waits while the code server starts again, instead of ending as failed.
+        "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
         "DAGSTER_CODE_PORT": str(server.dagster_code_port),
         "POSTGRES_PORT": str(server.postgres.port),
         "POSTGRES_USER": server.postgres.user,
