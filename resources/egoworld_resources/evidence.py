@@ -10,9 +10,6 @@ from pathlib import Path
 
 from egoworld_runner.job import Job
 
-BARE = ("env", "-i", f"PATH={os.environ.get('PATH', os.defpath)}")
-"""As the runner is started: a variable of the caller's, such as OPENBLAS_CORETYPE, can change what a model gives."""
-
 
 def keep(scratch: Path, kept: Path, video: str, python: Path | None) -> str:
     """Copy job and log of one video out of a scratch folder; returns the command, empty when no job was written.
@@ -29,4 +26,9 @@ def keep(scratch: Path, kept: Path, video: str, python: Path | None) -> str:
     job = Job.read(given)
     alone = [dataclasses.replace(v, output=str(kept / "output")) for v in job.videos if v.video == video]
     dataclasses.replace(job, videos=tuple(alone)).write(kept / given.name)
-    return shlex.join([*BARE, str(python), "-I", "-m", "egoworld_runner", "run", "--job", str(kept / given.name)])
+    return shlex.join([*bare(), str(python), "-I", "-m", "egoworld_runner", "run", "--job", str(kept / given.name)])
+
+
+def bare() -> list[str]:
+    """What starts a program without the caller's variables: one such as OPENBLAS_CORETYPE can change what comes out."""
+    return ["env", "-i", f"PATH={os.environ.get('PATH', os.defpath)}"]
