@@ -1,4 +1,4 @@
-"""The command line: egoworld demo | ingest | refresh | stale | status | lineage | doctor | view | ui."""
+"""The command line: `egoworld --help` lists the commands."""
 
 from __future__ import annotations
 

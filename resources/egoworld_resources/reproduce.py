@@ -44,7 +44,7 @@ def reproduce(bench: Workbench, made: Manifest, listener: Callable[[Event], None
     began = time.monotonic()
     recipe = made.recipe
     refuse_another_recipe(bench, made)
-    with scratch_folder(bench.layout.scratch, f"reproduce-{made.asset}") as scratch:
+    with bench.store.reading(), scratch_folder(bench.layout.scratch, f"reproduce-{made.asset}") as scratch:
         work = work_of(bench, made, scratch / "videos" / made.video)
         with bench.process(recipe, scratch) as process:
             job = job_of(recipe, bench.catalog.model(made.asset, recipe.env), [work], process.python)
