@@ -65,7 +65,8 @@ def run_flow(
 ) -> list[str]:
     """Make all that is missing or stale of some videos, then the dataset.
 
-    What fails of a video is recorded in the store, not raised. Returns the faults that are no video's: ours.
+    What fails of a video is recorded in the store, not raised. What could not be made for another reason, such as a
+    full disk, holds back what would be made of it. Returns the faults that are no video's: ours.
     """
     faults: list[str] = []
     end_dead_runs(instance)
@@ -73,9 +74,11 @@ def run_flow(
     definitions = build(bench)
     flow = definitions.resolve_job_def(FLOW.name)
     keys = instance.get_dynamic_partitions(str(VIDEOS.name))
+    unmade: dict[str, set[str]] = {}
     for stage in stages().values():
         told = instance.get_materialized_partitions(dg.AssetKey(stage.name))
-        states = {video: bench.state(stage, video).condition for video in videos}
+        waiting = set().union(*(unmade[asset] for asset in (*stage.inputs, *stage.optional)))
+        states = {video: bench.state(stage, video).condition for video in videos if video not in waiting}
         wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v not in told)}
         progress.begin(stage, sorted(wanted))
         for group in contiguous(keys, wanted):
@@ -90,6 +93,7 @@ def run_flow(
             if was_interrupted(result):
                 raise KeyboardInterrupt
         progress.end(stage)
+        unmade[stage.name] = waiting | {v for v in wanted if bench.state(stage, v).condition in WANTS_WORK}
     dataset = definitions.resolve_job_def(DATASET.name)
     tags = {PROCESS: this_process()}
     result = dataset.execute_in_process(instance=instance, tags=tags, run_config=QUIET, raise_on_error=False)
