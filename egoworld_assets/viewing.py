@@ -8,12 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import psutil
 
 from egoworld_assets.flow import dagster_home
 from egoworld_resources.errors import BadConfiguration, EgoworldError, UnknownName
@@ -24,6 +27,11 @@ from egoworld_resources.store import FolderStore, Store
 from egoworld_resources.workbench import Workbench
 
 LOOPBACK = "127.0.0.1"
+LOOK_S = 0.5
+LASTING_S = 5.0
+"""A child that lived longer is a server; others come and go."""
+STEADY_S = 30.0
+"""Dagster that ends sooner cannot start at all, and has said why."""
 LINK_SECONDS = 300
 """How long a browser may fetch a file after it was sent to the store."""
 
@@ -96,7 +104,7 @@ def dagster_ui(bench: Workbench, port: int) -> int:
     print(f"Dagster: http://{LOOPBACK}:{port}  (state in {home}; Ctrl-C ends it)")
     print(f"inbox: {bench.settings.inbox_folder}", flush=True)
     with served_artifacts(bench):
-        return in_own_group(command)
+        return kept_up(command)
 
 
 def free(port: int) -> None:
@@ -119,12 +127,51 @@ def view_recording(bench: Workbench, video: str, port: int) -> int:
     return in_own_group([str(env.python), "-I", str(script), str(recording), "--port", str(port)])
 
 
-def in_own_group(command: list[str]) -> int:
-    """Run a server in a process group of its own; interrupted or ended, we take the whole group along."""
+def kept_up(command: list[str]) -> int:
+    """Run Dagster's servers until interrupted, and start them again when one of them dies; returns the exit status.
+
+    `dagster dev` ends when its webserver or daemon does, and stays without a code server when that one does.
+    """
+    while True:
+        began = time.monotonic()
+        status = in_own_group(command, Parts())
+        if status == 0 or time.monotonic() - began < STEADY_S:
+            return status
+        print("one of Dagster's servers died; starting them again, runs go on where they stopped", flush=True)
+
+
+class Parts:
+    """The lasting children of a process, watched."""
+
+    def __init__(self) -> None:
+        self._seen: dict[psutil.Process, float] = {}
+
+    def lost(self, pid: int) -> bool:
+        """Whether a child that had lived for a while has ended."""
+        now = time.monotonic()
+        running = set(children_of(pid))
+        for child in running:
+            self._seen.setdefault(child, now)
+        gone = [self._seen.pop(child) for child in set(self._seen) - running]
+        return any(now - since > LASTING_S for since in gone)
+
+
+def children_of(pid: int) -> list[psutil.Process]:
+    """Direct children of a process that run; none when it has ended."""
+    try:
+        return [child for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def in_own_group(command: list[str], parts: Parts | None = None) -> int:
+    """Run a server in a process group of its own; when it is interrupted, ends or loses a part, all of it is ended."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     child = subprocess.Popen(command, start_new_session=True)
     try:
-        return child.wait()
+        while child.poll() is None and not (parts and parts.lost(child.pid)):
+            time.sleep(LOOK_S)
+        return 1 if child.returncode is None else child.returncode
     except KeyboardInterrupt:
         return 0
     finally:

@@ -98,7 +98,7 @@ SERVED = {
 class Installation:
     """A home and a configuration in a folder; commands are processes of their own."""
 
-    def __init__(self, folder: Path, source: str = RUNNER, **settings: float) -> None:
+    def __init__(self, folder: Path, source: str = RUNNER, **settings: float | str) -> None:
         self.folder = folder
         self.settings = settings
         self.runner = folder / "more" / "envs" / "quick" / "runner.py"
@@ -124,7 +124,7 @@ class Installation:
 
     def configure(self) -> None:
         lines = [f'home = "{self.folder}/data"', f'extra_envs = ["{self.runner.parent.parent}"]']
-        lines += [*(f"{name} = {value}" for name, value in self.settings.items()), "[stages]"]
+        lines += [*(f"{name} = {json.dumps(value)}" for name, value in self.settings.items()), "[stages]"]
         lines += [f'{stage} = "quick"' for stage in SERVED]
         for stage, params in self.params.items():
             lines += [f"[params.{stage}]", *(f"{name} = {value}" for name, value in params.items())]

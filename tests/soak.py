@@ -154,16 +154,26 @@ class Soak:
         self.kills: Counter[str] = Counter()
         self.names: dict[str, str] = {}
 
-    def run(self, files: dict[str, list[Path]], minutes: float, every_s: tuple[float, float], wait_s: float) -> None:
-        """Bring files in, kind by kind, kill for some minutes, then wait until all is quiet."""
+    def run(
+        self,
+        files: dict[str, list[Path]],
+        minutes: float,
+        every_s: tuple[float, float],
+        wait_s: float,
+        look_s: float,
+        backfilled: float,
+    ) -> None:
+        """Bring files in, a share of them by a backfill, kill for some minutes, then wait until all is quiet."""
         waiting = [(kind, path) for kind, paths in files.items() for path in paths]
         self.rng.shuffle(waiting)
-        by_backfill, by_inbox = waiting[: len(waiting) // 3], waiting[len(waiting) // 3 :]
+        first = round(len(waiting) * backfilled)
+        by_backfill, by_inbox = waiting[:first], waiting[first:]
         self.names = {path.name: kind for kind, path in waiting}
         self.bench.settings.inbox_folder.mkdir(parents=True, exist_ok=True)
-        end = time.monotonic() + 60 * minutes
         self.service.keep_up()
-        self.ingest([path for _, path in by_backfill])
+        if by_backfill:
+            self.ingest([path for _, path in by_backfill])
+        end = time.monotonic() + 60 * minutes
         gap = 60 * minutes / 2 / max(1, len(by_inbox))
         next_drop, next_kill = time.monotonic(), time.monotonic() + self.rng.uniform(*every_s)
         while time.monotonic() < end:
@@ -177,7 +187,7 @@ class Soak:
             time.sleep(0.2)
         for _, path in by_inbox:
             drop(path, self.bench.settings.inbox_folder)
-        self.settle(wait_s)
+        self.settle(wait_s, look_s)
 
     def ingest(self, paths: Sequence[Path]) -> None:
         """Take files in by the command line and ask for a backfill of them."""
@@ -190,12 +200,12 @@ class Soak:
             self.kills[kind] += 1
             print(f"{time.strftime('%H:%M:%S')} killed {kind} ({len(hit)})", file=sys.stderr, flush=True)
 
-    def settle(self, wait_s: float) -> None:
-        """Wait until Dagster has nothing more to do, three looks in a row."""
+    def settle(self, wait_s: float, look_s: float) -> None:
+        """Wait until Dagster has nothing more to do, three looks in a row, and stop the service."""
         until, quiet = time.monotonic() + wait_s, 0
         while quiet < 3 and time.monotonic() < until:
             self.service.keep_up()
-            time.sleep(20)
+            time.sleep(look_s)
             busy = self.unfinished()
             quiet = 0 if busy else quiet + 1
             print(f"{time.strftime('%H:%M:%S')} unfinished: {busy}", file=sys.stderr, flush=True)
@@ -298,7 +308,7 @@ def main() -> int:
     config.write_text(f'home = "{folder}/data"\nfiles_url = "http://127.0.0.1:{free_port()}"\nretry_delay_s = 2\n')
     files = real_files(folder / "files", given.videos, Path(__file__).resolve().parents[2] / "shared" / "data")
     soak = Soak(folder, config, given.seed)
-    soak.run(files, given.minutes, (60.0, 180.0), 60 * given.wait_minutes)
+    soak.run(files, given.minutes, (60.0, 180.0), 60 * given.wait_minutes, 20.0, backfilled=1 / 3)
     left = soak.left()
     soak.service.command("refresh")
     told = {

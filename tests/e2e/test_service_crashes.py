@@ -1,0 +1,35 @@
+"""The running service under kill -9: daemon, code server, webserver, runs, models, everything. See tests/soak.py."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.faults import SLOW
+from tests.made_graph import Installation
+from tests.made_up import video
+from tests.soak import Soak, free_port
+
+SEED = int(os.environ.get("FAULT_SEED", "20261121"))
+
+
+@pytest.mark.timeout(1500)
+def test_whatever_of_the_service_is_killed_every_video_gets_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    installed = Installation(tmp_path / "made", SLOW, settle_s=0.5, retry_delay_s=0.5, files_url=url)
+    monkeypatch.setenv("EGOWORLD_CONFIG", installed.config)
+    (tmp_path / "text.mp4").write_text("no pictures in here\n" * 40)
+    good = [video(tmp_path / f"{n}.mp4", shots=shots) for n, shots in enumerate(((8, 7), (12,), (5, 5, 5), (9, 6)))]
+    soak = Soak(tmp_path, Path(installed.config), SEED)
+    soak.run({"good": good, "bad": [tmp_path / "text.mp4"]}, 1.5, (8.0, 20.0), 600, look_s=5, backfilled=0)
+    print(json.dumps({"FAULT_SEED": SEED, "kills": dict(soak.kills), "starts": soak.service.starts}))
+    assert soak.kills.total() >= 4
+    assert soak.left() == {}
+    assert soak.outcomes() == {"good": Counter({"all fresh": 4}), "bad": Counter({"failed at videos": 1})}
+    assert soak.problems() == []
