@@ -162,8 +162,12 @@ class Soak:
         wait_s: float,
         look_s: float,
         backfilled: float,
+        kills: int = 0,
     ) -> None:
-        """Bring files in, a share of them by a backfill, kill for some minutes, then wait until all is quiet."""
+        """Bring files in, a share of them by a backfill, kill for some minutes, then wait until all is quiet.
+
+        kills: how often at least, also when it takes longer.
+        """
         waiting = [(kind, path) for kind, paths in files.items() for path in paths]
         self.rng.shuffle(waiting)
         first = round(len(waiting) * backfilled)
@@ -176,14 +180,14 @@ class Soak:
         end = time.monotonic() + 60 * minutes
         gap = 60 * minutes / 2 / max(1, len(by_inbox))
         next_drop, next_kill = time.monotonic(), time.monotonic() + self.rng.uniform(*every_s)
-        while time.monotonic() < end:
+        while time.monotonic() < end or self.kills.total() < kills:
             self.service.keep_up()
             if by_inbox and time.monotonic() >= next_drop:
                 drop(by_inbox.pop()[1], self.bench.settings.inbox_folder)
                 next_drop += gap
             if time.monotonic() >= next_kill:
-                self.kill(self.rng.choice(KINDS))
-                next_kill = time.monotonic() + self.rng.uniform(*every_s)
+                hit = self.kill(self.rng.choice(KINDS))
+                next_kill = time.monotonic() + (self.rng.uniform(*every_s) if hit else 1.0)
             time.sleep(0.2)
         for _, path in by_inbox:
             drop(path, self.bench.settings.inbox_folder)
@@ -194,11 +198,13 @@ class Soak:
         self.service.command("ingest", *map(str, paths))
         self.service.backfill([key for key, _ in self.bench.store.records("videos")])
 
-    def kill(self, kind: str) -> None:
+    def kill(self, kind: str) -> bool:
+        """Kill all processes of a kind; whether there was any."""
         hit = [process for process in self.service.processes(kind) if kill_pid(process.pid)]
         if hit:
             self.kills[kind] += 1
             print(f"{time.strftime('%H:%M:%S')} killed {kind} ({len(hit)})", file=sys.stderr, flush=True)
+        return bool(hit)
 
     def settle(self, wait_s: float, look_s: float) -> None:
         """Wait until Dagster has nothing more to do, three looks in a row, and stop the service."""
