@@ -9,7 +9,7 @@ import dagster as dg
 from egoworld_assets.arrival import inbox
 from egoworld_assets.partitions import code_version
 from egoworld_assets.stages import modules, stages
-from egoworld_assets.upkeep import DATASET, FLOW, dead_runs, nightly_refresh
+from egoworld_assets.upkeep import DATASET, FLOW, dead_runs, hourly_quarantine, nightly_refresh
 from egoworld_resources.settings import Settings
 from egoworld_resources.workbench import Workbench
 
@@ -30,7 +30,7 @@ def build(bench: Workbench) -> dg.Definitions:
         assets=dg.map_asset_specs(with_version, assets),
         jobs=[FLOW, DATASET],
         sensors=[inbox, dead_runs],
-        schedules=[nightly_refresh],
+        schedules=[nightly_refresh, hourly_quarantine],
         resources={"bench": bench},
         executor=dg.in_process_executor,
     )

@@ -74,6 +74,19 @@ def nightly_refresh(
             yield dg.RunRequest(partition_key=video, asset_selection=[dg.AssetKey(name) for name in names])
 
 
+@dg.schedule(
+    cron_schedule="30 * * * *",
+    target=dg.AssetSelection.assets("quarantine"),
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def hourly_quarantine() -> dg.RunRequest:
+    """Each hour the table of what stopped. Failures come from sensors, backfills, schedules and commands alike: looking
+    through the store once an hour finds all of them, and costs the same however many runs there were.
+    """
+    return dg.RunRequest()
+
+
 def this_process() -> str:
     """What tells this process from every other, also from a later one of its number."""
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"

@@ -296,7 +296,8 @@ class Workbench:
         key, quarantine = f"{stage.name}/{work.video}", None
         if manifest.quarantine:
             again = keep(making.scratch, self.layout.logs / "quarantine" / key, work.video, making.python)
-            quarantine = {"reason": manifest.quarantine, "again": again}
+            tried = self._tried("quarantine", key, manifest.made_at)
+            quarantine = {"reason": manifest.quarantine, "again": again, **tried}
         self.store.record("quarantine", key, quarantine)
         self.store.record("failures", key, None)
         return Outcome(work.video, "made", manifest=manifest)
@@ -319,15 +320,21 @@ class Workbench:
                 again = keep(making.scratch, self.layout.logs / "failures" / key, video, making.python)
             facts = {
                 "reason": str(error),
+                "kind": type(error).__name__,
                 "fingerprint": fingerprint(making.recipe, state.inputs),
-                "attempts": (self.store.recorded("failures", key) or {}).get("attempts", 0) + 1,
                 "again": again,
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                **self._tried("failures", key, datetime.now(UTC).isoformat(timespec="seconds")),
             }
             self.store.record("failures", key, facts)
         except DiskFull as full:
             return Outcome(video, "failed", f"{error}; and {full}", transient=True)
         return Outcome(video, "failed", str(error))
+
+    def _tried(self, kind: str, key: str, now: str) -> dict[str, Any]:
+        """How often something was tried in a row without success, since when, and when last."""
+        before = self.store.recorded(kind, key) or {}
+        since = before.get("since") or before.get("at") or now
+        return {"attempts": before.get("attempts", 0) + 1, "since": since, "at": now}
 
     def again(self, stage: Stage, video: str) -> str:
         """The command that runs a failed or quarantined stage of a video by hand; empty when there is none."""

@@ -1,0 +1,93 @@
+"""quarantine: every video that stopped somewhere, why, how often it was tried, and how to see it happen again."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from egoworld_assets.stages import stages
+from egoworld_resources.errors import EgoworldError
+from egoworld_resources.manifest import digest
+from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
+
+STOPPED = ("failed", "quarantined")
+SHOWN = 500
+"""Rows in the event log, which keeps every one of these tables; the counts are of all."""
+COLUMNS = {
+    "video": "key of the video; `egoworld status` takes it",
+    "name": "the file as it arrived",
+    "stage": "where it stopped: nothing behind it is made",
+    "state": "failed: nothing came out. quarantined: what came out did not pass its checks",
+    "reason": "of the runner, or of the checks",
+    "attempts": "times that it was tried in a row without success",
+    "since": "the first of these attempts, UTC",
+    "reproduce": "command that runs it again by hand, from the kept job",
+}
+
+
+@dg.asset(group_name="upkeep", kinds={"table"}, owners=["team:egoworld"], output_required=False)
+def quarantine(
+    context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Videos that failed or are quarantined under today's code, lock, weights, parameters and inputs.
+
+    A row goes when any of these changes: then the next refresh tries the video again. A table that is the same as the
+    last one is not logged again.
+    """
+    rows = list(stopped(bench.snapshot()))
+    version = digest(rows)[:32]
+    last = context.instance.get_latest_materialization_event(context.asset_key)
+    logged = last.asset_materialization if last else None
+    if logged and (logged.tags or {}).get("dagster/data_version") == version:
+        context.log.info(f"the same {len(rows)} rows as before")
+        return
+    yield dg.MaterializeResult(metadata=described(rows), data_version=dg.DataVersion(version))
+
+
+def stopped(bench: Workbench) -> Iterator[dict[str, str | int]]:
+    """One row per video and stage that failed or is quarantined, in the order of videos and data flow.
+
+    Every artifact is looked at, not the records of failures alone: a record may be lost, a manifest is the truth.
+    """
+    for video, facts in bench.store.records("videos"):
+        for stage in stages().values():
+            try:
+                state = bench.state(stage, video)
+            except EgoworldError as error:
+                yield row(video, facts["name"], stage, "failed", str(error), {})
+                continue
+            if state.condition in STOPPED:
+                key = f"{stage.name}/{video}"
+                kind = "failures" if state.condition == "failed" else "quarantine"
+                record = bench.store.recorded(kind, key) or {}
+                made_at = state.manifest.made_at if state.manifest and kind == "quarantine" else ""
+                known = {"at": made_at, **record}
+                yield row(video, facts["name"], stage, state.condition, state.why, known)
+
+
+def row(video: str, name: str, stage: Stage, state: str, why: str, record: dict[str, Any]) -> dict[str, str | int]:
+    """A row of COLUMNS; record: what the workbench noted when it happened."""
+    return {
+        "video": video,
+        "name": name,
+        "stage": stage.name,
+        "state": state,
+        "reason": why,
+        "attempts": int(record.get("attempts", 1)),
+        "since": str(record.get("since") or record.get("at", "")),
+        "reproduce": str(record.get("again", "")),
+    }
+
+
+def described(rows: list[dict[str, str | int]]) -> dict[str, Any]:
+    """The table and its counts, for the UI."""
+    numbers = {"attempts": "int"}
+    columns = [dg.TableColumn(name, numbers.get(name, "string"), told) for name, told in COLUMNS.items()]
+    shown = [dg.TableRecord(row) for row in rows[:SHOWN]]
+    return {
+        "table": dg.MetadataValue.table(shown, dg.TableSchema(columns)),
+        "videos": len({row["video"] for row in rows}),
+        **{state: sum(row["state"] == state for row in rows) for state in STOPPED},
+        "not_shown": len(rows) - len(shown),
+    }
