@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from egoworld_assets.stages import stages
-from egoworld_resources.manifest import data_version, stored_files
+from egoworld_resources.manifest import stored_files
+from egoworld_resources.reproduce import file_differences
 from egoworld_resources.runner import Process
 from egoworld_resources.weights import local_weights
 from egoworld_resources.workbench import SOURCE, Workbench
@@ -72,12 +73,15 @@ def split(parts: Sequence[tuple[dict[str, float], dict[str, float]]]) -> Iterato
 
 
 def same(bench: Workbench, work: Path) -> tuple[int, int]:
-    """How many artifacts of the script have the contents of ours, and how many there are."""
+    """How many artifacts of the script have the bytes of ours, what is declared to vary aside; and how many there are."""
     folders = [(stage, folder) for stage in stages() for folder in sorted((work / stage).glob("*"))]
     equal = 0
     for stage, folder in folders:
         made = bench.store.current(stage, folder.name)
-        equal += made is not None and data_version(stored_files(folder)) == made.data_version
+        if made is not None:
+            varies = bench.catalog.model(stage, made.recipe.env).varies
+            differing = {path.rpartition("/")[2] for path, _ in file_differences(made.files, stored_files(folder))}
+            equal += differing <= set(varies)
     return equal, len(folders)
 
 
