@@ -73,7 +73,7 @@ def split(parts: Sequence[tuple[dict[str, float], dict[str, float]]]) -> Iterato
 
 
 def same(bench: Workbench, work: Path) -> tuple[int, int]:
-    """How many artifacts of the script have the bytes of ours, what is declared to vary aside; and how many there are."""
+    """How many artifacts of the script have our bytes, what is declared to vary aside; and how many there are."""
     folders = [(stage, folder) for stage in stages() for folder in sorted((work / stage).glob("*"))]
     equal = 0
     for stage, folder in folders:
