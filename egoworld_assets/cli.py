@@ -256,6 +256,20 @@ def ui(port: int = 3000) -> None:
     raise typer.Exit(dagster_ui(bench(), port))
 
 
+@command
+def metrics(port: Annotated[int, typer.Option(help="Port on this machine's loopback.")] = 9464) -> None:
+    """Serve what Prometheus asks for: http://127.0.0.1:PORT/metrics, on this machine only."""
+    from egoworld_assets.flow import instance_of
+    from egoworld_assets.monitoring import server_of
+    from egoworld_assets.viewing import free
+
+    workbench = bench()
+    free(port)
+    with dagster_quiet(), instance_of(workbench) as instance, server_of(workbench, instance, port) as server:
+        console.print(f"metrics: http://127.0.0.1:{port}/metrics", highlight=False)
+        server.serve_forever()
+
+
 def video_files(names: Sequence[str] | None) -> list[Path]:
     """Files behind names, folders and globs, each once.
 

@@ -11,7 +11,19 @@ from types import ModuleType
 import egoworld_assets
 from egoworld_resources.stage import Stage
 
-NOT_ASSETS = ("accuracy", "definitions", "flow", "plan", "price", "progress", "report", "stages", "upkeep", "viewing")
+NOT_ASSETS = (
+    "accuracy",
+    "definitions",
+    "flow",
+    "monitoring",
+    "plan",
+    "price",
+    "progress",
+    "report",
+    "stages",
+    "upkeep",
+    "viewing",
+)
 """Modules beside the asset modules; so are those of the command line: cli and cli_*."""
 
 

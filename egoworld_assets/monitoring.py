@@ -1,0 +1,183 @@
+"""What a server tells Prometheus: arrivals, runs, stages, what stopped and why, bytes, the backlog and its price."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import dagster as dg
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from egoworld_assets.cli_upkeep import total
+from egoworld_assets.plan import plan
+from egoworld_assets.stages import stages
+from egoworld_resources.errors import EgoworldError
+from egoworld_resources.workbench import Workbench
+
+LOOPBACK = "127.0.0.1"
+KEPT_S = 30.0
+SHARE = 10
+"""A scan is made again after so many times what it took: looking at a large store takes a tenth of one core at most."""
+CONDITIONS = ("fresh", "stale", "missing", "failed", "quarantined", "blocked")
+METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "egoworld_arrivals": ("Files that arrived: taken as videos, duplicates of one, refused.", ("outcome",)),
+    "egoworld_last_arrival_timestamp_seconds": ("When the newest video arrived.", ()),
+    "egoworld_source_bytes": ("Bytes of the videos as they arrived.", ()),
+    "egoworld_runs": ("Dagster runs that are known, by status.", ("status",)),
+    "egoworld_artifacts": ("Videos by stage and the state of its artifact.", ("stage", "state")),
+    "egoworld_stage_seconds": ("Seconds that making the live artifacts took.", ("stage",)),
+    "egoworld_stage_rows": ("Rows in the live artifacts.", ("stage",)),
+    "egoworld_stage_bytes": ("Bytes of the live artifacts; old versions are not counted.", ("stage",)),
+    "egoworld_failures": ("Videos that failed now, by the kind of error.", ("stage", "kind")),
+    "egoworld_quarantined": ("Videos in quarantine now, by the check that they did not pass.", ("stage", "check")),
+    "egoworld_backlog_steps": ("What a refresh would make; possible: only if its input changes.", ("stage", "when")),
+    "egoworld_backlog_seconds": ("What that takes by past runs, one step after the other.", ("bound",)),
+    "egoworld_backlog_unpriced_steps": ("Steps of the backlog whose cost is not known.", ()),
+    "egoworld_scan_timestamp_seconds": ("When the store was last looked through.", ()),
+    "egoworld_scan_seconds": ("How long that took.", ()),
+}
+"""Every metric: what it says, and its labels. Values of labels are names in our code, never words of a runner."""
+
+Sample = tuple[tuple[str, ...], float]
+
+
+@dataclass
+class Scan:
+    """One look at the whole store: samples by metric, by values of its labels."""
+
+    found: dict[str, Counter[tuple[str, ...]]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, name: str, value: float = 1, *labels: str) -> None:
+        self.found[name][labels] += value  # pyright: ignore[reportArgumentType] (a Counter of seconds)
+
+
+def scan(bench: Workbench) -> Scan:
+    """Look through the store, each video once. What is counted is what there is now, so numbers may go down."""
+    began = time.monotonic()
+    result = Scan()
+    for outcome, kind in (("duplicate", "duplicates"), ("refused", "refusals")):
+        result.add("egoworld_arrivals", sum(1 for _ in bench.store.records(kind)), outcome)
+    result.add("egoworld_arrivals", 0, "taken")
+    all_stages = list(stages().values())
+    backlog = plan(bench, all_stages, counted(bench, result))
+    for step in backlog.steps:
+        result.add("egoworld_backlog_steps", 1, step.asset, "certain" if step.certain else "possible")
+    cost = total(backlog, backlog.steps)
+    result.add("egoworld_backlog_seconds", cost.seconds_certain, "at_least")
+    result.add("egoworld_backlog_seconds", cost.seconds, "at_most")
+    result.add("egoworld_backlog_unpriced_steps", cost.unknown)
+    result.add("egoworld_scan_timestamp_seconds", time.time())
+    result.add("egoworld_scan_seconds", time.monotonic() - began)
+    return result
+
+
+def counted(bench: Workbench, result: Scan) -> Iterator[str]:
+    """Every video, after its states went into ``result``: what reads it next finds it in the snapshot's memory."""
+    newest = ""
+    for stage in stages():
+        for state in CONDITIONS:
+            result.add("egoworld_artifacts", 0, stage, state)
+    for video, facts in bench.store.records("videos"):
+        result.add("egoworld_arrivals", 1, "taken")
+        result.add("egoworld_source_bytes", facts["bytes"])
+        newest = max(newest, facts.get("arrived_at", ""))
+        count_video(bench, result, video)
+        yield video
+    if newest:
+        result.add("egoworld_last_arrival_timestamp_seconds", datetime.fromisoformat(newest).timestamp())
+
+
+def count_video(bench: Workbench, result: Scan, video: str) -> None:
+    """The states of one video, what its live artifacts hold, and why it stopped."""
+    for name, stage in stages().items():
+        try:
+            state = bench.state(stage, video)
+        except EgoworldError as error:
+            result.add("egoworld_artifacts", 1, name, "failed")
+            result.add("egoworld_failures", 1, name, type(error).__name__)
+            continue
+        result.add("egoworld_artifacts", 1, name, state.condition)
+        made = state.manifest
+        if made:
+            result.add("egoworld_stage_seconds", made.seconds, name)
+            result.add("egoworld_stage_rows", sum(made.rows.values()), name)
+            result.add("egoworld_stage_bytes", sum(file.bytes for file in made.files), name)
+        if state.condition == "failed":
+            record = bench.store.recorded("failures", f"{name}/{video}") or {}
+            result.add("egoworld_failures", 1, name, str(record.get("kind", "unknown")))
+        elif state.condition == "quarantined" and made:
+            for check in {verdict.check for verdict in made.checks if verdict.blocking and not verdict.passed}:
+                result.add("egoworld_quarantined", 1, name, check)
+
+
+class Exporter(Collector):
+    """Collects on each scrape: runs as they are now, the rest as the last scan found it.
+
+    Only the first scrape waits for a scan. Later ones are given the last, and start the next when it is old.
+    """
+
+    def __init__(self, look: Callable[[], Scan], runs: Callable[[], Iterable[Sample]], kept_s: float = KEPT_S) -> None:
+        self._look, self._runs, self._kept_s = look, runs, kept_s
+        self._lock = threading.Lock()
+        self._last: Scan | None = None
+        self._due = 0.0
+        self._scanning = False
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric of METRICS."""
+        found: dict[str, list[Sample]] = {name: list(samples.items()) for name, samples in self._scan().found.items()}
+        found["egoworld_runs"] = list(self._runs())
+        for name, (told, labels) in METRICS.items():
+            family = GaugeMetricFamily(name, told, labels=labels)
+            for values, value in sorted(found.get(name, ())):
+                family.add_metric(values, value)
+            yield family
+
+    def _scan(self) -> Scan:
+        with self._lock:
+            if self._last is None:
+                return self._renew()
+            if time.monotonic() >= self._due and not self._scanning:
+                self._scanning = True
+                threading.Thread(target=self._renew_behind, daemon=True, name="scan").start()
+            return self._last
+
+    def _renew_behind(self) -> None:
+        try:
+            self._renew()
+        finally:
+            self._scanning = False
+
+    def _renew(self) -> Scan:
+        began = time.monotonic()
+        self._last = self._look()
+        ended = time.monotonic()
+        self._due = ended + max(self._kept_s, SHARE * (ended - began))
+        return self._last
+
+
+def runs_of(instance: dg.DagsterInstance) -> list[Sample]:
+    """Dagster's runs by status."""
+    counts = ((status, instance.get_runs_count(dg.RunsFilter(statuses=[status]))) for status in dg.DagsterRunStatus)
+    return [((status.value.lower(),), count) for status, count in counts]
+
+
+class Quiet(WSGIRequestHandler):
+    """No line per scrape."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+def server_of(bench: Workbench, instance: dg.DagsterInstance, port: int, kept_s: float = KEPT_S) -> WSGIServer:
+    """Serves /metrics on loopback; port 0 takes a free one. The caller runs and closes it."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Exporter(lambda: scan(bench.snapshot()), lambda: runs_of(instance), kept_s))
+    return make_server(LOOPBACK, port, make_wsgi_app(registry), handler_class=Quiet)
