@@ -133,9 +133,7 @@ def status(videos: Known = None, as_json: Json = False) -> None:
     elif entries or report.left_out(workbench):
         console.print(report.status_table(workbench, entries))
     else:
-        console.print(
-            "no videos yet: `egoworld ingest FILE`, or put one into " + escape(str(workbench.settings.inbox_folder))
-        )
+        console.print("no videos yet: `egoworld ingest FILE`, or put one into " + escape(workbench.inbox.where))
 
 
 @command

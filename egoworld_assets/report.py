@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from rich.table import Table
 from rich.tree import Tree
 
 from egoworld_resources.errors import EgoworldError, UnknownName
-from egoworld_resources.inbox import look
 from egoworld_resources.layout import readable
 from egoworld_resources.manifest import Manifest
 from egoworld_resources.stage import Stage
@@ -86,9 +86,7 @@ def left_out(bench: Workbench) -> list[dict[str, Any]]:
     """Files that are no video: refused, or in the inbox and not to be taken (yet); name, state and why."""
     refused = [facts for _, facts in bench.store.records("refusals")]
     entries = [{"name": facts["name"], "state": "refused", "why": facts["reason"]} for facts in refused]
-    there = look(bench.settings.inbox_folder, bench.settings.settle_s)
-    waiting = [{"name": readable(f.name), "state": f.state, "why": f.why} for f in there if f.state != "ready"]
-    return entries + waiting
+    return entries + [asdict(entry) for entry in bench.inbox.left_out()]
 
 
 def status_table(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Table:

@@ -1,19 +1,63 @@
-"""What lies in the inbox: files to take, files to wait for, and what is none."""
+"""What lies in the inbox: files to take, files to wait for, and what is none. The inbox of a folder."""
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
+from egoworld_resources.arrivals import Arrival, Arrivals
 from egoworld_resources.layout import readable
+from egoworld_resources.origins import FileOrigin, Refused
 
 UNFINISHED = (".part", ".partial", ".crdownload", ".tmp", ".filepart")
 """Suffixes that transfer programs give to what they have not finished."""
+
+
+CLOCK_GRAIN_S = 0.1
+"""Change times may lag the clock by a tick of the kernel; the cursor stays that far behind."""
+
+State = Literal["ready", "waiting", "refused"]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What lies in the inbox and is not to be taken (yet), and why."""
+
+    name: str
+    state: State
+    why: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What came of one look at the inbox. cursor: what the next one is to be given, once this one has counted."""
+
+    taken: Sequence[Arrival]
+    refused: Sequence[str]
+    cursor: str
+
+
+class Inbox(Protocol):
+    """Where videos arrive."""
+
+    @property
+    def where(self) -> str:
+        """For people: a path or an s3:// URL."""
+        ...
+
+    def left_out(self) -> Iterable[LeftOut]:
+        """What is not to be taken now."""
+        ...
+
+    def tick(self, arrivals: Arrivals, cursor: str | None, at_most: int) -> Tick:
+        """Take what is new, reading at most so many files. Repeated with an old cursor it tells all of it again."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -27,8 +71,97 @@ class InboxFile:
     name: str
     folder: str
     changed_ns: int
-    state: Literal["ready", "waiting", "refused"]
+    state: State
     why: str = ""
+
+
+@dataclass
+class Cursor:
+    """How far a folder was seen: change time (ns) of the newest file, and the folders that were seen whole.
+
+    Moving a folder into the inbox renews no file's change time, so all files of a folder that is new here count.
+    """
+
+    at: int = 0
+    folders: set[str] = field(default_factory=set[str])
+
+    @classmethod
+    def read(cls, text: str | None) -> Cursor:
+        """Parse what ``write`` gave; anything else starts from the beginning, which costs time and doubles nothing."""
+        try:
+            raw = json.loads(text or "{}")
+            return cls(int(raw["at"]), set(raw["folders"]))
+        except (ValueError, KeyError, TypeError):
+            return cls()
+
+    def write(self) -> str:
+        """As text for Dagster."""
+        return json.dumps({"at": self.at, "folders": sorted(self.folders)})
+
+    def passed(self, file: InboxFile) -> bool:
+        """Whether a file was dealt with in an earlier tick."""
+        return file.changed_ns < self.at and file.folder in self.folders
+
+
+class FolderInbox:
+    """A folder of this machine; a file is taken once it has rested for ``settle_s`` seconds, oldest first."""
+
+    def __init__(self, folder: Path, settle_s: float) -> None:
+        self._folder = folder
+        self._settle_s = settle_s
+
+    @property
+    def where(self) -> str:
+        return str(self._folder)
+
+    def left_out(self) -> Iterable[LeftOut]:
+        files = look(self._folder, self._settle_s)
+        return [LeftOut(readable(file.name), file.state, file.why) for file in files if file.state != "ready"]
+
+    def tick(self, arrivals: Arrivals, cursor: str | None, at_most: int) -> Tick:
+        began = time.time()
+        files = look(self._folder, self._settle_s, began)
+        arrivals.forget_refusals(file.name for file in files)
+        reached = Cursor.read(cursor)
+        ready = [file for file in files if file.state == "ready"]
+        taken, refused, seen = take_ready(arrivals, ready, reached, at_most)
+        newest = int((began - max(self._settle_s, CLOCK_GRAIN_S)) * 1e9)
+        return Tick(taken, refused, Cursor(min(reached.at, newest), seen).write())
+
+
+def take_ready(
+    arrivals: Arrivals, files: Sequence[InboxFile], cursor: Cursor, at_most: int
+) -> tuple[list[Arrival], list[str], set[str]]:
+    """Take what the cursor has not passed, at most so many files that must be read, and move the cursor on.
+
+    Returns what was taken, why others were refused, and the folders that were seen whole. Files at the cursor come
+    again in the next tick, for free: a file that is known is not read.
+    """
+    taken: list[Arrival] = []
+    refused: list[str] = []
+    seen = {file.folder for file in files}
+    read = 0
+    passed = Cursor(cursor.at, cursor.folders)
+    for file in files:
+        if passed.passed(file):
+            continue
+        if read >= at_most:
+            seen.discard(file.folder)
+            continue
+        cursor.at = max(cursor.at, file.changed_ns)
+        origin = FileOrigin(file.path)
+        if arrivals.refused(origin, file.name):
+            continue
+        try:
+            arrival = arrivals.bring(origin, file.name)
+        except Refused as error:
+            refused.append(str(error))
+            read += 1
+            continue
+        read += not arrival.known
+        if arrival.state != "duplicate":
+            taken.append(arrival)
+    return taken, refused, seen
 
 
 def look(inbox: Path, settle_s: float, now: float | None = None) -> list[InboxFile]:
@@ -74,7 +207,7 @@ def _entry(inbox: Path, path: Path, folder: str, before: float) -> Iterator[Inbo
         why = f"{shown} is a symbolic link; put the file itself into the inbox"
     elif not stat.S_ISREG(facts.st_mode):
         why = f"{shown} is not a regular file; put a video file into the inbox"
-    state: Literal["ready", "waiting", "refused"] = "refused" if why else "ready"
+    state: State = "refused" if why else "ready"
     if state == "ready" and path.name.endswith(UNFINISHED):
         state, why = (
             "waiting",

@@ -1,10 +1,11 @@
-"""Which store is in force: a folder of this machine, or S3."""
+"""Which store and which inbox are in force: folders of this machine, or buckets of S3."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
+from egoworld_resources.inbox import FolderInbox, Inbox
 from egoworld_resources.layout import Layout
 from egoworld_resources.settings import Settings
 from egoworld_resources.store import FolderStore
@@ -15,12 +16,27 @@ if TYPE_CHECKING:
 S3_NEEDS = ("S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY")
 
 
+def in_s3(settings: Settings) -> bool:
+    """Where a configuration keeps things. Without a choice in S3 when its endpoint and keys are in the environment."""
+    return settings.store == "s3" or (settings.store is None and all(map(os.environ.get, S3_NEEDS)))
+
+
 def open_store(settings: Settings) -> FolderStore | S3Store:
-    """The store of a configuration. Without a choice S3 when its endpoint and keys are in the environment."""
+    """The store of a configuration."""
     layout = Layout(settings.home)
-    if settings.store == "folder" or (settings.store is None and not all(map(os.environ.get, S3_NEEDS))):
+    if not in_s3(settings):
         return FolderStore(layout.store)
     from egoworld_resources.s3_access import S3Access
     from egoworld_resources.store_s3 import S3Store
 
     return S3Store(S3Access.load(), layout.cache, int(settings.cache_gb * 1e9))
+
+
+def open_inbox(settings: Settings) -> Inbox:
+    """The inbox beside the store of a configuration."""
+    if not in_s3(settings):
+        return FolderInbox(settings.inbox_folder, settings.settle_s)
+    from egoworld_resources.inbox_s3 import BucketInbox
+    from egoworld_resources.s3_access import S3Access
+
+    return BucketInbox(S3Access.load(), Layout(settings.home).cache)

@@ -18,6 +18,7 @@ from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_resources.errors import DamagedArtifact, DiskFull, EgoworldError, Terminal, Transient, UnknownName
 from egoworld_resources.evidence import keep
+from egoworld_resources.inbox import Inbox
 from egoworld_resources.layout import Layout
 from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, named_files, reasons, stored_files
 from egoworld_resources.runner import Event, Process, run_job
@@ -26,7 +27,7 @@ from egoworld_resources.settings import Settings
 from egoworld_resources.snapshot import Snapshot
 from egoworld_resources.stage import Draft, Stage
 from egoworld_resources.store import Store, naming_a_full_disk
-from egoworld_resources.stores import open_store
+from egoworld_resources.stores import open_inbox, open_store
 from egoworld_resources.work import Work, job_of
 
 Condition = Literal["fresh", "stale", "missing", "failed", "quarantined", "blocked"]
@@ -64,6 +65,10 @@ class Workbench:
         self.store: Store = store or open_store(settings)
         self.listener = listener
         self._recipes: dict[str, Recipe] = {}
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        return open_inbox(self.settings)
 
     @cached_property
     def catalog(self) -> Catalog:
