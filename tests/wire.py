@@ -22,6 +22,7 @@ class Wire:
         self._port, self._at, self._cut = port, at, cut
         self._lock = threading.Lock()
         self._ends: list[socket.socket] = []
+        self._open = True
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -31,9 +32,14 @@ class Wire:
             while True:
                 client, _ = self._server.accept()
                 server = socket.create_connection(("127.0.0.1", self._port))
-                self._ends += (client, server)
+                with self._lock:
+                    self._ends += (client, server)
+                    if not self._open:  # cut while this one was being connected
+                        break
                 threading.Thread(target=self._forward, args=(client, server, True), daemon=True).start()
                 threading.Thread(target=self._forward, args=(server, client, False), daemon=True).start()
+            client.close()
+            server.close()
 
     def _forward(self, source: socket.socket, target: socket.socket, counts: bool) -> None:
         with suppress(OSError):
@@ -56,7 +62,10 @@ class Wire:
 
     def close(self) -> None:
         """Cut every connection and take no more: from now on a client finds nobody."""
-        for end in (self._server, *self._ends):
+        with self._lock:
+            self._open = False
+            ends = (self._server, *self._ends)
+        for end in ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._server.close()
