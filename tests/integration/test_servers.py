@@ -22,6 +22,6 @@ def test_a_wrong_password_is_unhealthy(postgres_server: PostgresAddress) -> None
 @pytest.mark.parametrize("server", ["minio", "versitygw"])
 def test_s3_answers(server: str, request: pytest.FixtureRequest) -> None:
     at: S3Address = request.getfixturevalue(server)
-    assert probes.s3(server, at) == f"{server}, buckets: none"
+    assert probes.s3(server, at).startswith(f"{server}, buckets: "), "other tests may have made some"
     with pytest.raises(probes.Unhealthy, match="SignatureDoesNotMatch"):
         probes.s3(server, S3Address(at.port, at.access_key, "0" * 32))
