@@ -11,7 +11,6 @@ Everything is written to incoming/ and renamed, so a reader sees all of a thing 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -27,9 +26,9 @@ from pydantic import ValidationError
 from egoworld_resources.errors import DamagedArtifact, DiskFull
 from egoworld_resources.manifest import MANIFEST, Manifest, file_digest
 from egoworld_resources.scratch import scratch_file, scratch_folder
+from egoworld_runner.space import FULL
 
 CURRENT = "current.json"
-FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True)
