@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import sysconfig
 import time
@@ -16,10 +15,10 @@ from packaging.specifiers import SpecifierSet
 from egoworld_resources.catalog import BASE, Catalog, ModelEnv
 from egoworld_resources.environments.contract import contract_folder
 from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged
-from egoworld_resources.environments.generations import Generations, Ready, exclusive
+from egoworld_resources.environments.generations import Generations, Ready, exclusive, site_packages
 from egoworld_resources.environments.ledger import Ledger
 from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.records import damaged_files, files_below, make_read_only, stamp
+from egoworld_resources.environments.records import Files, damaged_files
 from egoworld_resources.environments.uv import Uv
 
 log = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ class EnvBuilder:
             ready.lock_digest == digest
             and ready.contract == str(contract_folder().parent)
             and (generation / ready.python).exists()
-            and ready.stamp == stamp(generation / "lib")
+            and ready.stamp == Files(site_packages(generation)).stamp()
         )
         return self._as_built(env, generation, ready) if whole else None
 
@@ -88,11 +87,11 @@ class EnvBuilder:
         """
         generation = None if self._catalog.env(env).interpreter == BASE else self._generations(env).current()
         whole = generation is not None and Ready.read(generation) is not None
-        site_packages = _site_packages(generation) if generation and whole else self.ensure(env).site_packages
-        damaged = [file for files in damaged_files(site_packages).values() for file in files]
+        folder = site_packages(generation) if generation and whole else self.ensure(env).site_packages
+        damaged = [file for files in damaged_files(folder).values() for file in files]
         if damaged:
-            raise EnvDamaged(env, site_packages, damaged)
-        return sum(1 for file in site_packages.rglob("*") if file.is_file())
+            raise EnvDamaged(env, folder, damaged)
+        return sum(1 for file in folder.rglob("*") if file.is_file())
 
     def collect(self, env: str) -> list[str]:
         """Remove generations that nothing uses; returns their names."""
@@ -108,19 +107,15 @@ class EnvBuilder:
         with exclusive(cache / "egoworld-build.lock") as cache_held:
             self._warn_about_partitions()
             log.info("building env %s (%d packages) ...", env.name, len(lock.entries))
-            found = self._install(env, lock, generation, (held, cache_held), trust=trust)
-        path_file = _site_packages(generation) / "egoworld_runner.pth"
-        contract = contract_folder().parent
-        path_file.write_text(f"{contract}\n", encoding="utf-8")
-        found[str(path_file)] = path_file.lstat()
-        make_read_only(generation / "lib", found)
+            files = self._install(env, lock, generation, (held, cache_held), trust=trust)
+        files.make_read_only()
         ready = Ready(
             env=env.name,
             lock_digest=lock.digest,
-            contract=str(contract),
+            contract=str(contract_folder().parent),
             python="bin/python",
-            stamp=stamp(generation / "lib", found),
-            files=len(found),
+            stamp=files.stamp(),
+            files=len(files),
             seconds=round(time.monotonic() - began, 3),
         )
         ready.write(generation)
@@ -128,30 +123,30 @@ class EnvBuilder:
         log.info("built env %s in %.1f s", env.name, ready.seconds)
         return self._as_built(env.name, generation, ready)
 
-    def _install(
-        self, env: ModelEnv, lock: Lock, generation: Path, held: tuple[int, ...], *, trust: bool
-    ) -> dict[str, os.stat_result]:
-        """Make the venv, install the lock and check every file; returns the files."""
+    def _install(self, env: ModelEnv, lock: Lock, generation: Path, held: tuple[int, ...], *, trust: bool) -> Files:
+        """Make the venv with the contract on its path, install the lock and check every file; returns the files."""
         what = f"building env '{env.name}' from {lock.path}"
         generation.mkdir()
         with ThreadPoolExecutor(1) as beside:  # the ledger is read while uv works
             reading = beside.submit(Ledger, self._uv.cache / "egoworld-ledger.json") if trust else None
             venv = ["venv", "--relocatable", "--allow-existing", "--python", self._interpreter(env, generation)]
             self._uv.run([*venv, generation], cwd=generation, held=held, what=what)
+            path_file = site_packages(generation) / "egoworld_runner.pth"
+            path_file.write_text(f"{contract_folder().parent}\n", encoding="utf-8")
             builds = [part for name in env.sdists for part in ("--no-binary", name)]
             sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
             sync += ["--only-binary", ":all:", *builds, lock.path]
             self._uv.run(sync, cwd=generation, held=held, what=what)
             ledger = reading.result() if reading else None
-        found, damaged = _checked(generation, ledger)
+        files, damaged = _checked(generation, ledger)
         if damaged:
             log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
             self._uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=held, what=what)
             self._uv.run([*sync, "--reinstall"], cwd=generation, held=held, what=what)
-            found, damaged = _checked(generation, ledger)
+            files, damaged = _checked(generation, ledger)
         if damaged:
             raise EnvDamaged(env.name, generation, [file for files in damaged.values() for file in files])
-        return found
+        return files
 
     def _interpreter(self, env: ModelEnv, cwd: Path) -> Path:
         """Our own Python where it fits, else one from PATH; Python itself is never downloaded."""
@@ -179,17 +174,13 @@ class EnvBuilder:
         return Generations(self.root / env)
 
     def _as_built(self, env: str, generation: Path, ready: Ready) -> BuiltEnv:
-        return BuiltEnv(env, generation / ready.python, _site_packages(generation), generation.name, ready.lock_digest)
+        return BuiltEnv(env, generation / ready.python, site_packages(generation), generation.name, ready.lock_digest)
 
 
-def _checked(generation: Path, ledger: Ledger | None) -> tuple[dict[str, os.stat_result], dict[str, list[str]]]:
+def _checked(generation: Path, ledger: Ledger | None) -> tuple[Files, dict[str, list[str]]]:
     """The files of a venv, and the damaged ones by distribution; files that the ledger knows are not read again."""
-    found = files_below(generation / "lib")
-    damaged = damaged_files(_site_packages(generation), ledger, found)
+    files = Files(site_packages(generation))
+    damaged = damaged_files(files.folder, ledger, files)
     if ledger:
         ledger.save()
-    return found, damaged
-
-
-def _site_packages(generation: Path) -> Path:
-    return next((generation / "lib").glob("python3.*")) / "site-packages"
+    return files, damaged

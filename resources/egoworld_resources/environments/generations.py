@@ -66,6 +66,11 @@ def exclusive(path: Path) -> Generator[int]:
         os.close(descriptor)
 
 
+def site_packages(generation: Path) -> Path:
+    """Where the packages of a generation lie, or would lie when it is not whole."""
+    return next((generation / "lib").glob("python3.*"), generation / "lib" / "python3") / "site-packages"
+
+
 class Generations:
     """The generations of one env under ``folder``."""
 

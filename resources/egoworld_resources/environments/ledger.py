@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Known:
+    """A distribution whose files were read and found whole.
+
+    shared: identities (``records.Files``) of the files it shares with the cache; own: the others, with their digests.
+    """
+
+    shared: frozenset[str]
+    own: dict[str, str]
 
 
 class Ledger:
-    """Remembers inode, size, modification time and digest; a file that was written to since is unknown again.
+    """Remembers distributions by name, version and digest of their RECORD; what was written to since is unknown again.
 
     Kept in ``path``, inside the cache. Reading 5 GB of a torch env takes a minute, asking the ledger a fraction of a
     second.
@@ -16,19 +29,28 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[str, str] = {}
+        self._known: dict[str, Any] = {}
         self._learned = False
         try:
-            self._known = {str(key): str(value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
-        except (OSError, ValueError, AttributeError):
+            told = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return  # none yet or torn: everything is read once more
+        if isinstance(told, dict):
+            self._known = {str(key): value for key, value in told.items() if isinstance(value, dict)}
 
-    def knows(self, found: os.stat_result, digest: str) -> bool:
-        return self._known.get(_key(found)) == _value(found, digest)
+    def known(self, distribution: str) -> Known | None:
+        """What is known of a distribution, by its key."""
+        told = self._known.get(distribution)
+        try:
+            return Known(frozenset(told["shared"]), dict(told["own"])) if told else None
+        except (KeyError, TypeError, ValueError):
+            return None
 
-    def learn(self, found: os.stat_result, digest: str) -> None:
-        self._known[_key(found)] = _value(found, digest)
-        self._learned = True
+    def learn(self, distribution: str, known: Known) -> None:
+        """Remember a distribution that shares files; one that shares none is read anyway."""
+        if known.shared:
+            self._known[distribution] = {"shared": sorted(known.shared), "own": known.own}
+            self._learned = True
 
     def save(self) -> None:
         """Write what was learned, whole or not at all; the caller holds the lock of the cache."""
@@ -37,11 +59,3 @@ class Ledger:
         fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         fresh.write_text(json.dumps(self._known), encoding="utf-8")
         fresh.replace(self._path)
-
-
-def _key(found: os.stat_result) -> str:
-    return f"{found.st_dev}:{found.st_ino}"
-
-
-def _value(found: os.stat_result, digest: str) -> str:
-    return f"{found.st_size} {found.st_mtime_ns} {digest}"

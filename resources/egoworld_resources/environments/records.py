@@ -5,105 +5,126 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
 import os
 import stat
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from egoworld_resources.environments.ledger import Ledger
+from egoworld_resources.environments.errors import EnvBuildFailed
+from egoworld_resources.environments.ledger import Known, Ledger
 
-PYCACHE = "__pycache__"
+FIND = ("-name", "__pycache__", "-prune", "-o", "-type", "f", "-printf", r"%m %n %U\t%D:%i\t%s %T@ %p\0")
+"""Mode, hardlinks, owner; device and inode; size, modification time and path of every file that is not bytecode."""
 
-Found = Mapping[str, os.stat_result]
-"""Files by their path, with what lstat says of each."""
+
+class Files:
+    """All files below ``folder`` but bytecode and links, as GNU find saw them at one time.
+
+    A torch env has 17,000 files: two finds take about half the time of Python's own walk, and their lines are
+    compared as they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        roots = sorted(f"./{entry.name}" for entry in folder.iterdir()) if folder.is_dir() else []
+        halves = [half for half in (roots[::2], roots[1::2]) if half]
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            self._lines = [line for lines in pool.map(self._found, halves) for line in lines]
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def identities(self) -> set[str]:
+        """Inode, size, modification time and path of every file: what changes when somebody writes to it."""
+        return {line.partition("\t")[2] for line in self._lines}
+
+    def shared(self) -> set[str]:
+        """The identities of those that have other hardlinks."""
+        return {line.partition("\t")[2] for line in self._lines if line.split(" ", 2)[1] != "1"}
+
+    def stamp(self) -> str:
+        """Digest over path, size and modification time. Bytecode is left out: Python writes it at the first import."""
+        lines = sorted(line.rpartition("\t")[2] for line in self._lines)
+        return hashlib.sha256("\0".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+    def make_read_only(self) -> None:
+        """Take write permission from all that are ours: a write would reach every env that shares the file."""
+        for line in self._lines:
+            mode, _, rest = line.partition(" ")
+            if int(mode, 8) & 0o222 and rest.split("\t", 1)[0].endswith(f" {os.geteuid()}"):
+                file = self.folder / path_of(line)
+                file.chmod(stat.S_IMODE(file.lstat().st_mode) & ~0o222)
+
+    def _found(self, roots: list[str]) -> list[str]:
+        done = subprocess.run(["find", *roots, *FIND], cwd=self.folder, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise EnvBuildFailed(f"the files of {self.folder} could not be listed: {os.fsdecode(done.stderr).strip()}")
+        return os.fsdecode(done.stdout).split("\0")[:-1]
+
+
+def path_of(identity: str) -> str:
+    """The path in a line or an identity, relative to the folder."""
+    return identity.rpartition("\t")[2].split(" ", 2)[2].removeprefix("./")
 
 
 def damaged_files(
-    site_packages: Path, ledger: Ledger | None = None, found: Found | None = None
+    site_packages: Path, ledger: Ledger | None = None, files: Files | None = None
 ) -> dict[str, list[str]]:
     """Distribution name to those of its files that are missing or differ from its RECORD; empty when all is well.
 
-    With a ``ledger``, files that it knows are not read; ``found``: what files_below gave for the folder, so that it is
-    not walked again. RECORD: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
+    With a ``ledger``, files that it knows are not read; ``files``: what was found below the folder, if known already.
+    RECORD: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
     """
+    files = (files or Files(site_packages)) if ledger else None
+    there = files.identities() if files else set[str]()
+    shared = files.shared() if files else set[str]()
     damaged: dict[str, list[str]] = {}
-    found = files_below(site_packages) if ledger and found is None else found or {}
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        reads = [
-            (name, file, digest, pool.submit(_read, site_packages / file, digest))
-            for name, file, digest in _recorded(site_packages)
-            if not (ledger and _known(ledger, f"{site_packages}/{file}", found, digest))
-        ]
-        for name, file, digest, read in reads:
-            facts = read.result()
-            if facts is None:
-                damaged.setdefault(name, []).append(file)
-            elif ledger and facts.st_nlink > 1:  # what this env alone has is never seen again
-                ledger.learn(facts, digest)
+        for path in sorted(site_packages.glob("*.dist-info/RECORD")):
+            text = path.read_bytes()
+            key = f"{path.parent.name} {hashlib.sha256(text).hexdigest()}"
+            known = ledger.known(key) if ledger else None
+            unread = known.own if known and known.shared <= there else _unread(text, known, there)
+            whole = pool.map(lambda file, digest: _is_whole(site_packages / file, digest), unread, unread.values())
+            wrong = [file for file, well in zip(unread, whole, strict=True) if not well]
+            if wrong:
+                damaged[path.parent.name.partition("-")[0]] = wrong
+            elif ledger and not (known and known.shared <= there):
+                ledger.learn(key, _as_known(text, shared))
     return damaged
 
 
-def _recorded(site_packages: Path) -> Iterator[tuple[str, str, str]]:
-    for record in sorted(site_packages.glob("*.dist-info/RECORD")):
-        name = record.parent.name.partition("-")[0]
-        with record.open(newline="", encoding="utf-8") as lines:
-            for file, digest, _size in csv.reader(lines):
-                if digest:
-                    yield name, file, digest
+def _unread(record: bytes, known: Known | None, there: set[str]) -> dict[str, str]:
+    """The files of a RECORD that the ledger does not know as they are, with their digests."""
+    sure = {path_of(identity) for identity in known.shared & there} if known else set[str]()
+    return {file: digest for file, digest in _recorded(record) if file not in sure}
 
 
-def _known(ledger: Ledger, file: str, found: Found, digest: str) -> bool:
-    try:
-        return ledger.knows(found.get(file) or os.stat(file), digest)  # noqa: PTH116 a Path costs more than the stat
-    except OSError:
-        return False
+def _as_known(record: bytes, shared: set[str]) -> Known:
+    """What to remember of a distribution whose files are whole: nobody sees again what one env alone has."""
+    found = {path_of(identity): identity for identity in shared}
+    files = dict(_recorded(record))
+    return Known(
+        frozenset(found[file] for file in files if file in found),
+        {file: digest for file, digest in files.items() if file not in found},
+    )
 
 
-def _read(file: Path, digest: str) -> os.stat_result | None:
-    """The state of the file when its bytes have the digest, else None."""
+def _recorded(record: bytes) -> Iterator[tuple[str, str]]:
+    for file, digest, _size in csv.reader(io.StringIO(record.decode(), newline="")):
+        if digest:
+            yield file, digest
+
+
+def _is_whole(file: Path, digest: str) -> bool:
+    """Whether the bytes of the file have the digest of its RECORD."""
     algorithm, _, expected = digest.partition("=")
     try:
         with file.open("rb") as content:
-            found = os.fstat(content.fileno())
             actual = hashlib.file_digest(content, algorithm).digest()
     except OSError:
-        return None
-    return found if base64.urlsafe_b64encode(actual).rstrip(b"=").decode() == expected else None
-
-
-def stamp(folder: Path, found: Found | None = None) -> str:
-    """Digest over path, size and modification time of all files below ``folder``, in tens of ms for 10,000 files.
-
-    Bytecode is left out: Python writes it when a module is first imported. found: what files_below gave for it.
-    """
-    digest = hashlib.sha256()
-    start = len(f"{folder}/")
-    for path, facts in sorted((files_below(folder) if found is None else found).items()):
-        digest.update(f"{path[start:]}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
-def make_read_only(folder: Path, found: Found | None = None) -> None:
-    """Take write permission from all files below ``folder``: a write would reach every env that shares the file.
-
-    found: what files_below gave for it.
-    """
-    for path, facts in (files_below(folder) if found is None else found).items():
-        if facts.st_mode & 0o222 and facts.st_uid == os.geteuid():
-            Path(path).chmod(stat.S_IMODE(facts.st_mode) & ~0o222)
-
-
-def files_below(folder: Path) -> dict[str, os.stat_result]:
-    """All files below ``folder`` except bytecode and links, by path, with what one lstat says of each."""
-    found: dict[str, os.stat_result] = {}
-    waiting = [str(folder)]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    if entry.name != PYCACHE:
-                        waiting.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    found[entry.path] = entry.stat(follow_symlinks=False)
-    return found
+        return False
+    return base64.urlsafe_b64encode(actual).rstrip(b"=").decode() == expected

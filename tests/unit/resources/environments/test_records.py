@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from egoworld_resources.environments.ledger import Ledger
-from egoworld_resources.environments.records import damaged_files, make_read_only, stamp
+from egoworld_resources.environments.records import Files, damaged_files
 from made_envs import made_wheel
 
 
@@ -55,13 +55,24 @@ def test_the_ledger_spares_reading_but_not_after_a_write(site: Path, tmp_path: P
     assert damaged_files(site) == {"tiny": ["tiny.py", "other.py"]}
 
 
-def test_the_ledger_knows_hardlinks(site: Path, tmp_path: Path) -> None:
+def test_the_ledger_knows_the_hardlinks_of_another_env(site: Path, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.json")
     damaged_files(site, ledger)
-    twin = tmp_path / "twin"
-    twin.hardlink_to(site / "tiny.py")
-    row = next(line for line in (site / "tiny-1.0.dist-info/RECORD").read_text().splitlines() if "tiny.py" in line)
-    assert ledger.knows(twin.stat(), row.split(",")[1])
+    other = tmp_path / "other-env"
+    shutil.copytree(tmp_path / "cache", other, copy_function=os.link)
+    rewrite_unnoticed(other / "other.py", "Y = 9\n")
+    assert damaged_files(other, ledger) == {}, "unread: it is the file that was read before"
+    (other / "tiny.py").unlink()
+    assert damaged_files(other, ledger) == {"tiny": ["tiny.py"]}, "one that is gone is seen, the others stay unread"
+
+
+def test_what_an_env_has_alone_is_read_each_time(site: Path, tmp_path: Path) -> None:
+    (site / "other.py").unlink()
+    (site / "other.py").write_text("Y = 2\n")
+    ledger = Ledger(tmp_path / "ledger.json")
+    assert damaged_files(site, ledger) == {}
+    rewrite_unnoticed(site / "other.py", "Y = 9\n")
+    assert damaged_files(site, ledger) == {"tiny": ["other.py"]}
 
 
 def test_the_ledger_keeps_no_file_that_is_not_shared(site: Path, tmp_path: Path) -> None:
@@ -72,29 +83,30 @@ def test_the_ledger_keeps_no_file_that_is_not_shared(site: Path, tmp_path: Path)
     assert not (tmp_path / "ledger.json").exists()
 
 
-def test_a_torn_ledger_counts_as_none(site: Path, tmp_path: Path) -> None:
-    (tmp_path / "ledger.json").write_text('{"1:2": "3')
+@pytest.mark.parametrize("torn", ['{"1:2": "3', '{"1:2": "3"}', "[]", '{"tiny-1.0.dist-info": {"own": 3}}'])
+def test_a_torn_or_foreign_ledger_counts_as_none(site: Path, tmp_path: Path, torn: str) -> None:
+    (tmp_path / "ledger.json").write_text(torn)
     ledger = Ledger(tmp_path / "ledger.json")
     rewrite_unnoticed(site / "tiny.py", "X = 9\n")
     assert damaged_files(site, ledger) == {"tiny": ["tiny.py"]}
 
 
 def test_the_stamp_sees_writes_new_files_and_missing_ones_but_not_bytecode(site: Path) -> None:
-    before = stamp(site)
+    before = Files(site).stamp()
     (site / "__pycache__").mkdir()
     (site / "__pycache__" / "tiny.pyc").write_bytes(b"x")
-    assert stamp(site) == before
+    assert Files(site).stamp() == before
     (site / "new.py").write_text("")
-    with_new = stamp(site)
+    with_new = Files(site).stamp()
     assert with_new != before
     (site / "new.py").unlink()
-    assert stamp(site) == before
+    assert Files(site).stamp() == before
     (site / "tiny.py").write_text("X = 9\n")
-    assert stamp(site) != before
+    assert Files(site).stamp() != before
 
 
 def test_read_only_takes_write_permission_and_keeps_the_rest(site: Path) -> None:
     (site / "tiny.py").chmod(0o755)
-    make_read_only(site)
+    Files(site).make_read_only()
     assert (site / "tiny.py").stat().st_mode & 0o777 == 0o555
     assert (site / "other.py").stat().st_mode & 0o222 == 0
