@@ -15,7 +15,16 @@ from tests.benchmarks.machine import machine
 from tests.benchmarks.measure import Measure, table
 from tests.benchmarks.place import Place, a_place
 
-LETTERS = {"a": "flow", "b": "frames", "c": "envs", "e": "batches", "f": "memory", "g": "status", "h": "s3_transfer"}
+LETTERS = {
+    "a": "flow",
+    "b": "frames",
+    "c": "envs",
+    "e": "batches",
+    "f": "memory",
+    "g": "status",
+    "h": "s3_transfer",
+    "i": "server_flow",
+}
 """The module of each benchmark; (d) is counted in the run of (a)."""
 
 BEGIN, END = "<!-- bench: written by make bench -->\n", "<!-- /bench -->"

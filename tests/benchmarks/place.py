@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +93,10 @@ class Took:
         return f"{self.seconds:.1f} s ({self.processor:.1f} s of processors)"
 
 
-def ours(module: str, home: Path, *arguments: str | Path) -> tuple[Took, Any]:
-    """Run a module of ours in a new process; returns what it took and what it printed as JSON."""
+def ours(module: str, home: Path, *arguments: str | Path, more: Mapping[str, str] | None = None) -> tuple[Took, Any]:
+    """Run a module of ours in a new process; returns what it took and what it printed as JSON. more: environment."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    return timed(command, environment(home))
+    return timed(command, {**environment(home), **(more or {})})
 
 
 def timed(command: Sequence[str | Path], env: dict[str, str] | None = None) -> tuple[Took, Any]:

@@ -1,0 +1,79 @@
+"""(i) The whole flow on Postgres and MinIO, as a server does it, against SQLite and a folder: same videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from egoworld_resources.production import probes
+from egoworld_resources.production.dagster_parts import write_home
+from egoworld_resources.production.postgres import PostgresAddress, postgres
+from egoworld_resources.production.tools import Tools
+from egoworld_resources.s3_access import S3Access
+from egoworld_resources.s3_buckets import Buckets
+from tests.benchmarks.flow import WHAT, flow_videos
+from tests.benchmarks.measure import Measure
+from tests.benchmarks.place import Place, Took, middle, ours, settings
+from tests.servers import free_port, running, s3_running, temporary_home
+
+AGAINST = "on SQLite and a folder"
+TURNS = 3
+
+
+def run(place: Place) -> Iterator[Measure]:
+    """Both sides in turn, each in a new process on a new home; the servers are up and empty."""
+    videos = flow_videos(place)
+    turns: list[tuple[Took, Took]] = []
+    for turn in range(1 if place.quick else TURNS):
+        with servers(place) as (home, environment):
+            embedded = flow(place.home("embedded"), videos, {})
+            served = flow(home, videos, environment)
+        turns.append((served, embedded))
+        place.say(f"i: turn {turn + 1}: Postgres and S3 {served}, SQLite and folder {embedded}")
+    mine, theirs = ([pair[side] for pair in turns] for side in (0, 1))
+    what = WHAT.format(len(videos)) + " on Postgres and S3"
+    clocks = [middle([took.seconds for took in side]) for side in (mine, theirs)]
+    yield Measure("i", what, *clocks, "s", AGAINST, at_most=1.2)
+    processors = [middle([took.processor for took in side]) for side in (mine, theirs)]
+    yield Measure("i", "the same in processor seconds, the servers' own left out", *processors, "s", AGAINST)
+
+
+def flow(home: Path, videos: Sequence[Path], more: Mapping[str, str]) -> Took:
+    """What the flow takes in a home that Dagster has made its tables for."""
+    ours("tests.benchmarks.whole_flow", home, more=more)
+    took, told = ours("tests.benchmarks.whole_flow", home, *videos, more=more)
+    if told["faults"]:
+        raise RuntimeError(f"the flow had faults: {told['faults']}")
+    return took
+
+
+@contextmanager
+def servers(place: Place) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A Postgres and a MinIO as `make up` starts them; the home of a server, and what its processes are told."""
+    home = place.home("server")
+    tools = Tools.of(settings(home))
+    write_home(home / "production" / "dagster")
+    at = PostgresAddress(free_port(), "egoworld", "of-the-benchmark", "egoworld")
+    with temporary_home() as folder, s3_running("minio", tools) as s3:
+        launch = postgres(tools, folder / "postgres", at)
+        with running(launch, partial(probes.postgres, at), folder / "postgres.log"):
+            access = S3Access(endpoint=s3.endpoint, access_key=s3.access_key, secret_key=s3.secret_key)
+            Buckets(access).make()
+            yield home, told(home, at, s3)
+
+
+def told(home: Path, at: PostgresAddress, s3: Any) -> dict[str, str]:
+    """The environment of a process of this server."""
+    return {
+        "DAGSTER_HOME": str(home / "production" / "dagster"),
+        "POSTGRES_PORT": str(at.port),
+        "POSTGRES_USER": at.user,
+        "POSTGRES_PASSWORD": at.password,
+        "POSTGRES_DB": at.database,
+        "S3_ENDPOINT": s3.endpoint,
+        "S3_ACCESS_KEY": s3.access_key,
+        "S3_SECRET_KEY": s3.secret_key,
+    }
