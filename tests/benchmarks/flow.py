@@ -13,6 +13,7 @@ from egoworld_resources.reproduce import file_differences
 from egoworld_resources.runner import Process
 from egoworld_resources.weights import local_weights
 from egoworld_resources.workbench import SOURCE, Workbench
+from tests.benchmarks import backfill
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, Took, middle, ours, settings
 
@@ -54,6 +55,17 @@ def run(place: Place) -> Iterator[Measure]:
     what = WHAT.format(len(videos))
     clocks = [middle([took.seconds for took in side]) for side in (mine, theirs)]
     yield Measure("a", what, *clocks, "s", AGAINST, at_most=1.10)
+    if not place.quick:
+        through_daemon = backfill.seconds(place, videos)
+        yield Measure(
+            "a",
+            "the same as one backfill through Dagster's daemon",
+            through_daemon,
+            clocks[1],
+            "s",
+            AGAINST,
+            at_most=1.10,
+        )
     processors = [middle([took.processor for took in side]) for side in (mine, theirs)]
     yield Measure("a", "the same in processor seconds", *processors, "s", AGAINST)
     yield Measure("a", "artifacts of both with the same contents", *same(bench, work), "", "artifacts", at_least=1)
