@@ -1,10 +1,14 @@
 """videos: the file as it arrived, probed; and the sensor that watches the inbox."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from egoworld_assets import checks
 from egoworld_assets.partitions import VIDEOS, Step, materialize, stage_asset
 from egoworld_resources.arrivals import Arrivals
+from egoworld_resources.manifest import digest
+from egoworld_resources.shards import by_partition
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
 
@@ -25,7 +29,7 @@ def videos(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def inbox(context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench]) -> dg.SensorResult:
-    """Takes what arrived in the inbox (a folder or a bucket) and runs the whole flow for each new or replaced video.
+    """Takes what arrived in the inbox, a folder or a bucket, and runs the whole flow where there are new bytes.
 
     The cursor only saves work: the store knows what was taken and Dagster's run keys what was asked for, so a crash
     in any tick loses and doubles nothing. A file that is refused keeps no other waiting.
@@ -33,17 +37,18 @@ def inbox(context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench
     tick = bench.inbox.tick(Arrivals(bench.store), context.cursor, TAKEN_PER_TICK)
     for reason in tick.refused:
         context.log.warning(f"refused: {reason}")
-    videos = list(dict.fromkeys(arrival.video for arrival in tick.taken))
-    known = set(context.instance.get_dynamic_partitions(str(VIDEOS.name))) if videos else set[str]()
+    arrived = by_partition(dict.fromkeys(arrival.video for arrival in tick.taken), bench.settings.shards)
+    new = [key for key in arrived if not context.instance.has_dynamic_partition(str(VIDEOS.name), key)]
     return dg.SensorResult(
-        run_requests=[run_request(bench, video) for video in videos],
-        dynamic_partitions_requests=[VIDEOS.build_add_request([video for video in videos if video not in known])],
+        run_requests=[run_request(bench, partition, videos) for partition, videos in arrived.items()],
+        dynamic_partitions_requests=[VIDEOS.build_add_request(new)],
         cursor=tick.cursor,
-        skip_reason="; ".join(tick.refused) if tick.refused and not videos else None,
+        skip_reason="; ".join(tick.refused) if tick.refused and not arrived else None,
     )
 
 
-def run_request(bench: Workbench, video: str) -> dg.RunRequest:
-    """One run of the whole flow for these bytes of this video; Dagster starts it once per run key."""
-    facts = bench.store.recorded("videos", video) or {}
-    return dg.RunRequest(run_key=f"{video}:{facts['sha256']}", partition_key=video)
+def run_request(bench: Workbench, partition: str, videos: Sequence[str]) -> dg.RunRequest:
+    """One run of the whole flow for these bytes of these videos; Dagster starts it once per run key."""
+    bytes_ = [(bench.store.recorded("videos", video) or {})["sha256"] for video in videos]
+    told = bytes_[0] if len(bytes_) == 1 else digest(bytes_)
+    return dg.RunRequest(run_key=f"{partition}:{told}", partition_key=partition)

@@ -7,8 +7,8 @@ import warnings
 import dagster as dg
 
 from egoworld_assets.arrival import inbox
-from egoworld_assets.partitions import code_version
 from egoworld_assets.stages import modules, stages
+from egoworld_assets.told import code_version
 from egoworld_assets.upkeep import DATASET, FLOW, dead_runs, hourly_quarantine, nightly_refresh
 from egoworld_resources.settings import Settings
 from egoworld_resources.workbench import Workbench

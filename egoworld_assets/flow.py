@@ -10,13 +10,14 @@ from pathlib import Path
 import dagster as dg
 
 from egoworld_assets.definitions import build
-from egoworld_assets.partitions import VIDEOS
+from egoworld_assets.partitions import VIDEOS, add_partitions, lay_out
 from egoworld_assets.plan import MADE, WANTS_WORK
 from egoworld_assets.progress import FlowProgress
 from egoworld_assets.stages import stages
 from egoworld_assets.upkeep import DATASET, FLOW, PROCESS, contiguous, end_dead_runs, this_process
 from egoworld_resources.arrivals import Arrival, Arrivals, Refused
 from egoworld_resources.settings import PROJECT
+from egoworld_resources.shards import partition_of
 from egoworld_resources.workbench import Workbench
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -45,7 +46,7 @@ def instance_of(bench: Workbench) -> dg.DagsterInstance:
 
 
 def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) -> tuple[list[Arrival], list[str]]:
-    """Take files in and add a partition for each new video; returns what was taken, and why others were refused."""
+    """Take files in and have a partition for each video; returns what was taken, and why others were refused."""
     arrivals = Arrivals(bench.store)
     taken: list[Arrival] = []
     refused: list[str] = []
@@ -54,9 +55,7 @@ def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) 
             taken.append(arrivals.take(path, arrivals.name_for(path)))
         except Refused as error:
             refused.append(str(error))
-    known = set(instance.get_dynamic_partitions(str(VIDEOS.name)))
-    new = [a.video for a in taken if a.duplicate_of is None and a.video not in known]
-    instance.add_dynamic_partitions(str(VIDEOS.name), list(dict.fromkeys(new)))
+    add_partitions(bench, instance, [arrival.video for arrival in taken if arrival.duplicate_of is None])
     return taken, refused
 
 
@@ -70,7 +69,9 @@ def run_flow(
     """
     faults: list[str] = []
     end_dead_runs(instance)
-    bench.listener = progress.listen
+    bench.listener, bench.chosen = progress.listen, frozenset(videos)
+    lay_out(bench, instance)
+    partition = {video: partition_of(video, bench.settings.shards) for video in videos}
     definitions = build(bench)
     flow = definitions.resolve_job_def(FLOW.name)
     keys = instance.get_dynamic_partitions(str(VIDEOS.name))
@@ -79,9 +80,10 @@ def run_flow(
         told = instance.get_materialized_partitions(dg.AssetKey(stage.name))
         waiting = set().union(*(unmade[asset] for asset in (*stage.inputs, *stage.optional)))
         states = {video: bench.state(stage, video).condition for video in videos if video not in waiting}
-        wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v not in told)}
+        untold = {video for video in states if partition[video] not in told}
+        wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v in untold)}
         progress.begin(stage, sorted(wanted))
-        for group in contiguous(keys, wanted):
+        for group in contiguous(keys, {partition[video] for video in wanted}):
             result = flow.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey(stage.name)],

@@ -1,24 +1,29 @@
-"""What all stage assets share: one partition per video, batches in backfills, and the step that makes artifacts."""
+"""What all stage assets share: partitions of videos, batches in backfills, and the step that makes artifacts."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from egoworld_resources.manifest import NOT_CONTENTS, Manifest, Recipe, digest
+from egoworld_assets.told import CHECK, Tally, materialization, result, verdict
+from egoworld_resources.errors import EgoworldError
+from egoworld_resources.shards import by_partition, shards_in, videos_of
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Outcome, Workbench
 
 VIDEOS = dg.DynamicPartitionsDefinition(name="videos")
-"""One partition per video file; clips are rows, never partitions."""
+"""One partition per video file, or per shard of them: settings.shards. Clips are rows, never partitions."""
 
-CHECK = "valid"
 BATCH = 32
 RETRIES = 3
-SHOWN = 5
+NAMED = 50
+"""Reasons that the failure of a run names."""
+
+AT_ONCE = 5_000
+"""Partitions that Dagster is told of in one request."""
 
 Upstream = dg.AssetsDefinition
 Step = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
@@ -29,9 +34,10 @@ def backfill_batches(inputs: int) -> dg.BackfillPolicy:
 
     Dagster puts a stage into the run of its input when both have the same policy, and such a run goes on with all of
     its videos or with none. With another size each stage gets its own runs, and just the videos that got through one
-    stage go on to the next. A stage has more inputs than any of these, so their number sets the sizes apart.
+    stage go on to the next. A stage has more inputs than any of these, so their number sets the sizes apart. None is
+    above BATCH, the default of settings.batch: then one load of the model serves a run.
     """
-    return dg.BackfillPolicy.multi_run(max_partitions_per_run=BATCH + inputs)
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=max(1, BATCH - inputs))
 
 
 def stage_asset(
@@ -66,32 +72,107 @@ def stage_asset(
 
 
 def materialize(context: dg.AssetExecutionContext, bench: Workbench, stage: Stage) -> Step:
-    """Make a stage's artifacts for the videos of this run.
+    """Make a stage's artifacts for the videos of this run's partitions.
 
-    One video: its result is the step's. Several: each that was made is logged under its own partition and data version,
-    and the run fails in the end, naming the others, when any was not. Only transient faults are tried again.
+    One partition: what its videos came to is the step's result. Several: each is logged by itself. A partition of which
+    nothing came out fails the run in the end, by name; of any other the good videos go on, and the check and the
+    metadata name the rest. Only transient faults are tried again.
     """
-    videos = list(context.partition_keys)
-    outcomes = bench.make(stage, videos, context.run.run_id)
-    made = [outcome for outcome in outcomes if outcome.manifest]
-    lost = {outcome.video: outcome.why for outcome in outcomes if not outcome.manifest}
-    if any(outcome.transient for outcome in outcomes):
-        raise dg.RetryRequested(RETRIES, bench.settings.retry_delay_s * 2**context.retry_number)
-    if len(videos) == 1 and made:
-        yield result(bench, made[0])
+    run_id = context.run.run_id
+    partitions = videos_of(context.partition_keys, lambda: videos_in(bench, run_id))
+    tallies = tallied(bench, stage, partitions, run_id, lambda: try_again(context, bench))
+    if any(tally.waits and (context.retry_number < RETRIES or tally.nothing) for tally in tallies):
+        raise try_again(context, bench)
+    lost = [tally for tally in tallies if tally.nothing]
+    told = [tally for tally in tallies if not tally.nothing]
+    if len(tallies) == 1 and not lost:
+        yield result(bench, stage, tallies[0])
         return
-    for outcome in made:
-        log_partition(context, bench, outcome)
+    for tally in told:
+        context.log_event(materialization(bench, stage, tally))
     if lost:
-        reasons = "; ".join(f"{video}: {why}" for video, why in lost.items())
-        raise dg.Failure(
-            description=f"{stage.name}: {len(lost)} of {len(videos)} not made: {reasons}",
-            metadata={"videos": dg.MetadataValue.json(lost)},
-            allow_retries=False,
-        )
-    yield batch_verdict(made)
+        raise not_made(stage, lost, tallies)
+    yield verdict(told)
     if others_in_run(context):
         yield dg.MaterializeResult()
+
+
+def try_again(context: dg.AssetExecutionContext, bench: Workbench) -> dg.RetryRequested:
+    """Asks Dagster for another try, later each time."""
+    return dg.RetryRequested(RETRIES, bench.settings.retry_delay_s * 2**context.retry_number)
+
+
+def tallied(
+    bench: Workbench,
+    stage: Stage,
+    partitions: Mapping[str, Sequence[str]],
+    run_id: str,
+    stuck: Callable[[], Exception],
+) -> list[Tally]:
+    """What the videos of each partition came to. Raises ``stuck`` when a whole batch could only be tried later: then
+    the others can, too.
+    """
+    tallies = {partition: Tally(partition) for partition in partitions}
+    tally_of = {video: tallies[partition] for partition, videos in partitions.items() for video in videos}
+    alone = {video for videos in partitions.values() if len(videos) == 1 for video in videos}
+    waiting = 0
+    for outcome in make_each(bench, stage, tally_of, run_id, alone):
+        tally_of[outcome.video].add(bench, outcome)
+        waiting = waiting + 1 if outcome.transient else 0 if outcome.state == "made" else waiting
+        if waiting >= bench.settings.batch:
+            raise stuck()
+    return list(tallies.values())
+
+
+def make_each(
+    bench: Workbench, stage: Stage, videos: Iterable[str], run_id: str, again: Container[str]
+) -> Iterator[Outcome]:
+    """Make an asset for any number of videos, ``settings.batch`` to a load of the model.
+
+    Outcomes come when their batch is in the store, and nothing is kept of it here: memory, and what kill -9 costs, are
+    those of one batch. What failed as it is now is tried again only when it is in ``again``.
+    """
+    todo: list[str] = []
+    for video in videos:
+        settled = settled_outcome(bench, stage, video, video in again)
+        if settled:
+            yield settled
+            continue
+        todo.append(video)
+        if len(todo) >= bench.settings.batch:
+            yield from bench.make(stage, todo, run_id)
+            todo = []
+    if todo:
+        yield from bench.make(stage, todo, run_id)
+
+
+def settled_outcome(bench: Workbench, stage: Stage, video: str, again: bool) -> Outcome | None:
+    """What a video comes to without a model; None when it is to be made."""
+    try:
+        state = bench.state(stage, video)
+    except EgoworldError:
+        return None
+    match state.condition:
+        case "blocked":
+            return Outcome(video, "blocked", state.why)
+        case "fresh" | "quarantined":
+            return Outcome(video, "fresh", manifest=state.manifest)
+        case "failed" if not again:
+            return Outcome(video, "failed", state.why)
+        case _:
+            return Outcome(video, "left") if bench.chosen is not None and video not in bench.chosen else None
+
+
+def not_made(stage: Stage, lost: Sequence[Tally], tallies: Sequence[Tally]) -> dg.Failure:
+    """The end of a run that has partitions of which nothing came out."""
+    reasons = {video: why for tally in lost for video, why in tally.lost.items()}
+    videos = f"{sum(tally.videos for tally in lost)} of {sum(tally.videos for tally in tallies)}"
+    named = "; ".join(f"{video}: {why}" for video, why in list(reasons.items())[:NAMED])
+    return dg.Failure(
+        description=f"{stage.name}: {videos} not made: {named}",
+        metadata={"videos": dg.MetadataValue.json(reasons)},
+        allow_retries=False,
+    )
 
 
 def others_in_run(context: dg.AssetExecutionContext) -> bool:
@@ -103,88 +184,25 @@ def others_in_run(context: dg.AssetExecutionContext) -> bool:
     return len(context.job_def.nodes) > 1
 
 
-def result(bench: Workbench, outcome: Outcome) -> dg.MaterializeResult[Any]:
-    """What Dagster is told of one artifact."""
-    manifest = outcome.manifest
-    assert manifest is not None
-    return dg.MaterializeResult(
-        metadata=describe(bench, outcome),
-        data_version=dg.DataVersion(manifest.data_version),
-        check_results=[
-            dg.AssetCheckResult(
-                check_name=CHECK, passed=not manifest.quarantine, description=manifest.quarantine or None
-            )
-        ],
-    )
+def videos_in(bench: Workbench, run_id: str) -> Sequence[str]:
+    """Keys of all videos, listed once in a run; what arrives later is for the next."""
+    if bench.listed is None or bench.listed[0] != run_id:
+        bench.listed = (run_id, bench.store.keys("videos"))
+    return bench.listed[1]
 
 
-def batch_verdict(made: Sequence[Outcome]) -> dg.AssetCheckResult:
-    """The check over several videos: a warning, since the good ones go on; the metadata names the others and why."""
-    bad = {o.video: o.manifest.quarantine for o in made if o.manifest and o.manifest.quarantine}
-    told = "; ".join(f"{video}: {why}" for video, why in list(bad.items())[:SHOWN])
-    return dg.AssetCheckResult(
-        check_name=CHECK,
-        passed=not bad,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(bad)} of {len(made)} quarantined: {told}" if bad else f"{len(made)} videos",
-        metadata={"quarantined": dg.MetadataValue.json(bad)},
-    )
+def add_partitions(bench: Workbench, instance: dg.DagsterInstance, videos: Iterable[str]) -> None:
+    """Have a partition for each of some videos."""
+    wanted = list(by_partition(videos, bench.settings.shards))
+    known = set(instance.get_existing_dynamic_partitions(str(VIDEOS.name), wanted))
+    new = [partition for partition in wanted if partition not in known]
+    for start in range(0, len(new), AT_ONCE):
+        instance.add_dynamic_partitions(str(VIDEOS.name), new[start : start + AT_ONCE])
 
 
-def log_partition(context: dg.AssetExecutionContext, bench: Workbench, outcome: Outcome) -> None:
-    """The same for one of several videos in a run."""
-    manifest = outcome.manifest
-    assert manifest is not None
-    context.log_event(
-        dg.AssetMaterialization(
-            asset_key=manifest.asset,
-            partition=manifest.video,
-            metadata=describe(bench, outcome),
-            tags={
-                "dagster/data_version": manifest.data_version,
-                "dagster/code_version": code_version(manifest.recipe),
-            },
-        )
-    )
-
-
-def code_version(recipe: Recipe) -> str:
-    """What Dagster compares: lock, runner, contract, weights and parameters in one short digest."""
-    return digest(recipe.model_dump(mode="json", exclude=NOT_CONTENTS))[:12]
-
-
-def describe(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
-    """Metadata of one materialization: numbers to plot, provenance, and the contact sheet where there is one."""
-    manifest = outcome.manifest
-    assert manifest is not None
-    sheet = next((f.path for f in manifest.files if f.path.endswith("contact_sheet.png")), None)
-    shown = {"contact_sheet": dg.MetadataValue.md(f"![contact sheet]({url(bench, manifest, sheet)})")} if sheet else {}
-    return {
-        **shown,
-        "state": outcome.state,
-        "seconds": manifest.seconds,
-        "bytes": sum(file.bytes for file in manifest.files),
-        **{f"rows/{table}": rows for table, rows in manifest.rows.items()},
-        **notes(manifest),
-        "env": manifest.recipe.env + (f" ({manifest.recipe.label})" if manifest.recipe.label else ""),
-        "lock": manifest.recipe.lock[:12],
-        "fingerprint": manifest.fingerprint[:12],
-        "licences": ", ".join(manifest.licences),
-        "folder": dg.MetadataValue.path(bench.store.where(manifest)),
-        "clips": dg.MetadataValue.json([report.model_dump(mode="json") for report in manifest.clips]),
-    }
-
-
-def url(bench: Workbench, manifest: Manifest, file: str) -> str:
-    """Where a browser gets one file of an artifact while `make ui` runs."""
-    return f"{bench.settings.files_url}/{manifest.asset}/{manifest.video}/{manifest.data_version}/{file}"
-
-
-def notes(manifest: Manifest) -> dict[str, float]:
-    """Numeric notes of the runner, as the mean over the clips."""
-    values: dict[str, list[float]] = {}
-    for clip in manifest.clips:
-        for name, value in clip.notes.items():
-            if isinstance(value, int | float):
-                values.setdefault(f"note/{name}", []).append(float(value))
-    return {name: sum(found) / len(found) for name, found in values.items()}
+def lay_out(bench: Workbench, instance: dg.DagsterInstance) -> None:
+    """Make Dagster's partitions those of the layout in force: add what a video lacks, drop those of another layout."""
+    add_partitions(bench, instance, bench.store.keys("videos"))
+    for partition in instance.get_dynamic_partitions(str(VIDEOS.name)):
+        if shards_in(partition) != bench.settings.shards:
+            instance.delete_dynamic_partition(str(VIDEOS.name), partition)

@@ -21,6 +21,7 @@ NOT_ASSETS = (
     "progress",
     "report",
     "stages",
+    "told",
     "upkeep",
     "viewing",
 )

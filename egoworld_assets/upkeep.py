@@ -2,14 +2,18 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import dagster as dg
 import psutil
 
+from egoworld_assets.partitions import lay_out
 from egoworld_assets.plan import WANTS_WORK
 from egoworld_assets.stages import stages
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.shards import by_partition
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
 
@@ -23,6 +27,9 @@ PROCESS = "egoworld/process"
 """Tag of the runs of a command: host, pid and start time of its process."""
 IN_THE_WORKS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 CLOCK_GRAIN_S = 1.0
+LOOK_S = 30.0
+NIGHT = ("upkeep", "nightly_refresh")
+"""The record of how far the refresh of a night is."""
 
 
 def outdated(bench: Workbench, stages: Iterable[Stage], video: str) -> list[str]:
@@ -55,23 +62,71 @@ def contiguous(keys: Sequence[str], wanted: set[str]) -> Iterator[list[str]]:
         yield group
 
 
+@dataclass(frozen=True)
+class Night:
+    """How far a nightly refresh is. begin: the partition behind which it began; after: the last one looked at; around:
+    whether that lay before ``begin``; left: how many videos it may still take on.
+    """
+
+    night: str
+    begin: str
+    after: str
+    left: int
+    around: bool = False
+
+    def rest(self, partitions: Iterable[str]) -> list[str]:
+        """What it has not looked at yet: once around, from where it began."""
+        place = {partition: (partition <= self.begin, partition) for partition in partitions}
+        return sorted((p for p in place if place[p] > (self.around, self.after)), key=place.__getitem__)
+
+    def behind(self, partition: str, videos: int) -> "Night":
+        """The same after one more partition, of which so many videos were taken on."""
+        return replace(self, after=partition, around=partition <= self.begin, left=self.left - videos)
+
+
+def tonight(bench: Workbench, night: str) -> tuple[Night, bool]:
+    """The refresh of a night, and whether it only begins: behind where the last one came to."""
+    known = bench.store.recorded(*NIGHT)
+    if known and known["night"] == night:
+        return Night(**known), False
+    begin = known["after"] if known else ""
+    return Night(night, begin, begin, bench.settings.refresh_limit), True
+
+
+def wanted_in(bench: Workbench, videos: Iterable[str]) -> tuple[list[str], int]:
+    """Names of the stages that are missing or stale in some videos, inputs first, and in how many videos."""
+    found = [names for video in videos if (names := outdated(bench, stages().values(), video))]
+    wanted = set().union(*found)
+    return [name for name in stages() if name in wanted], len(found)
+
+
 @dg.schedule(
-    cron_schedule="0 3 * * *",
+    cron_schedule="* 3 * * *",
     target=GROUP,
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def nightly_refresh(
-    _context: dg.ScheduleEvaluationContext, bench: dg.ResourceParam[Workbench]
+    context: dg.ScheduleEvaluationContext, bench: dg.ResourceParam[Workbench]
 ) -> Iterator[dg.RunRequest]:
-    """Each night, at most ``refresh_limit`` videos that have something missing or stale, one run each."""
+    """Each night, at most ``refresh_limit`` videos that have something missing or stale, one run a partition.
 
-    taken = 0
-    for video, _ in bench.store.records("videos"):
-        names = outdated(bench, stages().values(), video)
-        if names and taken < bench.settings.refresh_limit:
-            taken += 1
-            yield dg.RunRequest(partition_key=video, asset_selection=[dg.AssetKey(name) for name in names])
+    A shard is taken whole, so its last one may exceed the limit. Dagster ends a tick after a minute: each looks for
+    LOOK_S and the next, a minute later, goes on behind it, until all were looked at or the hour is over.
+    """
+    end = time.monotonic() + LOOK_S
+    night, begins = tonight(bench, str(context.scheduled_execution_time.date()))
+    if begins:
+        lay_out(bench, context.instance)
+    partitions = by_partition(bench.store.keys("videos"), bench.settings.shards)
+    for partition in night.rest(partitions):
+        if night.left <= 0 or time.monotonic() > end:
+            break
+        names, videos = wanted_in(bench, partitions[partition])
+        night = night.behind(partition, videos)
+        if names:
+            yield dg.RunRequest(partition_key=partition, asset_selection=[dg.AssetKey(name) for name in names])
+    bench.store.record(*NIGHT, asdict(night))
 
 
 @dg.schedule(

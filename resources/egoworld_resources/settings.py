@@ -38,7 +38,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="Parameters by stage, over the model's own defaults."
     )
     batch: int = Field(
-        32, ge=1, description="Videos in one run of a stage during a backfill: one model load serves them all."
+        32, ge=1, description="Videos that one load of a model serves; what kill -9 costs is the work on these at most."
     )
     silence_s: float = Field(900, gt=0, description="Seconds a runner may say nothing before its clip counts as hung.")
     memory_gb: float | None = Field(
@@ -56,6 +56,12 @@ class Settings(BaseSettings):
     cache_gb: float = Field(50, gt=0, description="Disk (GB) for what was read from S3; more only while it is in use.")
     retry_delay_s: float = Field(
         10.0, ge=0, description="Seconds before a transient fault is tried again; doubles each time."
+    )
+    shards: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Dagster partitions that the videos are spread over; 0: a partition of its own for each video.",
     )
     refresh_limit: int = Field(200, ge=1, description="Videos that the nightly refresh takes on at most.")
 

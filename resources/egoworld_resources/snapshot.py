@@ -80,5 +80,8 @@ class Snapshot:
             self._few[kind] = dict(self._store.records(kind))
         return self._few[kind].get(key)
 
+    def keys(self, kind: str) -> list[str]:
+        return self._store.keys(kind)
+
     def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
         return self._store.records(kind)

@@ -115,6 +115,10 @@ class Store(Protocol):
         """All facts of a kind, in key order."""
         ...
 
+    def keys(self, kind: str) -> list[str]:
+        """Keys of all facts of a kind, in order; the facts are not read."""
+        ...
+
 
 class Inspected(Store, Protocol):
     """A store as fsck and gc see it: plain objects under keys."""
@@ -262,11 +266,20 @@ class FolderStore:
 
     def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """All facts of a kind, in key order."""
-        for path in sorted((self.root / "records" / kind).rglob("*.json")):
-            yield (
-                path.relative_to(self.root / "records" / kind).as_posix()[:-5],
-                json.loads(path.read_text(encoding="utf-8")),
-            )
+        for key in self.keys(kind):
+            value = self.recorded(kind, key)
+            if value is not None:
+                yield key, value
+
+    def keys(self, kind: str) -> list[str]:
+        top = f"{self.root}/records/{kind}"
+        found = [
+            f"{folder}/{name}"[len(top) + 1 :].split("/")
+            for folder, _, names in os.walk(top)
+            for name in names
+            if name.endswith(".json")
+        ]
+        return ["/".join(parts)[:-5] for parts in sorted(found)]
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
         for folder, folders, files in os.walk(self.root / prefix):

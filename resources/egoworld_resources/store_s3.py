@@ -163,6 +163,9 @@ class S3Store:
         for key, body in self._records.all(kind):
             yield key, parsed(body, self._objects.url(name(kind, key)))
 
+    def keys(self, kind: str) -> list[str]:
+        return list(self._records.keys(kind))
+
     def objects(self, prefix: str) -> Iterator[StoredObject]:
         return self._objects.list(prefix)
 

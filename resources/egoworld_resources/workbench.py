@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from egoworld_resources import gpu
 from egoworld_resources.assemble import assemble
 from egoworld_resources.catalog import Catalog
+from egoworld_resources.claims import claimed
 from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_resources.errors import DamagedArtifact, DiskFull, EgoworldError, Terminal, Transient, UnknownName
 from egoworld_resources.evidence import keep
@@ -47,10 +48,10 @@ class State:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What making one asset of one video came to. ``transient``: trying again may help."""
+    """What making one asset of one video came to. ``transient``: trying again may help; left: it was not asked for."""
 
     video: str
-    state: Literal["made", "fresh", "failed", "blocked"]
+    state: Literal["made", "fresh", "failed", "blocked", "left"]
     why: str = ""
     manifest: Manifest | None = None
     transient: bool = False
@@ -64,6 +65,10 @@ class Workbench:
         self.layout = Layout(settings.home)
         self.store: Store = store or open_store(settings)
         self.listener = listener
+        self.chosen: Container[str] | None = None
+        """The videos that may be made, of all that a partition of Dagster holds; None: every one."""
+        self.listed: tuple[str, Sequence[str]] | None = None
+        """Keys of all videos as a run, by its id, found them."""
         self._recipes: dict[str, Recipe] = {}
 
     @cached_property
@@ -165,8 +170,13 @@ class Workbench:
     def make(self, stage: Stage, videos: Sequence[str], run_id: str, force: bool = False) -> list[Outcome]:
         """Make an asset for many videos with one load of the model; fresh ones are left as they are.
 
-        One outcome per video, in the order given. A video that fails does not stop the others.
+        One outcome per video, in the order given. A video that fails does not stop the others. Waits while another
+        process of this machine makes the same; what that one made is fresh then.
         """
+        with claimed(self.layout.home / "leases", (f"{stage.name}/{video}" for video in videos)):
+            return self._make(stage, videos, run_id, force)
+
+    def _make(self, stage: Stage, videos: Sequence[str], run_id: str, force: bool) -> list[Outcome]:
         outcomes: dict[str, Outcome] = {}
         todo: list[tuple[str, State]] = []
         for video in videos:

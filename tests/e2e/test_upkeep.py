@@ -1,5 +1,6 @@
 """The nightly refresh: what it asks for, and where it stops."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -7,14 +8,19 @@ import dagster as dg
 from egoworld_assets.stages import stages
 from egoworld_assets.upkeep import contiguous, nightly_refresh, outdated
 from egoworld_resources.arrivals import Arrivals
+from egoworld_resources.workbench import Workbench
 from tests.made_up import video, workbench
 
+NIGHT = datetime(2026, 1, 2, 3, tzinfo=UTC)
 
-def requests(bench: object) -> list[dg.RunRequest]:
-    context = dg.build_schedule_context(resources={"bench": bench})
-    found = nightly_refresh(context)
-    assert found is not None
-    return [request for request in found if isinstance(request, dg.RunRequest)]
+
+def requests(bench: Workbench, at: datetime = NIGHT) -> list[dg.RunRequest]:
+    bench.layout.dagster.mkdir(parents=True, exist_ok=True)
+    with dg.DagsterInstance.local_temp(str(bench.layout.dagster)) as instance:
+        context = dg.build_schedule_context(instance, at, resources={"bench": bench})
+        found = nightly_refresh(context)
+        assert found is not None
+        return [request for request in found if isinstance(request, dg.RunRequest)]
 
 
 def test_it_asks_for_what_is_missing_and_no_more_videos_than_allowed(tmp_path: Path) -> None:

@@ -1,0 +1,212 @@
+"""What Dagster is told of a partition: one video in full, or what many videos came to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from egoworld_resources.manifest import NOT_CONTENTS, Manifest, Recipe, digest
+from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Outcome, Workbench
+
+CHECK = "valid"
+SHOWN = 5
+"""Reasons in a sentence."""
+NAMED = 200
+"""Reasons in the metadata of one partition; the counts are of all, and the asset quarantine names all."""
+SHEETS = 6
+"""Contact sheets in the metadata of one partition: those of the videos that were made last."""
+
+
+@dataclass
+class Tally:
+    """What the videos of one partition came to in one step. It stays small however many there are."""
+
+    partition: str
+    states: Counter[str] = field(default_factory=Counter[str])
+    versions: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    blocked: dict[str, str] = field(default_factory=dict[str, str])
+    quarantined: dict[str, str] = field(default_factory=dict[str, str])
+    rows: Counter[str] = field(default_factory=Counter[str])
+    seconds: float = 0.0
+    bytes: int = 0
+    licences: set[str] = field(default_factory=set[str])
+    sheets: list[str] = field(default_factory=list[str])
+    first: Outcome | None = None
+    waits: bool = False
+    """Whether one of them may be there when the step is tried again."""
+
+    def add(self, bench: Workbench, outcome: Outcome) -> None:
+        """Count one video."""
+        self.waits |= outcome.transient
+        self.states[outcome.state] += 1
+        made = outcome.manifest
+        if made is None:
+            lost = {"failed": self.failed, "blocked": self.blocked}.get(outcome.state)
+            if lost is not None and len(lost) < NAMED:
+                lost[outcome.video] = outcome.why
+            return
+        self.first = self.first or outcome
+        self.versions.append((made.video, made.data_version))
+        self.states["quarantined"] += bool(made.quarantine)
+        if made.quarantine and len(self.quarantined) < NAMED:
+            self.quarantined[made.video] = made.quarantine
+        self.rows.update(made.rows)
+        self.seconds += made.seconds
+        self.bytes += sum(file.bytes for file in made.files)
+        self.licences.update(made.licences)
+        sheet = sheet_of(bench, made)
+        if sheet:
+            self.sheets = [*self.sheets, sheet][-SHEETS:]
+
+    @property
+    def videos(self) -> int:
+        """How many were counted."""
+        return sum(count for state, count in self.states.items() if state != "quarantined")
+
+    @property
+    def lost(self) -> dict[str, str]:
+        """Why there is no artifact, by video: it failed here, or it waits for a stage before, which has said why."""
+        return {**self.failed, **self.blocked}
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it has no artifact although it should."""
+        return not self.versions and bool(self.lost)
+
+    @property
+    def usable(self) -> int:
+        """Videos that go on to the next stage."""
+        return len(self.versions) - self.states["quarantined"]
+
+    @property
+    def alone(self) -> Outcome | None:
+        """Its only video, when that has an artifact."""
+        return self.first if self.videos == 1 else None
+
+    @property
+    def data_version(self) -> str:
+        """That of its only video, else a digest of all."""
+        return self.versions[0][1] if self.alone else digest(sorted(self.versions))[:32]
+
+
+def result(bench: Workbench, stage: Stage, tally: Tally) -> dg.MaterializeResult[Any]:
+    """One partition as the result of a step."""
+    return dg.MaterializeResult(
+        metadata=described(bench, stage, tally),
+        data_version=dg.DataVersion(tally.data_version),
+        check_results=[verdict([tally])],
+    )
+
+
+def materialization(bench: Workbench, stage: Stage, tally: Tally) -> dg.AssetMaterialization:
+    """The same for one of several partitions in a run."""
+    return dg.AssetMaterialization(
+        asset_key=stage.name,
+        partition=tally.partition,
+        metadata=described(bench, stage, tally),
+        tags={
+            "dagster/data_version": tally.data_version,
+            "dagster/code_version": code_version(bench.recipe(stage)),
+        },
+    )
+
+
+def verdict(tallies: Sequence[Tally]) -> dg.AssetCheckResult:
+    """The check of a run: it blocks when nothing of a single partition goes on, else it warns of what does not."""
+    bad = {video: why for tally in tallies for video, why in {**tally.quarantined, **tally.failed}.items()}
+    counts = sum((tally.states for tally in tallies), Counter[str]())
+    videos = sum(tally.videos for tally in tallies)
+    blocks = len(tallies) == 1 and not tallies[0].usable
+    said = "; ".join(bad.values()) if videos == 1 else ""
+    if videos > 1:
+        stopped = [f"{counts[state]} {state}" for state in ("failed", "quarantined") if counts[state]]
+        told = "; ".join(f"{video}: {why}" for video, why in list(bad.items())[:SHOWN])
+        said = f"{' and '.join(stopped)} of {videos} videos: {told}" if bad else f"{videos} videos"
+    return dg.AssetCheckResult(
+        check_name=CHECK,
+        passed=not bad,
+        severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
+        description=said or None,
+        metadata={
+            "quarantined": dg.MetadataValue.json({v: w for tally in tallies for v, w in tally.quarantined.items()}),
+            "failed": dg.MetadataValue.json({v: w for tally in tallies for v, w in tally.failed.items()}),
+        },
+    )
+
+
+def described(bench: Workbench, stage: Stage, tally: Tally) -> dict[str, Any]:
+    """Metadata of one materialization."""
+    return describe(bench, tally.alone) if tally.alone else summed(bench, stage, tally)
+
+
+def summed(bench: Workbench, stage: Stage, tally: Tally) -> dict[str, Any]:
+    """What many videos came to: numbers to plot, those that stopped, and a few contact sheets."""
+    recipe = bench.recipe(stage)
+    sheets = "\n\n".join(f"![contact sheet]({sheet})" for sheet in tally.sheets)
+    return {
+        **({"contact_sheets": dg.MetadataValue.md(sheets)} if sheets else {}),
+        "videos": tally.videos,
+        "usable": tally.usable,
+        **{state: tally.states[state] for state in ("made", "failed", "quarantined", "blocked", "left")},
+        "stopped": dg.MetadataValue.json({**tally.quarantined, **tally.lost}),
+        "seconds": round(tally.seconds, 3),
+        "bytes": tally.bytes,
+        **{f"rows/{table}": rows for table, rows in tally.rows.items()},
+        "env": env_of(recipe),
+        "lock": recipe.lock[:12],
+        "licences": ", ".join(sorted(tally.licences)),
+    }
+
+
+def describe(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
+    """One video: numbers to plot, provenance, and the contact sheet where there is one."""
+    manifest = outcome.manifest
+    assert manifest is not None
+    sheet = sheet_of(bench, manifest)
+    return {
+        **({"contact_sheet": dg.MetadataValue.md(f"![contact sheet]({sheet})")} if sheet else {}),
+        "state": outcome.state,
+        "seconds": manifest.seconds,
+        "bytes": sum(file.bytes for file in manifest.files),
+        **{f"rows/{table}": rows for table, rows in manifest.rows.items()},
+        **notes(manifest),
+        "env": env_of(manifest.recipe),
+        "lock": manifest.recipe.lock[:12],
+        "fingerprint": manifest.fingerprint[:12],
+        "licences": ", ".join(manifest.licences),
+        "folder": dg.MetadataValue.path(bench.store.where(manifest)),
+        "clips": dg.MetadataValue.json([report.model_dump(mode="json") for report in manifest.clips]),
+    }
+
+
+def env_of(recipe: Recipe) -> str:
+    """The model env with its label."""
+    return recipe.env + (f" ({recipe.label})" if recipe.label else "")
+
+
+def code_version(recipe: Recipe) -> str:
+    """What Dagster compares: lock, runner, contract, weights and parameters in one short digest."""
+    return digest(recipe.model_dump(mode="json", exclude=NOT_CONTENTS))[:12]
+
+
+def sheet_of(bench: Workbench, manifest: Manifest) -> str:
+    """Where a browser gets the contact sheet of an artifact while `make ui` runs; empty when it has none."""
+    sheet = next((f.path for f in manifest.files if f.path.endswith("contact_sheet.png")), None)
+    where = f"{bench.settings.files_url}/{manifest.asset}/{manifest.video}/{manifest.data_version}"
+    return f"{where}/{sheet}" if sheet else ""
+
+
+def notes(manifest: Manifest) -> dict[str, float]:
+    """Numeric notes of the runner, as the mean over the clips."""
+    values: dict[str, list[float]] = {}
+    for clip in manifest.clips:
+        for name, value in clip.notes.items():
+            if isinstance(value, int | float):
+                values.setdefault(f"note/{name}", []).append(float(value))
+    return {name: sum(found) / len(found) for name, found in values.items()}
