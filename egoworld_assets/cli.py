@@ -224,6 +224,19 @@ def gc(
 
 
 @command
+def prune(
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without this only say what would go.")] = False,
+    days: Annotated[int | None, typer.Option(min=0, help="Default: the setting event_log_days.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Take log and step events of old runs out of Dagster's event log; what is known of assets stays."""
+    from egoworld_assets import cli_retention
+
+    with dagster_quiet():
+        cli_retention.prune_event_log(bench(), console, days, apply, as_json)
+
+
+@command
 def buckets(
     keys: Annotated[str | None, typer.Option(help="Print keys for a role: uploader, reader or pipeline.")] = None,
     hours: Annotated[float, typer.Option(min=0.25, max=168, help="How long those keys work.")] = 12.0,

@@ -7,6 +7,7 @@ import warnings
 import dagster as dg
 
 from egoworld_assets.arrival import inbox
+from egoworld_assets.retention import event_log_retention, nightly_retention
 from egoworld_assets.stages import modules, stages
 from egoworld_assets.told import code_version
 from egoworld_assets.upkeep import DATASET, FLOW, dead_runs, hourly_quarantine, nightly_refresh
@@ -28,9 +29,9 @@ def build(bench: Workbench) -> dg.Definitions:
     assets = [asset for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
     return dg.Definitions(
         assets=dg.map_asset_specs(with_version, assets),
-        jobs=[FLOW, DATASET],
+        jobs=[FLOW, DATASET, event_log_retention],
         sensors=[inbox, dead_runs],
-        schedules=[nightly_refresh, hourly_quarantine],
+        schedules=[nightly_refresh, hourly_quarantine, nightly_retention],
         resources={"bench": bench},
         executor=dg.in_process_executor,
     )

@@ -20,6 +20,7 @@ NOT_ASSETS = (
     "price",
     "progress",
     "report",
+    "retention",
     "stages",
     "told",
     "upkeep",

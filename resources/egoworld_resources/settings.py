@@ -67,6 +67,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
+    event_log_days: int = Field(
+        90, ge=0, description="Days after which an ended run loses its log and step events; 0: never."
+    )
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
