@@ -83,6 +83,16 @@ down: setup ## stop the server; nothing is lost
 ps: setup ## what of the server runs, where, and how healthy
 	@$(PYTHON) -m egoworld_resources.production ps
 
+.PHONY: backup
+backup: setup ## copy the server while it runs, only what is new: TO=folder (KEEP=n keeps n backups)
+	@if [ -z "$(TO)" ]; then echo "name a folder on another disk: make backup TO=/mnt/backups/egoworld" >&2; exit 1; fi
+	$(PYTHON) -m egoworld_resources.production backup "$(TO)" $(if $(KEEP),--keep $(KEEP))
+
+.PHONY: restore
+restore: setup ## make the server again from a backup, then make up: FROM=folder (AT=name ONLY=postgres|buckets FORCE=1)
+	@if [ -z "$(FROM)" ]; then echo "name the folder that was backed up to: make restore FROM=/mnt/backups/egoworld" >&2; exit 1; fi
+	$(PYTHON) -m egoworld_resources.production restore "$(FROM)" $(if $(AT),--at "$(AT)") $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
+
 .PHONY: envs
 envs: setup ## build every model env from its lock
 	@$(ENVIRONMENTS) build

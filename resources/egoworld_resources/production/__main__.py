@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.production import backup_cli
 from egoworld_resources.production.parts import Parts
 from egoworld_resources.production.postgres import binaries as postgres_binaries
 from egoworld_resources.production.running import Health, Server
@@ -21,6 +22,9 @@ from egoworld_resources.settings import Settings
 PartName = Annotated[str, typer.Argument(help="a part as `ps` names it")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The parts of a server.")
+app.command()(backup_cli.backup)
+app.command()(backup_cli.check_backup)
+app.command("restore")(backup_cli.restore_backup)
 
 
 @app.command()
