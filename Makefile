@@ -114,6 +114,7 @@ check: setup ## what CI asks besides the tests: lint, format, types, import dire
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports --no-logo
 	$(PYTHON) -m pytest tests/architecture --durations=0
+	$(ENVIRONMENTS) audit
 
 .PHONY: bench
 bench: envs ## measure egoworld against bare tools, table into README.md; ARGS="c g" measures and prints some of it

@@ -1,4 +1,4 @@
-"""``python -m egoworld_resources.environments lock|build|verify NAME...`` as the Makefile calls it."""
+"""``python -m egoworld_resources.environments lock|build|verify|audit NAME...`` as the Makefile calls it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from egoworld_resources.catalog import BASE, Catalog
+from egoworld_resources.environments import audit as audits
 from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
 from egoworld_resources.environments.lock import lock as make_lock
@@ -47,6 +48,24 @@ def verify(names: Names = None) -> None:
     builder, catalog = _builder()
     for name in names or catalog.names:
         typer.echo(f"{name}\t{builder.verify(name)} files are as installed")
+
+
+@app.command()
+def audit(
+    database: Annotated[Path | None, typer.Option(envvar="AUDIT_DB", help="OSV's export for PyPI, a zip")] = None,
+    osv_url: Annotated[str, typer.Option(envvar="AUDIT_OSV_URL", help="a server of OSV's protocol")] = "",
+    required: Annotated[
+        bool, typer.Option(envvar="AUDIT_REQUIRED", help="fail when a package was not asked about")
+    ] = False,
+) -> None:
+    """Known vulnerabilities of every locked package; exit status 1 when there is one that is not known to us."""
+    project = Path.cwd()
+    packages = audits.locked(project / "locks")
+    made = audits.by_database(packages, database) if database else audits.by_pip_audit(packages, osv_url)
+    lines, good = audits.judged(made, audits.known(project / "envs" / audits.KNOWN))
+    typer.echo("\n".join(lines))
+    if not good or (required and made.unasked):
+        raise typer.Exit(1)
 
 
 def _builder() -> tuple[EnvBuilder, Catalog]:
