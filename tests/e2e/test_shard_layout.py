@@ -1,0 +1,127 @@
+"""A home in use goes from a partition per video to shards and back, and a refresh under shards survives kill -9.
+
+Each command is a process of its own, over the whole graph with a made-up model env.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from egoworld_assets.stages import stages
+from egoworld_resources.shards import partition_of
+from tests.made_graph import Installation
+from tests.made_up import video
+
+
+def videos_in(installed: Installation) -> list[str]:
+    return sorted(p.stem for p in (installed.folder / "data" / "store" / "records" / "videos").glob("*.json"))
+
+
+def lay_out(installed: Installation, shards: int) -> None:
+    installed.settings["shards"] = shards
+    installed.configure()
+
+
+def dagster_of(installed: Installation) -> dg.DagsterInstance:
+    return dg.DagsterInstance.from_config(str(installed.folder / "data" / "dagster"))
+
+
+def told(instance: dg.DagsterInstance, asset: str, partition: str) -> dict[str, object]:
+    found = instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition]), limit=1
+    ).records[0]
+    assert found.asset_materialization is not None
+    return {name: value.value for name, value in found.asset_materialization.metadata.items()}
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Three videos with all that is made of them, each its own partition."""
+    installed = Installation(tmp_path_factory.mktemp("used"))
+    paths = [video(installed.folder / f"{n}.mp4", shots=(8 + n,)) for n in range(3)]
+    installed.make("demo", *map(str, paths))
+    return installed
+
+
+def test_the_same_home_goes_to_shards_and_back(used: Installation) -> None:
+    """Nothing is made again; Dagster's partitions become the shards, and are told of what is fresh."""
+    before, keys = used.runs(), videos_in(used)
+    lay_out(used, 2)
+    assert used.plan()["steps"] == []
+    used.make("refresh")
+    shards = {partition_of(key, 2) for key in keys}
+    assert used.runs() == before
+    with dagster_of(used) as instance:
+        assert set(instance.get_dynamic_partitions("videos")) == shards
+        for stage in stages():
+            counts = [told(instance, stage, shard) for shard in shards]
+            assert shards <= instance.get_materialized_partitions(dg.AssetKey(stage))
+            assert sum(int(str(count.get("videos", 1))) for count in counts) == 3
+    lay_out(used, 0)
+    used.make("refresh")
+    assert used.runs() == before
+    with dagster_of(used) as instance:
+        assert sorted(instance.get_dynamic_partitions("videos")) == keys
+
+
+def test_a_plan_does_not_depend_on_the_layout(used: Installation) -> None:
+    used.change("masks", "score")
+    plans, said = [], []
+    for shards in (0, 1, 4096):
+        lay_out(used, shards)
+        plans.append(used.plan())
+        said.append(used.ask("refresh", "--plan"))
+    assert len(plans[0]["steps"]) > 3
+    assert plans[1:] == plans[:1] * 2
+    assert said[1:] == said[:1] * 2
+
+
+def test_a_refresh_of_one_video_leaves_the_others_of_its_shard(used: Installation) -> None:
+    lay_out(used, 1)
+    before, (one, *others) = used.runs(), videos_in(used)
+    used.change("masks", "unused")
+    used.make("refresh", one)
+    after = used.runs()
+    made = {key for asset, key in after if after[asset, key] != before.get((asset, key))}
+    assert made == {one}
+    with dagster_of(used) as instance:
+        counts = told(instance, "masks", "shard-0-of-1")
+    assert (counts["made"], counts["left"]) == (1, len(others))
+
+
+def test_kill_9_in_the_middle_of_a_shard_costs_one_batch(tmp_path: Path) -> None:
+    installed = Installation(tmp_path, shards=1, batch=1)
+    paths = [video(tmp_path / f"{n}.mp4", shots=(8 + n,)) for n in range(4)]
+    installed.make("ingest", *map(str, paths))
+    artifacts = tmp_path / "data" / "store" / "artifacts"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("EGOWORLD_")}
+    command = [sys.executable, "-m", "egoworld_assets.cli", "refresh"]
+    running = subprocess.Popen(
+        command,
+        env={**kept, "EGOWORLD_CONFIG": installed.config},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while len(list(artifacts.glob("clips/*/current.json"))) < 2:
+        assert running.poll() is None
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    before = installed.runs()
+    assert len(before) < len(stages()) * 4, "it was in the middle"
+    installed.make("refresh")
+    after = installed.runs()
+    assert {place: after[place] for place in before} == before, "what was made before is not made again"
+    assert len(after) == len(stages()) * 4
+    with dagster_of(installed) as instance:
+        assert {int(str(told(instance, stage, "shard-0-of-1")["usable"])) for stage in stages()} == {4}
+    assert installed.plan()["steps"] == []
