@@ -6,6 +6,7 @@ import dagster as dg
 
 from egoworld_assets import checks
 from egoworld_assets.partitions import VIDEOS, Step, materialize, stage_asset
+from egoworld_assets.told import console
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.manifest import digest
 from egoworld_resources.shards import by_partition
@@ -51,4 +52,4 @@ def run_request(bench: Workbench, partition: str, videos: Sequence[str]) -> dg.R
     """One run of the whole flow for these bytes of these videos; Dagster starts it once per run key."""
     bytes_ = [(bench.store.recorded("videos", video) or {})["sha256"] for video in videos]
     told = bytes_[0] if len(bytes_) == 1 else digest(bytes_)
-    return dg.RunRequest(run_key=f"{partition}:{told}", partition_key=partition)
+    return dg.RunRequest(run_key=f"{partition}:{told}", partition_key=partition, run_config=console(bench))

@@ -70,7 +70,7 @@ def known_videos(workbench: Workbench, names: Sequence[str] | None) -> list[str]
     """Keys of the videos named by key or file name; all of them when none is named."""
     from egoworld_assets.report import find_video
 
-    return [find_video(workbench, v) for v in names] if names else [key for key, _ in workbench.store.records("videos")]
+    return [find_video(workbench, v) for v in names] if names else workbench.store.keys("videos")
 
 
 @command
@@ -126,11 +126,11 @@ def status(videos: Known = None, as_json: Json = False) -> None:
 
     workbench = bench().snapshot()
     keys = known_videos(workbench, videos)
-    entries = [entry for key in keys for entry in report.status_of(workbench, stages().values(), key)]
+    entries = (entry for key in keys for entry in report.status_of(workbench, stages().values(), key))
     if as_json:
         others = {"duplicates": report.duplicates(workbench), "left_out": report.left_out(workbench)}
-        print("\n".join(report.json_lines({"assets": entries, **others})))
-    elif entries or report.left_out(workbench):
+        sys.stdout.writelines(f"{line}\n" for line in report.json_lines({"assets": entries, **others}))
+    elif keys or report.left_out(workbench):
         console.print(report.status_table(workbench, entries))
     else:
         console.print("no videos yet: `egoworld ingest FILE`, or put one into " + escape(workbench.inbox.where))
@@ -277,7 +277,9 @@ def metrics(port: Annotated[int, typer.Option(help="Port on this machine's loopb
     workbench = bench()
     free(port)
     with dagster_quiet(), instance_of(workbench) as instance, server_of(workbench, instance, port) as server:
-        console.print(f"metrics: http://127.0.0.1:{port}/metrics", highlight=False)
+        where = f"http://127.0.0.1:{port}/metrics"
+        text = workbench.settings.log_format == "text"
+        print(f"metrics: {where}" if text else json.dumps({"metrics": where}), flush=True)
         server.serve_forever()
 
 

@@ -14,6 +14,8 @@ from egoworld_assets.upkeep import DATASET, FLOW, dead_runs, hourly_quarantine, 
 from egoworld_resources.settings import Settings
 from egoworld_resources.workbench import Workbench
 
+LOGGERS = {"text": dg.colored_console_logger, "json": dg.json_console_logger}
+
 
 def build(bench: Workbench) -> dg.Definitions:
     """The definitions on one workbench; each asset carries the code version of the recipe in force."""
@@ -34,6 +36,7 @@ def build(bench: Workbench) -> dg.Definitions:
         schedules=[nightly_refresh, hourly_quarantine, nightly_retention],
         resources={"bench": bench},
         executor=dg.in_process_executor,
+        loggers={"console": LOGGERS[bench.settings.log_format]},
     )
 
 

@@ -22,6 +22,14 @@ SHEETS = 6
 """Contact sheets in the metadata of one partition: those of the videos that were made last."""
 
 
+def console(bench: Workbench) -> dict[str, Any]:
+    """The run configuration by which a run says on its output what the settings ask for: text or JSON.
+
+    Without one Dagster takes a logger that writes text in colours, whatever loggers the definitions name.
+    """
+    return {"loggers": {"console": {"config": {}}}} if bench.settings.log_format == "json" else {}
+
+
 @dataclass
 class Tally:
     """What the videos of one partition came to in one step. It stays small however many there are."""

@@ -12,6 +12,7 @@ import psutil
 from egoworld_assets.partitions import lay_out
 from egoworld_assets.plan import WANTS_WORK
 from egoworld_assets.stages import stages
+from egoworld_assets.told import console
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.shards import by_partition
 from egoworld_resources.stage import Stage
@@ -125,7 +126,8 @@ def nightly_refresh(
         names, videos = wanted_in(bench, partitions[partition])
         night = night.behind(partition, videos)
         if names:
-            yield dg.RunRequest(partition_key=partition, asset_selection=[dg.AssetKey(name) for name in names])
+            selected = [dg.AssetKey(name) for name in names]
+            yield dg.RunRequest(partition_key=partition, asset_selection=selected, run_config=console(bench))
     bench.store.record(*NIGHT, asdict(night))
 
 
@@ -135,11 +137,11 @@ def nightly_refresh(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
-def hourly_quarantine() -> dg.RunRequest:
+def hourly_quarantine(bench: dg.ResourceParam[Workbench]) -> dg.RunRequest:
     """Each hour the table of what stopped. Failures come from sensors, backfills, schedules and commands alike: looking
     through the store once an hour finds all of them, and costs the same however many runs there were.
     """
-    return dg.RunRequest()
+    return dg.RunRequest(run_config=console(bench))
 
 
 def this_process() -> str:

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
         gt=0,
         description="Memory (GB) that a runner process may have; default no bound. More fails its clip only.",
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How runs log to their output: text for people, json for programs. A server logs json."
+    )
     settle_s: float = Field(5, ge=0, description="Seconds an inbox file must rest unchanged before it is taken.")
     files_url: str = Field(
         "http://127.0.0.1:3001", description="Where browsers get files of artifacts; `egoworld ui` serves them."
@@ -64,12 +67,12 @@ class Settings(BaseSettings):
         description="Dagster partitions that the videos are spread over; 0: a partition of its own for each video.",
     )
     refresh_limit: int = Field(200, ge=1, description="Videos that the nightly refresh takes on at most.")
-
-    @classmethod
-    def settings_customise_sources(
     event_log_days: int = Field(
         90, ge=0, description="Days after which an ended run loses its log and step events; 0: never."
     )
+
+    @classmethod
+    def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,

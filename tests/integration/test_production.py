@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 import psutil
 import psycopg2
 import pytest
+from botocore.exceptions import ClientError
+from botocore.httpsession import URLLib3Session
+from pydantic import SecretStr
 
+from egoworld_assets.monitoring import METRICS
 from egoworld_resources.environments.checkout import checkout_uv
-from egoworld_resources.production import probes
+from egoworld_resources.errors import StoreRefused
+from egoworld_resources.production import probes, s3_accounts
+from egoworld_resources.production.__main__ import table
 from egoworld_resources.production.environment import ServerSettings
 from egoworld_resources.production.ports import orphans
 from egoworld_resources.production.proxy import ask
 from egoworld_resources.production.running import Server
+from egoworld_resources.s3_access import BUCKETS, S3Access
+from egoworld_resources.s3_buckets import client
+from egoworld_resources.s3_objects import Objects
 from egoworld_resources.settings import PROJECT, Settings
+from egoworld_resources.store_s3 import S3Store
 from servers import free_port, temporary_home
+from tests.made_graph import SERVED, Installation
+from tests.made_up import video
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -32,10 +47,13 @@ PORTS = (
     "DAGSTER_CODE_PORT",
     "DAGSTER_OPERATOR_PORT",
     "DAGSTER_VIEWER_PORT",
+    "METRICS_PORT",
     "PROXY_PORT",
     "PROXY_S3_PORT",
 )
-PARTS = ["postgres", "s3", "code-location", "webserver", "webserver-viewer", "daemon", "proxy"]
+PARTS = ["postgres", "s3", "code-location", "webserver", "webserver-viewer", "daemon", "metrics", "proxy"]
+ROWS = 30
+"""Frames of the video that goes through the server."""
 SET = b'{"query":"mutation{setConcurrencyLimit(concurrencyKey:\\"cpu\\",limit:3)}"}'
 ASK = b'{"query":"{instance{concurrencyLimit(concurrencyKey:\\"cpu\\"){slotCount}}}"}'
 
@@ -48,6 +66,10 @@ def server() -> Iterator[Server]:
         given = {name: str(free_port()) for name in PORTS}
         given |= {"S3_ENDPOINT": f"http://127.0.0.1:{free_port()}", "S3_BUCKET_NAME": "lab"}
         server.parts.env_file.ensure(given)
+        quick = Installation(home / "quick")
+        with server.parts.env_file.path.open("a", encoding="utf-8") as out:
+            out.write(f"EGOWORLD_EXTRA_ENVS='{json.dumps([str(quick.runner.parent.parent)])}'\n")
+            out.write(f"EGOWORLD_STAGES='{json.dumps(dict.fromkeys(SERVED, 'quick'))}'\n")
         try:
             server.up()
             yield server
@@ -59,6 +81,36 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def settings(server: Server) -> ServerSettings:
     return server.parts.server
+
+
+@pytest.fixture(scope="module")
+def worked(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A video that an uploader put into the inbox bucket, made everything of; beside it one that nothing is made of."""
+    files = tmp_path_factory.mktemp("brought")
+    (files / "bad.mp4").write_bytes(b"no pictures")
+    video(files / "kitchen.mp4", shots=(ROWS // 2, ROWS // 2))
+    uploader = server.parts.server.s3_as("uploader")
+    for name in ("kitchen.mp4", "bad.mp4"):
+        Objects(uploader, uploader.bucket("inbox")).put(name, (files / name).read_bytes())
+    store = S3Store(server.parts.server.s3_as("reader"), files / "cache", 1 << 30)
+
+    def done() -> str:
+        videos = {facts["name"]: key for key, facts in store.records("videos")}
+        key = videos.get("kitchen.mp4", "")
+        if not key or not all(store.current(asset, key) for asset in ("episodes", "previews")):
+            raise probes.Unhealthy(f"not made yet; arrived: {videos}\n{in_env(server, 'egoworld', 'status').stdout}")
+        if "bad.mp4" not in videos or not store.recorded("failures", f"videos/{videos['bad.mp4']}"):
+            raise probes.Unhealthy(f"the bad video has not failed yet; arrived: {videos}")
+        return videos["kitchen.mp4"]
+
+    return probes.wait(done, 300)
+
+
+def in_env(server: Server, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command in the environment of the server's Dagster, as the README says it."""
+    env = {**os.environ, "EGOWORLD_HOME": str(server.parts.settings.home)}
+    words = [sys.executable, "-m", "egoworld_resources.production", "env", *command]
+    return subprocess.run(words, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
 
 
 def pids(server: Server) -> dict[str, int]:
@@ -105,9 +157,7 @@ def test_a_command_in_its_environment_works_on_its_postgres_and_buckets(server: 
         "from egoworld_resources.settings import Settings; bench = Workbench(Settings.load()); "
         "print(type(instance_of(bench).run_storage).__name__, type(bench.store).__name__)"
     )
-    command = [sys.executable, "-m", "egoworld_resources.production", "env", "python", "-c", asked]
-    env = {**os.environ, "EGOWORLD_HOME": str(server.parts.settings.home)}
-    done = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
+    done = in_env(server, "python", "-c", asked)
     assert done.stdout.split() == ["PostgresRunStorage", "S3Store"], done.stderr
 
 
@@ -117,6 +167,98 @@ def test_s3_is_reached_through_the_proxy_but_not_its_administration(server: Serv
         assert len(client.list_buckets()["Buckets"]) == 3
     folder = server.folder / "proxy"
     assert ask(settings, folder, None, "/minio/health/live", port=settings.proxy_s3_port).status == 404
+    through = S3Access.model_validate(
+        {**settings.s3_access.model_dump(), "endpoint": f"https://localhost:{settings.proxy_s3_port}"}
+    )
+    session = URLLib3Session(verify=str(certificate))
+    assert session.send(s3_accounts.signed(through, "PATCH", "/list-users")).status_code == 405
+
+
+def test_what_an_uploader_brings_the_pipelines_key_makes_a_dataset_of(server: Server, worked: str) -> None:
+    done = in_env(server, "egoworld", "status", "--json")
+    states = {(entry["video"], entry["asset"]): entry["state"] for entry in json.loads(done.stdout)["assets"]}
+    assert {state for (key, _), state in states.items() if key == worked} == {"fresh"}, done.stdout + done.stderr
+
+    def counted() -> str:
+        told = in_proxy(server, "operator", "/metrics")[1]
+        if f'egoworld_stage_rows{{stage="hand_poses"}} {ROWS}.0' not in told.splitlines():
+            raise probes.Unhealthy(told)
+        return told
+
+    probes.wait(counted, 90)  # a look through the store is kept for half a minute
+
+
+def test_the_pipeline_is_no_administrator(settings: ServerSettings, worked: str) -> None:
+    pipeline = settings.s3_as("pipeline")
+    for method, path in (("GET", "list-users"), ("PUT", "import-iam-v2"), ("GET", "list-canned-policies")):
+        assert s3_accounts.asked(pipeline, method, f"/minio/admin/v3/{path}")[0] == 403
+    with closing(client(pipeline, pipeline.endpoint)) as s3:
+        for refused in (
+            lambda: s3.create_bucket(Bucket="lab-more"),
+            lambda: s3.delete_bucket(Bucket="lab-artifacts"),
+            lambda: s3.put_bucket_policy(Bucket="lab-inbox", Policy="{}"),
+            lambda: s3.put_object(Bucket="lab-inbox", Key="x", Body=b""),
+            lambda: s3.delete_object(Bucket="lab-inbox", Key="kitchen.mp4"),
+            lambda: s3.put_object(Bucket="lab-weights", Key="x", Body=b""),
+        ):
+            with pytest.raises(ClientError, match="AccessDenied"):
+                refused()
+
+
+def test_uploader_and_reader_have_their_own_alone(settings: ServerSettings, worked: str, tmp_path: Path) -> None:
+    uploader, reader = settings.s3_as("uploader"), settings.s3_as("reader")
+    for access, bucket in ((uploader, "lab-artifacts"), (uploader, "lab-weights"), (reader, "lab-inbox")):
+        with pytest.raises(StoreRefused):
+            list(Objects(access, bucket).list(""))
+    with pytest.raises(StoreRefused):
+        Objects(uploader, "lab-inbox").get("kitchen.mp4")
+    made = S3Store(reader, tmp_path, 1 << 30).current("hand_poses", worked)
+    assert made is not None
+    assert made.rows == {"hand_poses": ROWS}
+    for key in ("artifacts/new", "records/new", "sources/new"):
+        with pytest.raises(StoreRefused):
+            Objects(reader, "lab-artifacts").put(key, b"")
+
+
+def test_every_part_has_the_secrets_that_it_needs_and_no_other(server: Server, settings: ServerSettings) -> None:
+    names = {
+        getattr(settings, name).get_secret_value(): name
+        for name, field in type(settings).model_fields.items()
+        if field.annotation is SecretStr
+    }
+    found = {
+        part.name: {names[value] for value in psutil.Process(part.pid).environ().values() if value in names}
+        for part in server.health()
+    }
+    dagster = {"postgres_password", "s3_pipeline_secret_key"}
+    assert found == {
+        **dict.fromkeys(PARTS, dagster),
+        "postgres": set(),
+        "s3": {"s3_secret_key"},
+        "metrics": {"postgres_password", "s3_reader_secret_key"},
+        "proxy": set(),
+    }
+
+
+def test_metrics_are_for_the_operator(server: Server, worked: str) -> None:
+    assert [in_proxy(server, login, "/metrics")[0] for login in (None, "viewer", "operator")] == [401, 403, 200]
+    told = in_proxy(server, "operator", "/metrics")[1]
+    assert re.search(r'^egoworld_runs\{status="failure"\} 1\.0$', told, re.MULTILINE)
+    assert {line.split()[2] for line in told.splitlines() if line.startswith("# HELP egoworld_")} == set(METRICS)
+
+
+def test_every_log_is_json_line_by_line(server: Server, worked: str) -> None:
+    """But supervisord's own, which has one format, and what Postgres says before its log begins."""
+    plain = {"supervisord.log", "postgres.log"}
+    files = [*(server.folder / "logs").iterdir(), *(server.folder / "postgres" / "log").glob("*.json")]
+    assert {f"{part}.log" for part in PARTS} <= {file.name for file in files}
+    assert len(list((server.folder / "postgres" / "log").glob("*.json"))) == 1
+    for file in files:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.name not in plain else []
+        for line in lines:
+            assert isinstance(json.loads(line), dict), (file, line)
+    assert len((server.folder / "logs" / "postgres.log").read_text(encoding="utf-8").splitlines()) <= 4
+    assert worked in (server.folder / "logs" / "code-location.log").read_text(encoding="utf-8")
 
 
 def test_all_but_the_proxy_bind_loopback_and_the_proxy_what_it_is_told(server: Server) -> None:
@@ -125,23 +267,58 @@ def test_all_but_the_proxy_bind_loopback_and_the_proxy_what_it_is_told(server: S
         for part in server.health()
         for process in [psutil.Process(part.pid), *psutil.Process(part.pid).children(recursive=True)]
     ]
-    listening = {
-        connection.laddr[0]
-        for process in processes
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    listening: set[str] = set()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # a run has ended
+            connections = process.net_connections("inet")
+            listening |= {one.laddr[0] for one in connections if one.status == psutil.CONN_LISTEN}
+    assert "127.0.0.1" in listening
     assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
-def test_secrets_stand_in_the_env_file_alone(server: Server, settings: ServerSettings) -> None:
+def test_secrets_stand_in_the_env_file_alone(server: Server, settings: ServerSettings, worked: str) -> None:
+    """Searched: every file of the server (logs, supervisor, tables), every object, what parts and commands say.
+
+    But for the accounts of the S3 server itself: who checks a signature has to know the key.
+    """
     assert stat.S_IMODE(server.parts.env_file.path.stat().st_mode) == 0o600
-    told = [file for file in server.folder.rglob("*") if file.is_file() and file != server.parts.env_file.path]
-    assert server.folder / "logs" / "proxy.log" in told
+    with closing(connected(settings)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("CHECKPOINT")
+        cursor.execute("SELECT count(*), string_agg(event, ' ') FROM event_logs")
+        count, events = cursor.fetchone() or (0, "")
+    assert count > 50
+    accounts = server.folder / "minio" / ".minio.sys" / "config" / "iam" / "users"
+    own = [server.parts.env_file.path, *accounts.glob("egoworld-*/identity.json/xl.meta")]
+    assert len(own) == 4
+    told = {
+        str(file): file.read_bytes()
+        for file in server.parts.settings.home.rglob("*")
+        if file.is_file() and file not in own
+    }
+    assert str(server.folder / "logs" / "proxy.log") in told
+    for which in BUCKETS:
+        objects = Objects(settings.s3_access, settings.s3_access.bucket(which))
+        told |= {objects.url(file.key): objects.get(file.key) or b"" for file in objects.list("")}
+    assert [name for name in told if name.endswith("manifest.json")]
+    told["event log"] = events.encode()
+    told["metrics"] = in_proxy(server, "operator", "/metrics")[1].encode()
+    told["ps"] = table(server.health()).encode()
+    for command in (["doctor", "--json"], ["status"], ["lineage", f"{worked}/episodes"], ["buckets"]):
+        done = in_env(server, "egoworld", *command)
+        told[command[0]] = (done.stdout + done.stderr).encode()
+    wrong = {"S3_SECRET_KEY": "x" * 40, "POSTGRES_PORT": "1"}
+    for name, value in wrong.items():
+        done = in_env(server, "env", f"{name}={value}", "egoworld", "status")
+        told[f"status with a wrong {name}"] = (done.stdout + done.stderr).encode()
+        assert done.returncode != 0 or name == "POSTGRES_PORT"
     for secret in settings.secrets:
-        assert [file for file in told if secret.encode() in file.read_bytes()] == []
+        assert [name for name, said in told.items() if secret.encode() in said] == []
         assert secret not in repr(settings)
-    lines = [" ".join(process.cmdline()) for process in psutil.process_iter() if process.pid != os.getpid()]
+    lines: list[str] = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended
+            lines += [" ".join(process.cmdline())] if process.pid != os.getpid() else []
     assert not [line for line in lines for secret in settings.secrets if secret in line]
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from egoworld_resources.errors import StoreRefused
+from egoworld_resources.production import s3_accounts
 from egoworld_resources.production.s3_servers import S3Address
-from egoworld_resources.production.tools import VERSITYGW, Tools
 from egoworld_resources.s3_access import BUCKETS, S3Access
-from egoworld_resources.s3_buckets import ROLES, Buckets, Role, role_policy, temporary
+from egoworld_resources.s3_buckets import ROLES, Role, client, role_policy, temporary
 from egoworld_resources.s3_objects import Objects, Transfer
 from egoworld_resources.store_s3 import S3Store
 from tests.made_stores import BOUND, SERVERS, access_to, artifact, contents
@@ -28,18 +29,18 @@ MAY: dict[Role, set[str]] = {
 """Everything that each role may do of all that is tried below."""
 
 
-def of_role(role: Role, at: S3Address, owner: S3Access, server: str, tools: Tools) -> S3Access:
-    """Keys for a role, as each server gives them: MinIO by STS, versitygw as an account named in bucket policies."""
-    if server == "minio":
+WAYS = [("minio", "account"), ("minio", "temporary keys"), ("versitygw", "account")]
+"""How a role is given out: as an account of the server, as `make up` does it, or by STS for some hours."""
+
+
+def of_role(role: Role, owner: S3Access, server: str, way: str = "account") -> S3Access:
+    """Keys for a role."""
+    if way == "temporary keys":
         return temporary(owner, role, 3600)
-    program, name = tools.go_program(VERSITYGW), f"{role}-{owner.bucket_name}"
-    admin = [program, "admin", "-a", at.access_key, "-s", at.secret_key, "-er", at.endpoint]
-    account = ["create-user", "-a", name, "-s", f"secret-{name}", "-r", "user"]
-    subprocess.run([*admin, *account], check=True, capture_output=True)
-    Buckets(owner).allow({role: [name]})
-    return S3Access(
-        endpoint=owner.endpoint, access_key=name, secret_key=f"secret-{name}", bucket_name=owner.bucket_name
-    )
+    keys = {"access_key": f"{role}-{secrets.token_hex(4)}", "secret_key": secrets.token_hex(16)}
+    account = S3Access.model_validate({**owner.model_dump(), **keys})
+    s3_accounts.make(server, owner, {role: account})
+    return account
 
 
 def tries(access: S3Access) -> dict[str, Callable[[], object]]:
@@ -64,37 +65,43 @@ def refused(attempt: Callable[[], object]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize(("server", "way"), WAYS)
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_may_do_what_it_needs_and_nothing_else(
-    server: str, role: Role, request: pytest.FixtureRequest, tools: Tools
+    server: str, way: str, role: Role, request: pytest.FixtureRequest
 ) -> None:
     at: S3Address = request.getfixturevalue(server)
     owner = access_to(at)
     for which in BUCKETS:
         Objects(owner, owner.bucket(which)).put("artifacts/there" if which == "artifacts" else "there", b"there")
     Objects(owner, owner.bucket("artifacts")).put("sources/there", b"there")
-    attempts = tries(of_role(role, at, owner, server, tools))
+    keys = of_role(role, owner, server, way)
+    attempts = tries(keys)
     allowed = {name for name, attempt in attempts.items() if not refused(attempt)}
     assert allowed == MAY[role]
     kept = Objects(owner, owner.bucket("artifacts"))
     assert kept.get("sources/there") == b"there"
+    for method, path in (("GET", "/minio/admin/v3/list-users"), ("PUT", "/minio/admin/v3/import-iam-v2")):
+        assert s3_accounts.asked(keys, method, path)[0] in (403, 404)
+    assert s3_accounts.asked(keys, "PATCH", "/list-users")[0] in (400, 403)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client(keys, keys.endpoint).create_bucket(Bucket=f"{owner.bucket_name}-more")
 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_the_pipeline_and_the_reader_have_what_the_store_needs(
-    server: str, request: pytest.FixtureRequest, tools: Tools, tmp_path: Path
+    server: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     at: S3Address = request.getfixturevalue(server)
     owner = access_to(at)
     files = {"masks.parquet": b"x" * (9 << 20), "small": b"y"}
     _, manifest = artifact(tmp_path / "new", files)
-    pipeline = S3Store(of_role("pipeline", at, owner, server, tools), tmp_path / "here", BOUND)
+    pipeline = S3Store(of_role("pipeline", owner, server), tmp_path / "here", BOUND)
     pipeline.put(tmp_path / "new", manifest)
     pipeline.record("failures", "x", {"reason": "y"})
     pipeline.record("failures", "x", None)
     assert pipeline.verify(manifest) == []
-    reader = S3Store(of_role("reader", at, owner, server, tools), tmp_path / "there", BOUND)
+    reader = S3Store(of_role("reader", owner, server), tmp_path / "there", BOUND)
     assert reader.current("masks", "v") == manifest
     assert contents(reader.folder(manifest)) == files
     with pytest.raises(StoreRefused, match="AccessDenied"):
@@ -102,17 +109,44 @@ def test_the_pipeline_and_the_reader_have_what_the_store_needs(
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_an_uploader_brings_a_big_video_in_parts(
-    server: str, request: pytest.FixtureRequest, tools: Tools, tmp_path: Path
-) -> None:
+def test_an_uploader_brings_a_big_video_in_parts(server: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     at: S3Address = request.getfixturevalue(server)
     owner = access_to(at)
-    uploader = of_role("uploader", at, owner, server, tools)
+    uploader = of_role("uploader", owner, server)
     _, manifest = artifact(tmp_path / "new", {"kitchen é.mp4": b"v" * (20 << 20)})
     file = manifest.files[0]
     transfer = Transfer(tmp_path / "new" / file.path, file.path, file.bytes, file.sha256)
     Objects(uploader, uploader.bucket("inbox")).put_parts(transfer)
     assert Objects(owner, owner.bucket("inbox")).digest(file.path) == file.sha256
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_accounts_are_kept_as_they_are_set(server: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    owner = access_to(request.getfixturevalue(server))
+    mark, suffix = tmp_path / "accounts", secrets.token_hex(4)
+
+    def accounts(secret: str) -> dict[Role, S3Access]:
+        return {
+            role: S3Access.model_validate(
+                {**owner.model_dump(), "access_key": f"{role}-{suffix}", "secret_key": f"{secret}-<&>{role}"}
+            )
+            for role in ROLES
+        }
+
+    def work(secret: str) -> set[bool]:
+        return {s3_accounts.taken(access, role) for role, access in accounts(secret).items()}
+
+    assert work("first") == {False}
+    s3_accounts.keep(server, owner, accounts("first"), mark)
+    assert work("first") == {True}
+    written = mark.stat().st_ino
+    s3_accounts.keep(server, owner, accounts("first"), mark)
+    assert mark.stat().st_ino == written, "what is so already is left alone"
+    s3_accounts.keep(server, owner, accounts("second"), mark)
+    assert (work("first"), work("second")) == ({False}, {True})
+    wrong = S3Access.model_validate({**owner.model_dump(), "secret_key": "not-the-owner's"})
+    with pytest.raises(StoreRefused, match="status 403"):
+        s3_accounts.keep(server, wrong, accounts("third"), mark)
 
 
 def test_no_role_may_do_everything() -> None:

@@ -1,4 +1,4 @@
-"""``python -m egoworld_resources.production up|down|ps|run|env``, as the Makefile, systemd and compose call it."""
+"""``python -m egoworld_resources.production up|down|ps|run|key|env``, as the Makefile, systemd and compose call it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.production import backup_cli
+from egoworld_resources.production.keys import key_of
 from egoworld_resources.production.parts import Parts
 from egoworld_resources.production.postgres import binaries as postgres_binaries
 from egoworld_resources.production.running import Health, Server
@@ -38,6 +39,7 @@ def up(
     typer.echo(f"UI: https://{settings.proxy_name}:{settings.proxy_port}  (logins viewer and operator)")
     typer.echo(f"S3: {settings.s3_public_endpoint}  (here: {settings.s3_endpoint})")
     typer.echo(f"passwords and keys: {server.parts.env_file.path}")
+    typer.echo("keys for S3: python -m egoworld_resources.production key uploader|reader|pipeline")
     typer.echo(f"logs: {server.folder / 'logs'}")
 
 
@@ -91,6 +93,17 @@ def units(
     """Write systemd units for this checkout."""
     for file in write_units(folder, Settings.load(), user):
         typer.echo(file)
+
+
+@app.command()
+def key(
+    role: Annotated[str, typer.Argument(help="uploader, reader or pipeline")],
+    secret: Annotated[bool, typer.Option("--secret", help="show the secret key too")] = False,
+) -> None:
+    """What somebody needs to work with the S3 server in a role: endpoint, buckets, key."""
+    parts = Parts(Settings.load())
+    for line in key_of(role, parts.env_file, parts.folder / "proxy", secret=secret):
+        typer.echo(line)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -28,7 +28,7 @@ def dagster_environment(settings: Settings, env_file: EnvFile, folder: Path) -> 
     """What every process needs that works on this server as Dagster does; also for `egoworld` typed by hand."""
     server = env_file.load()
     found = {name: os.environ[name] for name in ("VIRTUAL_ENV", "LD_LIBRARY_PATH") if name in os.environ}
-    found |= env_file.passed_on()
+    found |= {"EGOWORLD_LOG_FORMAT": "json"} | env_file.passed_on()
     found |= {
         "DAGSTER_HOME": str(folder),
         # A backfill waits while the code server starts again, instead of ending as failed.
@@ -59,9 +59,10 @@ def write_home(folder: Path) -> None:
 def code_location(server: ServerSettings, env: dict[str, str]) -> Launch:
     """Our definitions behind gRPC; runs are started by it."""
     where = ("-h", LOOPBACK, "-p", str(server.dagster_code_port))
-    return Launch(
-        (program("dagster"), "code-server", "start", *where, "-m", MODULE, "--location-name", "egoworld"), env
-    )
+    words = (*where, "-m", MODULE, "--location-name", "egoworld", *LOGS)
+    # the server of definitions behind the one that is started here is told of the format by its variable alone
+    own = {"DAGSTER_CLI_API_GRPC_LOG_FORMAT": "json"}
+    return Launch((program("dagster"), "code-server", "start", *words), {**env, **own})
 
 
 def webserver(port: int, folder: Path, env: dict[str, str], *, read_only: bool) -> Launch:
@@ -73,6 +74,11 @@ def webserver(port: int, folder: Path, env: dict[str, str], *, read_only: bool) 
 def daemon(folder: Path, env: dict[str, str]) -> Launch:
     """Sensors, schedules, backfills, the run queue."""
     return Launch((program("dagster-daemon"), "run", "-w", str(folder / "workspace.yaml"), *LOGS), env)
+
+
+def metrics(port: int, env: dict[str, str]) -> Launch:
+    """What Prometheus asks for."""
+    return Launch((program("egoworld"), "metrics", "--port", str(port)), env)
 
 
 def program(name: str) -> str:

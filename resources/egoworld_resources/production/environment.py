@@ -18,12 +18,16 @@ from egoworld_resources.production.launch import LOOPBACK
 from egoworld_resources.production.postgres import PostgresAddress
 from egoworld_resources.production.s3_servers import S3Address
 from egoworld_resources.s3_access import S3Access
+from egoworld_resources.s3_buckets import ROLES, Role
 from egoworld_resources.settings import PROJECT
 
 TEMPLATE = PROJECT / "infra" / "env.template"
 GENERATED = "<generated>"
 PASSED_ON = ("EGOWORLD_", "S3_", "CUDA_", "NVIDIA_", "UV_", "HF_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Beginnings of further names: they reach Dagster's processes as they stand."""
+
+ACCOUNT = "egoworld-{role}"
+"""The access key of a role on the S3 server of ours."""
 
 Port = Field(ge=1, le=65535)
 
@@ -42,11 +46,15 @@ class ServerSettings(BaseModel):
     s3_public_endpoint: str
     s3_access_key: str = Field(min_length=3)
     s3_secret_key: SecretStr = Field(min_length=8)
+    s3_pipeline_secret_key: SecretStr = Field(min_length=8)
+    s3_uploader_secret_key: SecretStr = Field(min_length=8)
+    s3_reader_secret_key: SecretStr = Field(min_length=8)
     s3_bucket_name: str
     dagster_code_port: int = Port
     dagster_operator_port: int = Port
     dagster_viewer_port: int = Port
     dagster_pool_limits: str
+    metrics_port: int = Port
     proxy_address: str
     proxy_name: str
     proxy_port: int = Port
@@ -67,6 +75,8 @@ class ServerSettings(BaseModel):
         parts = urlsplit(self.s3_endpoint)
         if self.s3_server != "none" and (parts.scheme != "http" or parts.hostname != LOOPBACK or not parts.port):
             raise ValueError(f"S3_ENDPOINT must be http://{LOOPBACK}:PORT for a server of ours; else S3_SERVER=none")
+        if self.s3_access_key in (ACCOUNT.format(role=role) for role in ROLES):
+            raise ValueError("S3_ACCESS_KEY is the owner's and cannot be named as a role's account")
         return self
 
     @property
@@ -82,7 +92,7 @@ class ServerSettings(BaseModel):
 
     @property
     def s3_access(self) -> S3Access:
-        """The S3 server as its clients are told of it."""
+        """The S3 server as its clients are told of it, with the keys of its owner."""
         return S3Access.model_validate(
             {
                 "endpoint": self.s3_endpoint,
@@ -93,6 +103,26 @@ class ServerSettings(BaseModel):
             }
         )
 
+    def s3_as(self, role: Role) -> S3Access:
+        """The same with the key of a role; on a server that is not ours with the keys that were given."""
+        return self.s3_accounts.get(role, self.s3_access)
+
+    @property
+    def s3_accounts(self) -> dict[Role, S3Access]:
+        """The accounts of the roles on the S3 server of ours."""
+        if self.s3_server == "none":
+            return {}
+        keys: dict[Role, SecretStr] = {
+            "pipeline": self.s3_pipeline_secret_key,
+            "uploader": self.s3_uploader_secret_key,
+            "reader": self.s3_reader_secret_key,
+        }
+        owner = self.s3_access.model_dump()
+        return {
+            role: S3Access.model_validate({**owner, "access_key": ACCOUNT.format(role=role), "secret_key": keys[role]})
+            for role in ROLES
+        }
+
     @property
     def pool_limits(self) -> dict[str, int]:
         pairs = (pair.split("=") for pair in self.dagster_pool_limits.split(",") if pair)
@@ -101,8 +131,8 @@ class ServerSettings(BaseModel):
     @property
     def secrets(self) -> list[str]:
         """Every secret, to look for where none may be."""
-        fields = (self.postgres_password, self.s3_secret_key, self.viewer_password, self.operator_password)
-        return [field.get_secret_value() for field in fields]
+        fields = (getattr(self, name) for name in type(self).model_fields)
+        return [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
 
 
 class EnvFile:
@@ -145,11 +175,18 @@ class EnvFile:
         except ValidationError as error:
             found = error.errors(include_input=False, include_context=False)
             wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in found)
-            raise BadConfiguration(f"{self.path}: {wrong}; infra/env.template describes each") from None
+            told = "infra/env.template describes each, `make up` adds what is missing"
+            raise BadConfiguration(f"{self.path}: {wrong}; {told}") from None
 
     def passed_on(self) -> dict[str, str]:
-        """What Dagster's processes get of it as it stands."""
-        return {name: value for name, value in self.values().items() if name.startswith(PASSED_ON)}
+        """What Dagster's processes get of it, with the S3 key of the pipeline: that of the owner stays here."""
+        pipeline = self.load().s3_as("pipeline")
+        found = {name: value for name, value in self.values().items() if name.startswith(PASSED_ON)}
+        kept = {name: value for name, value in found.items() if not re.fullmatch(r"S3_[A-Z]+_SECRET_KEY", name)}
+        return kept | {
+            "S3_ACCESS_KEY": pipeline.access_key.get_secret_value(),
+            "S3_SECRET_KEY": pipeline.secret_key.get_secret_value(),
+        }
 
     def _write(self, text: str) -> None:
         part = self.path.with_name(f"{self.path.name}.part")

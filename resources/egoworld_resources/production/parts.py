@@ -14,7 +14,7 @@ from egoworld_resources.errors import UnknownName
 from egoworld_resources.production import dagster_parts, probes
 from egoworld_resources.production.environment import EnvFile, ServerSettings
 from egoworld_resources.production.launch import LOOPBACK, MARK, SUPERVISED, Launch, unprivileged
-from egoworld_resources.production.postgres import postgres
+from egoworld_resources.production.postgres import LOG_FOLDER, postgres
 from egoworld_resources.production.proxy import answers, proxy
 from egoworld_resources.production.s3_servers import s3_server
 from egoworld_resources.production.tools import Tools
@@ -34,6 +34,8 @@ class Part:
     ports: tuple[int, ...] = ()
     ready_s: float = 60.0
     stop: str = "TERM"
+    own_logs: Path | None = None
+    """A folder of logs that it writes itself, beside what the supervisor keeps of it."""
     group: bool = False
     """Whether signals go to all of its process group: Dagster's processes start others that are to end with them."""
 
@@ -86,7 +88,7 @@ class Parts:
 
     def all(self) -> list[Part]:
         """The parts, each after those that it needs."""
-        listed = [self._postgres(), *self._s3(), *self._dagster(), self._proxy()]
+        listed = [self._postgres(), *self._s3(), *self._dagster(), self._metrics(), self._proxy()]
         return [replace(part, launch=partial(self._marked, part)) for part in listed]
 
     def _marked(self, part: Part) -> Launch:
@@ -99,8 +101,9 @@ class Parts:
         at = self.server.postgres
         launch = partial(postgres, self.tools, self.folder / "postgres", at)
         where = f"{at.host}:{at.port}/{at.database}"
+        logs = self.folder / "postgres" / LOG_FOLDER
         # INT is Postgres' fast shutdown: clients are cut off, everything committed stays
-        return Part("postgres", 1, launch, partial(probes.postgres, at), where, (at.port,), stop="INT")
+        return Part("postgres", 1, launch, partial(probes.postgres, at), where, (at.port,), stop="INT", own_logs=logs)
 
     def _s3(self) -> list[Part]:
         name, at = self.server.s3_server, self.server.s3
@@ -147,6 +150,23 @@ class Parts:
                 "no port",
             ),
         ]
+
+    def _metrics(self) -> Part:
+        port = self.server.metrics_port
+        reader = self.server.s3_as("reader")
+        env = self.dagster_environment() | {
+            "S3_ACCESS_KEY": reader.access_key.get_secret_value(),
+            "S3_SECRET_KEY": reader.secret_key.get_secret_value(),
+        }
+        return Part(
+            "metrics",
+            3,
+            partial(dagster_parts.metrics, port, env),
+            partial(probes.metrics, port),
+            f"http://{LOOPBACK}:{port}/metrics",
+            (port,),
+            ready_s=600.0,  # the first answer waits for a look through the whole store
+        )
 
     def _proxy(self) -> Part:
         server, folder = self.server, self.folder / "proxy"

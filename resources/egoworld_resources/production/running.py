@@ -15,7 +15,7 @@ import psutil
 
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import Terminal
-from egoworld_resources.production import dagster_parts, probes
+from egoworld_resources.production import dagster_parts, probes, s3_accounts
 from egoworld_resources.production.parts import Part, Parts
 from egoworld_resources.production.ports import orphans, refuse_taken
 from egoworld_resources.production.supervisor import Supervisor
@@ -115,17 +115,18 @@ class Server:
             except probes.Unhealthy as error:
                 file = self.folder / "logs" / f"{part.name}.log"
                 raise PartFailed(
-                    f"{part.name} does not work: {error}\nThe end of {file}:\n{_tail(file)}\n"
+                    f"{part.name} does not work: {error}\n{_tails([file, *_newest(part.own_logs)])}\n"
                     "Mend it and make up again: what runs is left alone."
                 ) from error
             log.info("%-17s %s (%s)", part.name, part.where, said)
 
     def ready(self, part: Part, seconds: float, alive: Callable[[], bool] = lambda: True) -> str:
-        """Wait until a part is healthy, then see to what it has to hold: buckets, limits of pools. Raises Unhealthy."""
+        """Wait until a part is healthy, then see to what it holds: buckets, accounts, limits. Raises Unhealthy."""
         said = probes.wait(part.probe, seconds, alive)
         server = self.parts.server
         if part.name == "s3":
             Buckets(server.s3_access).make()
+            s3_accounts.keep(server.s3_server, server.s3_access, server.s3_accounts, self.folder / "s3_accounts")
         if part.name == "webserver":
             dagster_parts.set_pool_limits(server.dagster_operator_port, server.pool_limits)
         return said
@@ -182,5 +183,11 @@ def end(processes: Iterable[tuple[psutil.Process, signal.Signals]]) -> None:
     psutil.wait_procs(alive, timeout=STOP_S)
 
 
-def _tail(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")[-3000:] if file.is_file() else "(nothing)"
+def _newest(folder: Path | None) -> list[Path]:
+    files = [file for file in folder.iterdir() if file.is_file()] if folder and folder.is_dir() else []
+    return sorted(files, key=lambda file: file.stat().st_mtime)[-1:]
+
+
+def _tails(files: Iterable[Path]) -> str:
+    texts = {file: file.read_text(encoding="utf-8", errors="replace") if file.is_file() else "" for file in files}
+    return "\n".join(f"The end of {file}:\n{text[-3000:] or '(nothing)'}" for file, text in texts.items())

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.errors import BadConfiguration, UnknownName
 from egoworld_resources.production.environment import TEMPLATE, EnvFile, ServerSettings
+from egoworld_resources.production.keys import key_of
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def test_a_new_one_is_private_and_has_secrets_that_no_other_has(env_file: EnvFil
     other = EnvFile(tmp_path / "other" / ".env")
     other.ensure()
     found = [*env_file.load().secrets, *other.load().secrets]
-    assert len(found) == 8
-    assert len(set(found)) == 8
+    assert len(found) == 14
+    assert len(set(found)) == 14
     assert all(len(secret) == 40 for secret in found)
 
 
@@ -65,6 +66,7 @@ def test_the_template_describes_every_variable() -> None:
         ("OPERATOR_PASSWORD=short", "OPERATOR_PASSWORD"),
         ("POSTGRESS_PORT=15432", "unknown POSTGRESS_PORT; known: .*POSTGRES_PORT"),
         ("EGOWORLD_HOME=elsewhere", "egoworld.toml"),
+        ("S3_ACCESS_KEY=egoworld-reader", "S3_ACCESS_KEY is the owner's"),
     ],
 )
 def test_a_wrong_value_is_named_but_not_shown(env_file: EnvFile, line: str, said: str) -> None:
@@ -80,3 +82,32 @@ def test_pools_have_limits(env_file: EnvFile) -> None:
         out.write("DAGSTER_POOL_LIMITS=cpu=2,gpu=1\nEGOWORLD_BATCH=8\n")
     assert env_file.load().pool_limits == {"cpu": 2, "gpu": 1}
     assert env_file.passed_on()["EGOWORLD_BATCH"] == "8"
+
+
+def test_the_pipelines_key_is_passed_on_and_no_other(env_file: EnvFile) -> None:
+    server, passed = env_file.load(), env_file.passed_on()
+    assert passed["S3_ACCESS_KEY"] == "egoworld-pipeline"
+    assert passed["S3_SECRET_KEY"] == server.s3_pipeline_secret_key.get_secret_value()
+    assert [secret for secret in server.secrets if secret in passed.values()] == [passed["S3_SECRET_KEY"]]
+
+
+def test_a_server_that_is_not_ours_is_used_with_the_keys_that_were_given(env_file: EnvFile) -> None:
+    with env_file.path.open("a", encoding="utf-8") as out:
+        out.write("S3_SERVER=none\nS3_ENDPOINT=https://s3.example.org\nS3_ACCESS_KEY=ours\nS3_SECRET_KEY=given-to-us\n")
+    passed = env_file.passed_on()
+    assert (passed["S3_ACCESS_KEY"], passed["S3_SECRET_KEY"]) == ("ours", "given-to-us")
+    assert env_file.load().s3_accounts == {}
+    with pytest.raises(BadConfiguration, match="egoworld buckets --keys"):
+        key_of("uploader", env_file, env_file.path.parent, secret=True)
+
+
+def test_an_uploader_is_told_where_its_secret_stands_and_the_secret_when_it_is_asked_for(env_file: EnvFile) -> None:
+    secret = env_file.load().s3_uploader_secret_key.get_secret_value()
+    told = "\n".join(key_of("uploader", env_file, env_file.path.parent / "proxy", secret=False))
+    assert secret not in told
+    assert f"S3_UPLOADER_SECRET_KEY of {env_file.path}" in told
+    assert "the uploader's buckets: inbox" in told
+    assert "S3_ACCESS_KEY=egoworld-uploader" in told
+    assert f"S3_SECRET_KEY={secret}" in key_of("uploader", env_file, env_file.path.parent, secret=True)
+    with pytest.raises(UnknownName, match="uploader"):
+        key_of("owner", env_file, env_file.path.parent, secret=True)

@@ -1,0 +1,131 @@
+"""Accounts of our own S3 server, one a role: whoever has its key may do what that role needs and nothing else.
+
+MinIO takes accounts and policies as a zip of JSON (the admin call behind ``mc admin cluster iam import``, the one that
+needs no encryption of its own); versitygw takes accounts one by one, and what they may do as policies of the buckets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError, HTTPClientError
+from botocore.httpsession import URLLib3Session
+
+from egoworld_resources.errors import StoreRefused, StoreUnreachable
+from egoworld_resources.s3_access import Bucket, S3Access
+from egoworld_resources.s3_buckets import Buckets, Role, client, named_faults, role_policy
+
+SECONDS = 20
+LISTED: Mapping[Role, Bucket] = {"uploader": "inbox", "reader": "artifacts", "pipeline": "artifacts"}
+"""A bucket that a role may list: to ask whether its key is taken."""
+
+
+def keep(server: str, owner: S3Access, accounts: Mapping[Role, S3Access], mark: Path) -> None:
+    """See to it that the accounts exist with these keys and today's rights; what is so already is left alone.
+
+    mark: a file that remembers what was made last, as a digest. Raises StoreRefused, StoreUnreachable.
+    """
+    digest = _digest(server, accounts)
+    made = mark.read_text(encoding="ascii") if mark.is_file() else ""
+    if made == digest and all(taken(access, role) for role, access in accounts.items()):
+        return
+    make(server, owner, accounts)
+    part = mark.with_name(f".{mark.name}.part")
+    part.write_text(digest, encoding="ascii")
+    part.rename(mark)
+
+
+def make(server: str, owner: S3Access, accounts: Mapping[Role, S3Access]) -> None:
+    """Make the accounts, or give those that are there these keys and rights."""
+    if server == "minio":
+        _minio(owner, accounts)
+    else:
+        _versitygw(owner, accounts)
+
+
+def taken(access: S3Access, role: Role) -> bool:
+    """Whether the server takes a key, and lets it list what its role may."""
+    try:
+        with named_faults(f"key of the {role}"):
+            client(access, access.endpoint).list_objects_v2(Bucket=access.bucket(LISTED[role]), MaxKeys=1)
+    except StoreRefused:
+        return False
+    return True
+
+
+def asked(owner: S3Access, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    """A signed call of a server's administration: status and answer. Raises StoreUnreachable."""
+    try:
+        answer = URLLib3Session(timeout=SECONDS).send(signed(owner, method, path, body))
+    except (BotoCoreError, HTTPClientError) as error:
+        raise StoreUnreachable(f"{owner.endpoint}{path.partition('?')[0]}: {error}") from None
+    return answer.status_code, answer.content
+
+
+def signed(access: S3Access, method: str, path: str, body: bytes = b"") -> AWSPreparedRequest:
+    """A request with its signature."""
+    request = AWSRequest(method=method, url=access.endpoint + path, data=body)
+    keys = Credentials(access.access_key.get_secret_value(), access.secret_key.get_secret_value())
+    S3SigV4Auth(keys, "s3", access.region).add_auth(request)
+    return request.prepare()
+
+
+def _minio(owner: S3Access, accounts: Mapping[Role, S3Access]) -> None:
+    names = {role: access.access_key.get_secret_value() for role, access in accounts.items()}
+    files = {
+        "policies": {names[role]: role_policy(owner, role) for role in accounts},
+        "users": {
+            names[role]: {"secretKey": access.secret_key.get_secret_value(), "status": "enabled"}
+            for role, access in accounts.items()
+        },
+        "user_mappings": {name: {"version": 1, "policy": name} for name in names.values()},
+    }
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, contents in files.items():
+            archive.writestr(f"iam-assets/{name}.json", json.dumps(contents))
+    status, said = asked(owner, "PUT", "/minio/admin/v3/import-iam-v2", packed.getvalue())
+    failed = json.loads(said or b"{}").get("failed", {}) if status == 200 else {}
+    if status != 200 or any(failed.values()):
+        raise StoreRefused(f"MinIO does not make the accounts of the roles: status {status}, {_words(said)}")
+
+
+def _versitygw(owner: S3Access, accounts: Mapping[Role, S3Access]) -> None:
+    for access in accounts.values():
+        name, secret = access.access_key.get_secret_value(), escape(access.secret_key.get_secret_value())
+        made = f"<Account><Access>{escape(name)}</Access><Secret>{secret}</Secret><Role>user</Role></Account>"
+        changed = f"<MutableProps><Secret>{secret}</Secret><Role>user</Role></MutableProps>"
+        status, said = asked(owner, "PATCH", "/create-user", made.encode())
+        if status == 409:
+            status, said = asked(owner, "PATCH", f"/update-user?access={quote(name)}", changed.encode())
+        if status not in (200, 201):
+            raise StoreRefused(f"versitygw does not make the account {name}: status {status}, {_words(said)}")
+    Buckets(owner).allow({role: [access.access_key.get_secret_value()] for role, access in accounts.items()})
+
+
+def _digest(server: str, accounts: Mapping[Role, S3Access]) -> str:
+    """Changes with the server, the keys, and what a role may do."""
+    told = [
+        [
+            role,
+            access.access_key.get_secret_value(),
+            hashlib.sha256(access.secret_key.get_secret_value().encode()).hexdigest(),
+            role_policy(access, role),
+        ]
+        for role, access in accounts.items()
+    ]
+    return hashlib.sha256(json.dumps([server, told]).encode()).hexdigest()
+
+
+def _words(said: bytes) -> str:
+    return " ".join(said.decode(errors="replace").split())[:500] or "it said nothing"
