@@ -180,7 +180,7 @@ def delete(instance: dg.DagsterInstance, run_id: str, apply: bool, total: Pruned
 def prune_event_log(context: dg.OpExecutionContext, bench: dg.ResourceParam[Workbench]) -> None:
     """Prunes what `egoworld prune` tells of, for half an hour at most."""
     pruned = prune(context.instance, bench.settings.event_log_days, apply=True)
-    context.log.info(f"{pruned}; older than {bench.settings.event_log_days} days (event_log_days)")
+    context.log.info(f"runs that ended more than {bench.settings.event_log_days} days ago (event_log_days): {pruned}")
 
 
 @dg.job(description="Takes out of Dagster's event log what nobody asks for any more.")

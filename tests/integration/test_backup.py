@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.errors import DamagedArtifact, UnknownName
+from egoworld_resources.errors import BadConfiguration, DamagedArtifact, UnknownName
 from egoworld_resources.production.backup import Whole, back_up, copy_buckets
-from egoworld_resources.production.backup_files import Contents, Listing, backups, chosen
+from egoworld_resources.production.backup_files import Backup, Contents, Listing, backups, chosen
 from egoworld_resources.production.dumps import connected, counted
 from egoworld_resources.production.postgres import PostgresAddress, binaries
 from egoworld_resources.production.restore import NotEmpty, restore, verify
@@ -204,6 +204,13 @@ def test_what_is_there_is_not_mixed_unless_forced(whole: Whole, tmp_path: Path) 
         assert counted(connection) == {"runs": 500}
     restore(made, whole, force=True)
     assert held(whole.access) == {**before, "inbox": {**before["inbox"], "new.mp4": b"new"}}, "uploads stay"
+
+
+def test_a_newer_postgres_is_not_restored_onto_an_older_one(whole: Whole, tmp_path: Path) -> None:
+    made = back_up(whole, tmp_path / "to")
+    newer = Backup(made.folder, made.facts.model_copy(update={"postgres": made.facts.postgres + 1}))
+    with pytest.raises(BadConfiguration, match=f"the backup is of PostgreSQL {newer.facts.postgres}, here runs"):
+        restore(newer, whole, force=True)
 
 
 def test_killed_anywhere_it_leaves_no_backup_and_the_next_one_is_whole(whole: Whole, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Literal
 
 from boto3.exceptions import Boto3Error
 
-from egoworld_resources.errors import DamagedArtifact, StoreUnreachable, Terminal
+from egoworld_resources.errors import BadConfiguration, DamagedArtifact, StoreUnreachable, Terminal
 from egoworld_resources.manifest import file_digest
 from egoworld_resources.production import dumps
-from egoworld_resources.production.backup import AT_ONCE, Whole, pages
+from egoworld_resources.production.backup import AT_ONCE, Whole, pages, server_version
 from egoworld_resources.production.backup_files import DUMP, Backup, Contents, Copied, Facts
 from egoworld_resources.s3_access import BUCKETS, Bucket, S3Access
 from egoworld_resources.s3_buckets import Buckets, client, named_faults
@@ -69,12 +69,15 @@ def restore(backup: Backup, whole: Whole, force: bool = False, only: Collection[
 
     Without ``force`` only onto one that holds nothing else: what an interrupted restore of the same backup brought may
     lie there. With it the database is replaced, objects are overwritten, and records that the backup lacks are removed;
-    other objects stay. Raises DamagedArtifact before anything is changed, NotEmpty, DumpFailed, StoreUnreachable.
+    other objects stay. Raises DamagedArtifact, BadConfiguration and NotEmpty before anything is changed; DumpFailed and
+    StoreUnreachable later too.
     """
     faults = verify(backup, bytes_too=False)
     if faults:
         more = f", and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise DamagedArtifact(f"backup {backup.folder} is not whole: {'; '.join(faults[:SHOWN])}{more}")
+    if "postgres" in only:
+        refuse_older(backup, whole)
     if "buckets" in only:
         Buckets(whole.access).make()
     if not force:
@@ -91,6 +94,16 @@ def restore(backup: Backup, whole: Whole, force: bool = False, only: Collection[
             )
         log.info("database: %d rows in %d tables", sum(backup.facts.tables.values()), len(backup.facts.tables))
     return backup.facts
+
+
+def refuse_older(backup: Backup, whole: Whole) -> None:
+    """Raises BadConfiguration when the Postgres here is older than that of the backup, whose dump it cannot read."""
+    here, then = server_version(whole.postgres), backup.facts.postgres
+    if here < then:
+        raise BadConfiguration(
+            f"the backup is of PostgreSQL {then}, here runs {here}, which cannot read it: "
+            f"put version {then} or a newer one on the PATH before the server is first started"
+        )
 
 
 def refuse_what_is_there(backup: Backup, whole: Whole, only: Collection[What]) -> None:
