@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from egoworld_resources.doctor import server
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, ok, warning
 from egoworld_resources.doctor.places import TRACE, existing, own, written
 
@@ -17,10 +18,10 @@ FEW_FILES, FEWEST_FILES = 200_000, 10_000
 
 @check("disk")
 def disk(subject: Subject) -> Iterator[Finding]:
-    """Free bytes and free inodes of every partition that is written."""
+    """Free bytes and free inodes of every partition that is written, by us or by the parts of the server."""
     partitions: dict[int, list[str]] = {}
     places: dict[int, Path] = {}
-    for name, folder in written(subject).items():
+    for name, folder in (written(subject) | server.data(subject)).items():
         place = existing(folder)
         device = place.stat().st_dev
         partitions.setdefault(device, []).append(name)

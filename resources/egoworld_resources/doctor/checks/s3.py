@@ -1,0 +1,121 @@
+"""The S3 server: reachable, its clock near ours, the buckets there, and what the key in force may do."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from egoworld_resources.doctor import server
+from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
+from egoworld_resources.doctor.places import TRACE
+from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.s3_access import BUCKETS, S3Access
+from egoworld_resources.s3_buckets import CONFIG, session
+from egoworld_resources.stores import in_s3
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+CLOCK_NEAR_S, CLOCK_FAR_S = 60.0, 900.0
+"""S3 refuses requests that were signed more than a quarter of an hour away from its own time."""
+SET_CLOCK = "let both machines keep time: sudo timedatectl set-ntp true"
+
+
+@check("S3")
+def s3(subject: Subject) -> Iterator[Finding]:
+    """Asked with the key that this configuration works with; when it has none with that of the server's pipeline."""
+    try:
+        access = in_force(subject)
+    except BadConfiguration as error:
+        yield fault("settings", str(error), "correct S3_* in the environment")
+        return
+    if access is None:
+        yield not_needed("server", "artifacts lie in a folder, and no server was set up here")
+        return
+    client = patient(access, subject.patience_s)
+    try:
+        yield reached(access, subject.patience_s)
+    except OSError as error:
+        say = fault if in_s3(subject.settings) else warning
+        mend = "check S3_ENDPOINT, and that the server runs: make ps"
+        yield say("server", f"{access.endpoint} does not answer: {error}", mend)
+        return
+    owner = server.settings(subject)
+    if owner and owner.s3_accounts and access.access_key.get_secret_value() == owner.s3_access_key:
+        mend = "work in the server's environment: python -m egoworld_resources.production env COMMAND"
+        yield warning("key", "it is the owner's, which may do everything", mend)
+    for which in BUCKETS:
+        bucket = access.bucket(which)
+        yield asked(f"bucket {bucket}", "is there and can be listed", lambda b=bucket: listed(client, b))
+    artifacts, key = access.bucket("artifacts"), f"{TRACE}{secrets.token_hex(4)}"
+    yield asked(
+        f"bucket {artifacts}: objects", "can be written, read and removed", lambda: kept(client, artifacts, key)
+    )
+
+
+def in_force(subject: Subject) -> S3Access | None:
+    """How S3 is reached by this configuration, or by the server of this home; raises BadConfiguration."""
+    if in_s3(subject.settings):
+        return S3Access.load()
+    settings = server.settings(subject)
+    return settings.s3_as("pipeline") if settings else None
+
+
+def patient(access: S3Access, seconds: float) -> S3Client:
+    """A client that tries once and not for long."""
+    short = CONFIG.merge(Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1}))
+    return session(access).client("s3", endpoint_url=access.endpoint, config=short)
+
+
+def reached(access: S3Access, seconds: float) -> Finding:
+    """That somebody answers there, and how far its clock is from ours; raises OSError."""
+    try:
+        with urllib.request.urlopen(access.endpoint, timeout=seconds) as answer:
+            headers = answer.headers
+    except urllib.error.HTTPError as error:
+        headers = error.headers  # who asks without a key is refused, by a server that runs
+    told = headers.get("Date")
+    if told is None:
+        return ok("server", f"{access.endpoint} answers, and tells no time")
+    apart = abs(parsedate_to_datetime(told).timestamp() - time.time())
+    found = f"{access.endpoint} answers, its clock is {apart:.0f} s from ours"
+    if apart >= CLOCK_FAR_S:
+        return fault("server", f"{found}: it refuses what we sign", SET_CLOCK)
+    return warning("server", found, SET_CLOCK) if apart >= CLOCK_NEAR_S else ok("server", found)
+
+
+def asked(about: str, good: str, attempt: Callable[[], object]) -> Finding:
+    """What came of an attempt."""
+    try:
+        attempt()
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code == "NoSuchBucket":
+            return fault(about, "there is no such bucket", "make up, or with the owner's key: egoworld buckets")
+        return fault(
+            about, f"{error}", "give the key the rights of the pipeline, or check S3_ACCESS_KEY and S3_SECRET_KEY"
+        )
+    except BotoCoreError as error:
+        return fault(about, f"{error}", "check that the server runs: make ps")
+    return ok(about, good)
+
+
+def listed(client: S3Client, bucket: str) -> None:
+    client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+
+
+def kept(client: S3Client, bucket: str, key: str) -> None:
+    """Write an object of ours, read it, remove it."""
+    client.put_object(Bucket=bucket, Key=key, Body=b"doctor")
+    try:
+        client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    finally:
+        client.delete_object(Bucket=bucket, Key=key)
