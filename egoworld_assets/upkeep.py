@@ -26,7 +26,7 @@ DATASET = dg.define_asset_job(
 
 PROCESS = "egoworld/process"
 """Tag of the runs of a command: host, pid and start time of its process."""
-IN_THE_WORKS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+IN_THE_WORKS = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 CLOCK_GRAIN_S = 1.0
 LOOK_S = 30.0
 NIGHT = ("upkeep", "nightly_refresh")

@@ -1,17 +1,26 @@
 """The nightly refresh: what it asks for, and where it stops."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import pytest
+from dagster._core.events import EngineEventData
 
 from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import contiguous, nightly_refresh, outdated
+from egoworld_assets.upkeep import contiguous, end_dead_runs, nightly_refresh, outdated
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.workbench import Workbench
 from tests.made_up import video, workbench
 
 NIGHT = datetime(2026, 1, 2, 3, tzinfo=UTC)
+
+
+@dg.job
+def nothing() -> None:
+    """A job for runs that are never executed."""
 
 
 def requests(bench: Workbench, at: datetime = NIGHT) -> list[dg.RunRequest]:
@@ -47,3 +56,27 @@ def test_what_is_fresh_or_failed_under_the_same_recipe_is_left_alone(tmp_path: P
 
 def test_ranges_name_neighbours_only() -> None:
     assert list(contiguous("abcdef", {"a", "b", "d", "f"})) == [["a", "b"], ["d"], ["f"]]
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+def test_a_run_whose_process_was_killed_is_ended_and_one_that_lives_is_not(
+    tmp_path: Path, status: dg.DagsterRunStatus
+) -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
+        subprocess.Popen(sleeper) as living,
+        subprocess.Popen(sleeper) as killed,
+    ):
+        runs: dict[int, dg.DagsterRun] = {}
+        for process in (living, killed):
+            run = runs[process.pid] = instance.create_run_for_job(nothing, status=status)
+            instance.report_engine_event("Started process for run", run, EngineEventData.in_process(process.pid))
+        unstarted = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTING)
+        assert end_dead_runs(instance) == []
+        killed.kill()
+        killed.wait()
+        assert end_dead_runs(instance) == [runs[killed.pid].run_id]
+        found = [instance.get_run_by_id(run.run_id) for run in (runs[killed.pid], runs[living.pid], unstarted)]
+        living.kill()
+        assert [run.status for run in found if run] == [dg.DagsterRunStatus.FAILURE, status, unstarted.status]
