@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,22 @@ def left_out(bench: Workbench) -> list[dict[str, Any]]:
     return entries + [asdict(entry) for entry in bench.inbox.left_out()]
 
 
-def status_table(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Table:
+def status_table(bench: Workbench, entries: Iterable[dict[str, Any]]) -> Table:
     """One line per video and asset in data-flow order, then the files that did not become videos.
 
-    More videos than anybody reads one by one are told by asset, state and reason.
+    More videos than anybody reads one by one are told by asset, state and reason, in the memory of a few.
     """
-    if len({entry["video"] for entry in entries}) > FEW:
-        return grouped_table(bench, entries)
+    shown, videos, rest = list[dict[str, Any]](), set[str](), iter(entries)
+    for entry in rest:
+        shown.append(entry)
+        videos.add(entry["video"])
+        if len(videos) > FEW:
+            return grouped_table(bench, chain(shown, rest))
+    return told_one_by_one(bench, shown)
+
+
+def told_one_by_one(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Table:
+    """One line per video and asset."""
     table = Table("video", "asset", "state", "why", header_style="bold")
     names = dict(bench.store.records("videos"))
     last = ""
@@ -117,23 +127,26 @@ def grouped_table(bench: Workbench, entries: Iterable[dict[str, Any]]) -> Table:
     Of each asset and state, the most frequent reasons are told and the others counted.
     """
     table = Table("videos", "for example", "asset", "state", "why", header_style="bold")
-    named = [(entry["video"], entry["asset"], entry["state"], entry["why"]) for entry in entries]
-    groups: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for video, asset, state, why in [*named, *((name, "", state, why) for name, state, why in no_videos(bench))]:
-        groups.setdefault((asset, state), {}).setdefault(why, []).append(video)
-    assets = list(dict.fromkeys(asset for asset, _ in groups))
+    named = ((entry["video"], entry["asset"], entry["state"], entry["why"]) for entry in entries)
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    example: dict[tuple[str, str, str], str] = {}
+    for video, asset, state, why in chain(named, ((name, "", state, why) for name, state, why in no_videos(bench))):
+        counts.setdefault((asset, state), Counter())[why] += 1
+        example.setdefault((asset, state, why), video)
+    assets = list(dict.fromkeys(asset for asset, _ in counts))
     last = assets[0] if assets else ""
-    for (asset, state), by_reason in sorted(groups.items(), key=lambda item: assets.index(item[0][0])):
+    for (asset, state), by_reason in sorted(counts.items(), key=lambda item: assets.index(item[0][0])):
         if asset != last:
             table.add_section()
         last = asset
-        reasons = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+        reasons = by_reason.most_common()
         for why, videos in reasons[:REASONS]:
-            table.add_row(f"{len(videos):,}", escape(videos[0]), asset, coloured(state), escape(why))
-        others = [video for _, videos in reasons[REASONS:] for video in videos]
+            table.add_row(f"{videos:,}", escape(example[asset, state, why]), asset, coloured(state), escape(why))
+        others = reasons[REASONS:]
         if others:
-            why = f"{len(reasons) - REASONS:,} other reasons: egoworld status VIDEO, or --json"
-            table.add_row(f"{len(others):,}", escape(others[0]), asset, coloured(state), why)
+            why = f"{len(others):,} other reasons: egoworld status VIDEO, or --json"
+            videos = sum(count for _, count in others)
+            table.add_row(f"{videos:,}", escape(example[asset, state, others[0][0]]), asset, coloured(state), why)
     return table
 
 
@@ -147,10 +160,14 @@ def json_lines(parts: Mapping[str, Iterable[Mapping[str, Any]]]) -> Iterator[str
     """Lists by name as one JSON object, an entry a line: many times faster than indenting each."""
     between = "{"
     for name, entries in parts.items():
-        lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
         yield f"{between}{json.dumps(name)}: ["
-        yield from (f"{line}," for line in lines[:-1])
-        yield from lines[-1:]
+        last = ""
+        for entry in entries:
+            if last:
+                yield f"{last},"
+            last = json.dumps(entry, ensure_ascii=False)
+        if last:
+            yield last
         between = "], "
     yield "]}"
 
