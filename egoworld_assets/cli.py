@@ -277,7 +277,9 @@ def metrics(port: Annotated[int, typer.Option(help="Port on this machine's loopb
     workbench = bench()
     free(port)
     with dagster_quiet(), instance_of(workbench) as instance, server_of(workbench, instance, port) as server:
-        console.print(f"metrics: http://127.0.0.1:{port}/metrics", highlight=False)
+        where = f"http://127.0.0.1:{port}/metrics"
+        text = workbench.settings.log_format == "text"
+        print(f"metrics: {where}" if text else json.dumps({"metrics": where}), flush=True)
         server.serve_forever()
 
 

@@ -24,6 +24,7 @@ from egoworld_resources.layout import KEY
 from egoworld_resources.runner import end_group
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.store import FolderStore, Store
+from egoworld_resources.stores import in_s3
 from egoworld_resources.workbench import Workbench
 
 LOOPBACK = "127.0.0.1"
@@ -97,12 +98,13 @@ def served_artifacts(bench: Workbench) -> Iterator[None]:
 def dagster_ui(bench: Workbench, port: int) -> int:
     """Run webserver, daemon and the file server until interrupted; returns Dagster's exit status."""
     home = dagster_home(bench)
-    bench.settings.inbox_folder.mkdir(parents=True, exist_ok=True)
+    if not in_s3(bench.settings):
+        bench.settings.inbox_folder.mkdir(parents=True, exist_ok=True)
     workspace = PROJECT / "workspace.yaml"
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", LOOPBACK, "-p", str(port)]
     free(port)
     print(f"Dagster: http://{LOOPBACK}:{port}  (state in {home}; Ctrl-C ends it)")
-    print(f"inbox: {bench.settings.inbox_folder}", flush=True)
+    print(f"inbox: {bench.inbox.where}", flush=True)
     with served_artifacts(bench):
         return kept_up(command)
 

@@ -117,7 +117,7 @@ class BucketInbox:
                     if why:
                         yield LeftOut(readable(file.key), "waiting", why)
         except StoreRefused as error:
-            yield LeftOut(self.where, "waiting", str(error))
+            yield LeftOut(self.where, "waiting", f"what waits is not shown, this key may not list the bucket: {error}")
 
     def tick(self, arrivals: Arrivals, cursor: str | None, at_most: int) -> Tick:
         """Take what is new among the next PAGES pages, until so many objects were read or SECONDS have passed.
