@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from egoworld_resources.errors import StoreRefused
+from egoworld_resources.inbox_s3 import BucketInbox
 from egoworld_resources.production import s3_accounts
 from egoworld_resources.production.s3_servers import S3Address
 from egoworld_resources.s3_access import BUCKETS, S3Access
@@ -106,6 +107,9 @@ def test_the_pipeline_and_the_reader_have_what_the_store_needs(
     assert contents(reader.folder(manifest)) == files
     with pytest.raises(StoreRefused, match="AccessDenied"):
         reader.record("failures", "x", {"reason": "y"})
+    (entry,) = BucketInbox(reader.access, tmp_path / "there").left_out()
+    assert (entry.name, entry.state) == (f"s3://{owner.bucket('inbox')}", "waiting")
+    assert entry.why.startswith("what waits is not shown, this key may not list the bucket")
 
 
 @pytest.mark.parametrize("server", SERVERS)
