@@ -53,6 +53,7 @@ def down() -> None:
 def ps() -> None:
     """What runs, where, and how healthy; exit status 1 when a part is not."""
     server = Server(Settings.load())
+    server.parts.upgrade()
     health = server.health()
     typer.echo(table(health))
     if not all(part.healthy for part in health):
@@ -102,6 +103,7 @@ def key(
 ) -> None:
     """What somebody needs to work with the S3 server in a role: endpoint, buckets, key."""
     parts = Parts(Settings.load())
+    parts.upgrade()
     for line in key_of(role, parts.env_file, parts.folder / "proxy", secret=secret):
         typer.echo(line)
 
@@ -110,6 +112,7 @@ def key(
 def env(command: Annotated[list[str], typer.Argument(help="a command and its arguments")]) -> None:
     """Run a command in the environment of the server's Dagster: `env egoworld status`."""
     parts = Parts(Settings.load())
+    parts.upgrade()
     own = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])  # noqa: PTH120
     os.execvpe(command[0], command, {**os.environ, **parts.dagster_environment(), "PATH": own})
 

@@ -79,6 +79,11 @@ class Parts:
             self.env_file.ensure()
             dagster_parts.write_home(self.dagster_home)
 
+    def upgrade(self) -> None:
+        """Give the .env of an earlier version what this one knows; nothing when there is none."""
+        if self.env_file.path.is_file():
+            self.prepare()
+
     def one(self, name: str) -> Part:
         """A part by its name."""
         found = {part.name: part for part in self.all()}

@@ -82,6 +82,7 @@ class Server:
         """Stop every part, the last started first. Nothing is lost: all state is on disk."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._changing():
+            self.parts.upgrade()
             self._stop()
 
     def health(self) -> list[Health]:
