@@ -120,10 +120,11 @@ def nightly_refresh(
     if begins:
         lay_out(bench, context.instance)
     partitions = by_partition(bench.store.keys("videos"), bench.settings.shards)
+    looking = bench.snapshot(ahead=False)
     for partition in night.rest(partitions):
         if night.left <= 0 or time.monotonic() > end:
             break
-        names, videos = wanted_in(bench, partitions[partition])
+        names, videos = wanted_in(looking, partitions[partition])
         night = night.behind(partition, videos)
         if names:
             selected = [dg.AssetKey(name) for name in names]

@@ -19,10 +19,13 @@ FEW = ("failures",)
 
 
 class Snapshot:
-    """Any store, for reading video by video. It lives for one command, so nothing out of date is seen."""
+    """Any store, for reading video by video. It lives for one command, so nothing out of date is seen.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store.glance()
+    ahead: most of what there is will be read, so that the store may list all of it first.
+    """
+
+    def __init__(self, store: Store, ahead: bool = True) -> None:
+        self._store = store.glance() if ahead else store
         self._current = lru_cache(REMEMBERED)(self._store.current)
         self._recorded = lru_cache(REMEMBERED)(self._store.recorded)
         self._few: dict[str, dict[str, dict[str, Any]]] = {}

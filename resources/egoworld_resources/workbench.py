@@ -89,9 +89,12 @@ class Workbench:
     def _contract(self) -> str:
         return self.catalog.contract_digest()
 
-    def snapshot(self) -> Workbench:
-        """The same installation for one look at everything: what was read a moment ago is not read again."""
-        return Workbench(self.settings, store=Snapshot(self.store))
+    def snapshot(self, ahead: bool = True) -> Workbench:
+        """The same installation for one look at everything: what was read a moment ago is not read again.
+
+        ahead: whether it is a look at most of the store.
+        """
+        return Workbench(self.settings, store=Snapshot(self.store, ahead))
 
     def env_of(self, stage: Stage) -> str:
         """The env that serves a stage now."""
