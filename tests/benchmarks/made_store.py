@@ -21,19 +21,19 @@ FAILED, QUARANTINED, STALE, NEW = 50, 40, 25, 20
 """Every so many-th video failed at tracks, is quarantined at masks, was made by other parameters, or is not begun."""
 
 
-def fill(settings: Settings, videos: range) -> None:
-    """Write videos by number, with one process per core."""
+def fill(settings: Settings, videos: range, upto: int | None = None) -> None:
+    """Write videos by number, with one process per core. upto: so many first stages of each; default all."""
     cores = len(os.sched_getaffinity(0))
     parts = [range(videos.start + n, videos.stop, cores) for n in range(cores)]
     with ProcessPoolExecutor(cores) as pool:
-        list(pool.map(_fill, repeat(settings), parts))
+        list(pool.map(_fill, repeat(settings), parts, repeat(upto)))
 
 
-def _fill(settings: Settings, videos: range) -> None:
+def _fill(settings: Settings, videos: range, upto: int | None) -> None:
     bench = Workbench(settings)
     with unflushed():
         for number in videos:
-            add_video(bench, number)
+            add_video(bench, number, upto)
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def unflushed() -> Iterator[None]:
         os.fsync = flush
 
 
-def add_video(bench: Workbench, number: int) -> None:
+def add_video(bench: Workbench, number: int, upto: int | None = None) -> None:
     """One video with all of its artifacts; some have failed, are quarantined, stale or not begun."""
     key, name = f"made-{number:05d}", f"kitchen/made {number:05d}.mp4"
     sha256 = hashlib.sha256(key.encode()).hexdigest()
@@ -55,7 +55,7 @@ def add_video(bench: Workbench, number: int) -> None:
     if number % NEW == 1:
         return
     made: dict[str, Manifest] = {}
-    for stage in stages().values():
+    for stage in list(stages().values())[:upto]:
         inputs = {name: made[name].data_version if name in made else None for name in (*stage.inputs, *stage.optional)}
         if all(inputs[name] for name in stage.inputs):
             manifest = add_artifact(bench, stage, key, number, {SOURCE: sha256, **inputs}, facts)
