@@ -2,80 +2,50 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
+import ssl
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
-import boto3
 import psutil
-import psycopg2
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from egoworld_assets.monitoring import METRICS
-from egoworld_resources.environments.checkout import checkout_uv
 from egoworld_resources.errors import StoreRefused
 from egoworld_resources.production import probes, s3_accounts
 from egoworld_resources.production.__main__ import table
 from egoworld_resources.production.environment import ServerSettings
 from egoworld_resources.production.ports import orphans
-from egoworld_resources.production.proxy import ask
+from egoworld_resources.production.proxy import ROOT_CERTIFICATE, ask
 from egoworld_resources.production.running import Server
 from egoworld_resources.s3_access import BUCKETS, S3Access
 from egoworld_resources.s3_buckets import client
 from egoworld_resources.s3_objects import Objects
-from egoworld_resources.settings import PROJECT, Settings
+from egoworld_resources.settings import PROJECT
 from egoworld_resources.store_s3 import S3Store
-from servers import free_port, temporary_home
-from tests.made_graph import SERVED, Installation
-from tests.made_up import video
+from tests.made_server import ROWS, brought, connected, in_env, in_proxy, s3_client, server_up
+from tests.servers import temporary_home
 
-if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
-
-PORTS = (
-    "POSTGRES_PORT",
-    "DAGSTER_CODE_PORT",
-    "DAGSTER_OPERATOR_PORT",
-    "DAGSTER_VIEWER_PORT",
-    "METRICS_PORT",
-    "PROXY_PORT",
-    "PROXY_S3_PORT",
-)
 PARTS = ["postgres", "s3", "code-location", "webserver", "webserver-viewer", "daemon", "metrics", "proxy"]
-ROWS = 30
-"""Frames of the video that goes through the server."""
 SET = b'{"query":"mutation{setConcurrencyLimit(concurrencyKey:\\"cpu\\",limit:3)}"}'
 ASK = b'{"query":"{instance{concurrencyLimit(concurrencyKey:\\"cpu\\"){slotCount}}}"}'
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with temporary_home() as home:
-        uv = checkout_uv(PROJECT)
-        server = Server(Settings.load(home=home, uv=uv.program, uv_cache=uv.cache))
-        given = {name: str(free_port()) for name in PORTS}
-        given |= {"S3_ENDPOINT": f"http://127.0.0.1:{free_port()}", "S3_BUCKET_NAME": "lab"}
-        server.parts.env_file.ensure(given)
-        quick = Installation(home / "quick")
-        with server.parts.env_file.path.open("a", encoding="utf-8") as out:
-            out.write(f"EGOWORLD_EXTRA_ENVS='{json.dumps([str(quick.runner.parent.parent)])}'\n")
-            out.write(f"EGOWORLD_STAGES='{json.dumps(dict.fromkeys(SERVED, 'quick'))}'\n")
-        try:
-            server.up()
-            yield server
-        finally:
-            server.down()
-            assert orphans(server.folder) == {}
+    with temporary_home() as home, server_up(home) as server:
+        yield server
 
 
 @pytest.fixture
@@ -85,46 +55,11 @@ def settings(server: Server) -> ServerSettings:
 
 @pytest.fixture(scope="module")
 def worked(server: Server, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A video that an uploader put into the inbox bucket, made everything of; beside it one that nothing is made of."""
-    files = tmp_path_factory.mktemp("brought")
-    (files / "bad.mp4").write_bytes(b"no pictures")
-    video(files / "kitchen.mp4", shots=(ROWS // 2, ROWS // 2))
-    uploader = server.parts.server.s3_as("uploader")
-    for name in ("kitchen.mp4", "bad.mp4"):
-        Objects(uploader, uploader.bucket("inbox")).put(name, (files / name).read_bytes())
-    store = S3Store(server.parts.server.s3_as("reader"), files / "cache", 1 << 30)
-
-    def done() -> str:
-        videos = {facts["name"]: key for key, facts in store.records("videos")}
-        key = videos.get("kitchen.mp4", "")
-        if not key or not all(store.current(asset, key) for asset in ("episodes", "previews")):
-            raise probes.Unhealthy(f"not made yet; arrived: {videos}\n{in_env(server, 'egoworld', 'status').stdout}")
-        if "bad.mp4" not in videos or not store.recorded("failures", f"videos/{videos['bad.mp4']}"):
-            raise probes.Unhealthy(f"the bad video has not failed yet; arrived: {videos}")
-        return videos["kitchen.mp4"]
-
-    return probes.wait(done, 300)
-
-
-def in_env(server: Server, *command: str) -> subprocess.CompletedProcess[str]:
-    """A command in the environment of the server's Dagster, as the README says it."""
-    env = {**os.environ, "EGOWORLD_HOME": str(server.parts.settings.home)}
-    words = [sys.executable, "-m", "egoworld_resources.production", "env", *command]
-    return subprocess.run(words, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
+    return brought(server, tmp_path_factory.mktemp("brought"))
 
 
 def pids(server: Server) -> dict[str, int]:
     return {part.name: part.pid for part in server.health()}
-
-
-def in_proxy(
-    server: Server, login: str | None, path: str = "/server_info", body: bytes | None = None
-) -> tuple[int, str]:
-    settings = server.parts.server
-    password = {"viewer": settings.viewer_password, "operator": settings.operator_password}
-    user = (login, password[login].get_secret_value()) if login else None
-    answer = ask(settings, server.folder / "proxy", user, path, body)
-    return answer.status, answer.body.decode(errors="replace")
 
 
 def test_every_part_runs_and_is_healthy(server: Server) -> None:
@@ -188,10 +123,12 @@ def test_what_an_uploader_brings_the_pipelines_key_makes_a_dataset_of(server: Se
     probes.wait(counted, 90)  # a look through the store is kept for half a minute
 
 
-def test_the_pipeline_is_no_administrator(settings: ServerSettings, worked: str) -> None:
+def test_the_pipeline_is_no_administrator(server: Server, settings: ServerSettings, worked: str) -> None:
     pipeline = settings.s3_as("pipeline")
     for method, path in (("GET", "list-users"), ("PUT", "import-iam-v2"), ("GET", "list-canned-policies")):
         assert s3_accounts.asked(pipeline, method, f"/minio/admin/v3/{path}")[0] == 403
+    done = in_env(server, "egoworld", "buckets", "--keys", "uploader")
+    assert (done.returncode, "production key uploader" in done.stderr) == (1, True)
     with closing(client(pipeline, pipeline.endpoint)) as s3:
         for refused in (
             lambda: s3.create_bucket(Bucket="lab-more"),
@@ -244,7 +181,30 @@ def test_metrics_are_for_the_operator(server: Server, worked: str) -> None:
     assert [in_proxy(server, login, "/metrics")[0] for login in (None, "viewer", "operator")] == [401, 403, 200]
     told = in_proxy(server, "operator", "/metrics")[1]
     assert re.search(r'^egoworld_runs\{status="failure"\} 1\.0$', told, re.MULTILINE)
-    assert {line.split()[2] for line in told.splitlines() if line.startswith("# HELP egoworld_")} == set(METRICS)
+    assert {family.name for family in text_string_to_metric_families(told)} == set(METRICS)
+
+
+def test_the_scrape_configuration_of_the_readme_reaches_them(server: Server, settings: ServerSettings) -> None:
+    """Followed here as Prometheus documents it: https://HOST:PORT/metrics of each target, with login and authority."""
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    (job,) = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])["scrape_configs"]
+    (target,) = job["static_configs"][0]["targets"]
+    assert target == "localhost:8443", "the port of the template"
+    assert "root.crt" in text.split("ca_file:")[1].splitlines()[0]
+    login = f"{job['basic_auth']['username']}:{settings.operator_password.get_secret_value()}"
+    url = f"{job['scheme']}://localhost:{settings.proxy_port}/metrics"
+    headers = {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
+    authority = ssl.create_default_context(cafile=str(server.folder / "proxy" / ROOT_CERTIFICATE))
+    with urlopen(Request(url, headers=headers), context=authority) as answer:
+        assert "egoworld_runs" in {family.name for family in text_string_to_metric_families(answer.read().decode())}
+
+
+def test_the_doctor_finds_the_server_sound(server: Server, worked: str) -> None:
+    found = json.loads(in_env(server, "egoworld", "doctor", "--json").stdout)["findings"]
+    states = {(one["check"], one["about"]): one for one in found if one["check"] in ("server", "Postgres", "S3")}
+    assert {about: one for about, one in states.items() if one["state"] != "ok"} == {}
+    assert {check for check, _ in states} == {"server", "Postgres", "S3"}
+    assert any("Postgres" in one["about"] and "MinIO" in one["about"] for one in found if one["check"] == "disk")
 
 
 def test_every_log_is_json_line_by_line(server: Server, worked: str) -> None:
@@ -258,7 +218,7 @@ def test_every_log_is_json_line_by_line(server: Server, worked: str) -> None:
         for line in lines:
             assert isinstance(json.loads(line), dict), (file, line)
     assert len((server.folder / "logs" / "postgres.log").read_text(encoding="utf-8").splitlines()) <= 4
-    assert worked in (server.folder / "logs" / "code-location.log").read_text(encoding="utf-8")
+    assert "Execution of run for" in (server.folder / "logs" / "code-location.log").read_text(encoding="utf-8")
 
 
 def test_all_but_the_proxy_bind_loopback_and_the_proxy_what_it_is_told(server: Server) -> None:
@@ -369,13 +329,3 @@ def test_down_ends_parts_whose_supervisor_was_killed(server: Server) -> None:
     server.down()
     assert orphans(server.folder) == {}
     assert not [process for found in left.values() for process in found if process.is_running()]
-
-
-def connected(settings: ServerSettings) -> psycopg2.extensions.connection:
-    at = settings.postgres
-    return psycopg2.connect(host=at.host, port=at.port, user=at.user, password=at.password, dbname=at.database)
-
-
-def s3_client(settings: ServerSettings, endpoint: str, certificate: str | None = None) -> S3Client:
-    keys = {"aws_access_key_id": settings.s3.access_key, "aws_secret_access_key": settings.s3.secret_key}
-    return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", verify=certificate, **keys)
