@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from operator import itemgetter
 from pathlib import Path
 
 from egoworld_resources.settings import PROJECT
@@ -27,6 +29,8 @@ LETTERS = {
 }
 """The module of each benchmark; (d) is counted in the run of (a)."""
 
+ROW = re.compile(r"^\| ([a-z]) \|.*$", re.MULTILINE)
+RUN = re.compile(r"^- ([a-z](?:, [a-z])*): (run of .*)$", re.MULTILINE)
 BEGIN, END = "<!-- bench: written by make bench -->\n", "<!-- /bench -->"
 
 Benchmark = Callable[[Place], Iterator[Measure]]
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, the figures say nothing")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the long video of f (default 10)")
     parser.add_argument("--json", type=Path, help="also write the measures to this file")
-    parser.add_argument("--readme", action="store_true", help="also write the table into README.md, section Speed")
+    parser.add_argument("--readme", action="store_true", help="also write them into README.md, section Speed")
     asked = parser.parse_args(arguments)
     letters = [
         letter
@@ -53,14 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with a_place(quick=asked.quick, minutes=asked.minutes) as place:
         measures = measured(place, letters)
     facts["took"] = f"{(time.monotonic() - began) / 60:.0f} min"
-    text = report(facts, measures, ["python -m tests.benchmarks", *sys.argv[1:]] if letters != list(LETTERS) else None)
-    print(text)
+    run = one_run(facts, ["python -m tests.benchmarks", *sys.argv[1:]] if letters != list(LETTERS) else None)
+    print(f"{table([measure.markdown() for measure in measures])}\n\nOne {run}")
     if asked.json:
         asked.json.write_text(
             json.dumps({"machine": facts, "measures": [m.as_data() for m in measures]}, indent=2) + "\n"
         )
     if asked.readme:
-        into_readme(PROJECT / "README.md", text)
+        into_readme(PROJECT / "README.md", measures, run)
     return 1 if any(measure.absent for measure in measures) else 0
 
 
@@ -81,20 +85,28 @@ def measured(place: Place, letters: Sequence[str]) -> list[Measure]:
     return sorted(found, key=lambda measure: measure.letter)
 
 
-def report(facts: dict[str, str], measures: Sequence[Measure], command: Sequence[str] | None) -> str:
-    """The table, and below it how and on what it was measured."""
+def one_run(facts: dict[str, str], command: Sequence[str] | None) -> str:
+    """How and on what something was measured."""
     about = "; ".join(f"{name}: {fact}" for name, fact in facts.items())
     said = " ".join(command) if command else "make bench"
-    return f"{table(measures)}\n\nOne run of `{said}` on {about}.\n"
+    return f"run of `{said}` on {about}."
 
 
-def into_readme(readme: Path, text: str) -> None:
-    """Put the table between its two marks."""
+def into_readme(readme: Path, measures: Sequence[Measure], run: str) -> None:
+    """Put what was measured into the table between the two marks; the lines of others stay, with their run."""
     before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+    old, end, after = rest.partition(END)
     if not (begin and end):
         raise SystemExit(f"{readme} lacks the lines {BEGIN.strip()} and {END}")
-    readme.write_text(before + BEGIN + text + END + after, encoding="utf-8")
+    rows = [(row[1], row[0]) for row in ROW.finditer(old)]
+    runs = {letter: line[2] for line in RUN.finditer(old) for letter in line[1].split(", ")}
+    fresh = {measure.letter: run for measure in measures}
+    rows = [row for row in rows if row[0] not in fresh] + [(m.letter, m.markdown()) for m in measures]
+    runs |= fresh
+    of_run = {text: ", ".join(sorted(letter for letter in runs if runs[letter] == text)) for text in runs.values()}
+    told = "\n".join(f"- {letters}: {text}" for text, letters in sorted(of_run.items(), key=itemgetter(1)))
+    lines = table([line for _, line in sorted(rows, key=itemgetter(0))])
+    readme.write_text(f"{before}{BEGIN}{lines}\n\n{told}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

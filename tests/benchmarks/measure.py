@@ -70,6 +70,6 @@ def shown(value: float | None, unit: str) -> str:
     return f"{value:.3g} {unit}".strip()
 
 
-def table(measures: Sequence[Measure]) -> str:
-    """All measures as one Markdown table."""
-    return "\n".join([HEADER, *(measure.markdown() for measure in measures)])
+def table(lines: Sequence[str]) -> str:
+    """Lines of measures as one Markdown table."""
+    return "\n".join([HEADER, *lines])

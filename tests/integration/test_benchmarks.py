@@ -88,16 +88,25 @@ def test_a_goal_is_met_or_not() -> None:
 def test_the_table_goes_between_the_marks_of_the_readme(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"# before\n{benchmarks.BEGIN}old\n{benchmarks.END}\nafter\n", encoding="utf-8")
-    text = benchmarks.report({"cpu": "2 cores"}, [Measure("a", "flow", 2.0, 1.0, "s", "script")], None)
-    benchmarks.into_readme(readme, text)
+    flow = [Measure("a", "flow", 2.0, 1.0, "s", "script"), Measure("c", "env", 2.0, 1.0)]
+    benchmarks.into_readme(readme, flow, benchmarks.one_run({"cpu": "2 cores"}, None))
     lines = readme.read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "# before"
-    assert lines[-1] == "after"
+    assert (lines[0], lines[-1]) == ("# before", "after")
     assert HEADER.splitlines()[0] in lines
     assert "old" not in lines
-    assert "One run of `make bench` on cpu: 2 cores." in lines
+    assert "- a, c: run of `make bench` on cpu: 2 cores." in lines
+    benchmarks.into_readme(readme, [Measure("b", "frames", 5.0, 1.0), Measure("c", "env", 3.0, 1.0)], "run of `b c`.")
+    again = readme.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in again if line.startswith(("| a", "| b", "| c"))]
+    assert rows == [m.markdown() for m in (flow[0], Measure("b", "frames", 5.0, 1.0), Measure("c", "env", 3.0, 1.0))]
+    assert [line for line in again if line.startswith("- ")] == [
+        "- a: run of `make bench` on cpu: 2 cores.",
+        "- b, c: run of `b c`.",
+    ]
+    none = tmp_path / "none.md"
+    none.write_text("x")
     with pytest.raises(SystemExit, match="lacks the lines"):
-        benchmarks.into_readme(tmp_path / "none.md" if (tmp_path / "none.md").write_text("x") else readme, text)
+        benchmarks.into_readme(none, flow, "run of `a`.")
 
 
 def test_the_readme_has_the_marks() -> None:
@@ -112,4 +121,4 @@ def test_every_letter_has_a_module_and_measures_go_to_programs(tmp_path: Path) -
         benchmarks.main(["z"])
     data = json.loads(json.dumps(Measure("a", "x", 3.0, 2.0, at_most=2).as_data()))
     assert (data["ratio"], data["met"]) == (1.5, True)
-    assert table([Measure("a", "x", 3.0, 2.0)]).count("\n") == HEADER.count("\n") + 1
+    assert table([Measure("a", "x", 3.0, 2.0).markdown()]).count("\n") == HEADER.count("\n") + 1
