@@ -85,7 +85,7 @@ def prune(
         if clock() - began >= seconds:
             total.whole = False
             break
-        spare = [record.dagster_run.run_id for record in batch if rests_nothing_on(instance, record.dagster_run)]
+        spare = without_use(instance, [record.dagster_run for record in batch])
         kept = [record.dagster_run.run_id for record in batch if record.dagster_run.run_id not in spare]
         total.looked_at += len(batch)
         total.deleted += len(spare)
@@ -122,25 +122,23 @@ def remember(instance: dg.DagsterInstance, ended: datetime) -> None:
     instance.daemon_cursor_storage.set_cursor_values({MARK: ended.isoformat()})
 
 
-def rests_nothing_on(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run may go altogether: all that it says of an asset is a plan, and a later run planned the same."""
-    if run.status != dg.DagsterRunStatus.SUCCESS or any(tag in run.tags for tag in ASKED_FOR):
-        return False
-    if instance.get_runs_count(dg.RunsFilter(tags={"dagster/root_run_id": run.run_id})):
-        return False
-    columns = (events.c.id, events.c.dagster_event_type, events.c.asset_key, events.c.partition)
-    told = sa.select(*columns).where(events.c.run_id == run.run_id, sa.not_(NOISE))
+def without_use(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun]) -> list[str]:
+    """Those runs that may go altogether: all that they say of assets are plans, and later runs planned the same."""
+    unnamed = [run.run_id for run in runs if run.status == ENDED[0] and not any(tag in run.tags for tag in ASKED_FOR)]
+    planned, columns = Kind.ASSET_MATERIALIZATION_PLANNED.value, (events.c.run_id, events.c.id, events.c.asset_key)
+    of_assets = sa.not_(sa.or_(NOISE, events.c.dagster_event_type.like("PIPELINE_%")))
+    mere_plan = sa.and_(events.c.dagster_event_type == planned, events.c.partition.is_(None))
     storage: Any = instance.event_log_storage
     with storage.index_connection() as connection:
-        for number, kind, asset, partition in connection.execute(told).fetchall():
-            if kind.startswith(("PIPELINE_", "RUN_")):
-                continue
-            if kind != Kind.ASSET_MATERIALIZATION_PLANNED.value or partition is not None:
-                return False
-            same = (events.c.asset_key == asset, events.c.dagster_event_type == kind, events.c.partition.is_(None))
-            if connection.execute(sa.select(events.c.id).where(*same, events.c.id > number).limit(1)).first() is None:
-                return False
-    return True
+        told = sa.select(*columns, mere_plan).where(events.c.run_id.in_(unnamed), of_assets)
+        found = connection.execute(told).fetchall()
+        last: dict[str, int] = {}
+        for asset in {asset for _, _, asset, plan in found if plan}:
+            newest = sa.select(sa.func.max(events.c.id)).where(events.c.asset_key == asset, mere_plan)
+            last[asset] = connection.execute(newest).scalar()
+    used = {run_id for run_id, number, asset, plan in found if not plan or number == last[asset]}
+    spare = [run_id for run_id in unnamed if run_id not in used]
+    return [run for run in spare if not instance.get_runs_count(dg.RunsFilter(tags={"dagster/root_run_id": run}))]
 
 
 def thin(instance: dg.DagsterInstance, run_ids: Sequence[str], apply: bool, total: Pruned) -> None:
