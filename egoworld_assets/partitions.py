@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -200,9 +202,15 @@ def add_partitions(bench: Workbench, instance: dg.DagsterInstance, videos: Itera
         instance.add_dynamic_partitions(str(VIDEOS.name), new[start : start + AT_ONCE])
 
 
-def lay_out(bench: Workbench, instance: dg.DagsterInstance) -> None:
-    """Make Dagster's partitions those of the layout in force: add what a video lacks, drop those of another layout."""
+def lay_out(bench: Workbench, instance: dg.DagsterInstance, end: float = math.inf) -> bool:
+    """Make Dagster's partitions those of the layout in force: add what a video lacks, drop those of another layout.
+
+    Dagster drops them one by one: ``end`` (by the monotonic clock) is when to stop. Returns whether all is done.
+    """
     add_partitions(bench, instance, bench.store.keys("videos"))
     for partition in instance.get_dynamic_partitions(str(VIDEOS.name)):
         if shards_in(partition) != bench.settings.shards:
+            if time.monotonic() > end:
+                return False
             instance.delete_dynamic_partition(str(VIDEOS.name), partition)
+    return True

@@ -117,8 +117,8 @@ def nightly_refresh(
     """
     end = time.monotonic() + LOOK_S
     night, begins = tonight(bench, str(context.scheduled_execution_time.date()))
-    if begins:
-        lay_out(bench, context.instance)
+    if begins and not lay_out(bench, context.instance, end):
+        return
     partitions = by_partition(bench.store.keys("videos"), bench.settings.shards)
     looking = bench.snapshot(ahead=False)
     for partition in night.rest(partitions):

@@ -20,7 +20,7 @@ from egoworld_assets import cli_upkeep, report
 from egoworld_assets.arrival import inbox
 from egoworld_assets.partitions import lay_out
 from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import nightly_refresh
+from egoworld_assets.upkeep import NIGHT, nightly_refresh
 from egoworld_resources.inbox import Cursor, look
 from egoworld_resources.settings import Settings
 from egoworld_resources.shards import by_partition
@@ -75,12 +75,13 @@ def at_size(configured: Settings, count: int, looked: int) -> None:
             with measured(f"tick of the inbox sensor, {what}"):
                 inbox(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"bench": bench}))
             video(configured.inbox_folder / f"new-{count}.mp4")
-        night = datetime(2026, 1, 2, 3, count % 60, tzinfo=UTC)
+        night = datetime(2026, 1, 2, 3, tzinfo=UTC)
+        bench.store.record(*NIGHT, None)
         with measured("first tick of the nightly refresh (ends after 30 s)"):
             context = dg.build_schedule_context(instance, night, resources={"bench": bench})
             requests = nightly_refresh(context)
             asked = sum(1 for _ in requests) if isinstance(requests, Iterator) else 0
-        print(f"    it asked for {asked} partitions; next: {bench.store.recorded('upkeep', 'nightly_refresh')}")
+        print(f"    it asked for {asked} partitions; next: {bench.store.recorded(*NIGHT)}")
     keys = bench.store.keys("videos")[: max(looked, 1)]
     with measured(f"status of {len(keys):,} of them"):
         glance = bench.snapshot()

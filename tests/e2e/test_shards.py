@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from egoworld_assets import upkeep
 from egoworld_assets.arrival import inbox, videos
 from egoworld_assets.clips import clips
+from egoworld_assets.partitions import lay_out
 from egoworld_assets.stages import stages
 from egoworld_assets.upkeep import Night
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.shards import partition_of
 from egoworld_resources.workbench import Workbench
 from tests.e2e.test_dagster import LIT, Flaky, brightness
-from tests.e2e.test_upkeep import requests
+from tests.e2e.test_upkeep import NIGHT, requests
 from tests.made_up import video, workbench
 
 ASSETS = [videos, clips, brightness]
@@ -61,6 +63,12 @@ def told(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.AssetMa
 
 def numbers(materialization: dg.AssetMaterialization, *names: str) -> list[object]:
     return [materialization.metadata[name].value for name in names]
+
+
+def partitions_in(found: object) -> list[str]:
+    """What a schedule asked for."""
+    assert isinstance(found, Iterable)
+    return [str(request.partition_key) for request in found if isinstance(request, dg.RunRequest)]
 
 
 def data_version(materialization: dg.AssetMaterialization) -> str:
@@ -228,3 +236,21 @@ def test_a_night_goes_once_around_from_where_the_last_one_came_to() -> None:
     assert seen == ["d", "e", "a", "b", "c"]
     assert night.left == 5
     assert Night("2026-01-02", "", "", 10).rest("ba") == ["a", "b"]
+
+
+def test_the_night_drops_keys_of_another_layout_before_it_looks(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = workbench(tmp_path, shards=2)
+    key = Arrivals(bench.store).take(video(tmp_path / "a.mp4")).video
+    instance.add_dynamic_partitions("videos", [key, "shard-0-of-3"])
+    assert not lay_out(bench, instance, end=-1.0)
+    known = set(instance.get_dynamic_partitions("videos"))
+    assert known == {key, "shard-0-of-3", partition_of(key, 2)}, "no time left: nothing is dropped yet"
+    monkeypatch.setattr(upkeep, "LOOK_S", -1.0)
+    context = dg.build_schedule_context(instance, NIGHT, resources={"bench": bench})
+    assert partitions_in(upkeep.nightly_refresh(context)) == []
+    assert bench.store.recorded(*upkeep.NIGHT) is None, "the next tick begins again"
+    monkeypatch.undo()
+    assert partitions_in(upkeep.nightly_refresh(context)) == [partition_of(key, 2)]
+    assert instance.get_dynamic_partitions("videos") == [partition_of(key, 2)]
