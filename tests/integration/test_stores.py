@@ -100,6 +100,7 @@ def test_records_come_back_in_order_can_be_replaced_and_removed(kept: Place, sto
         store.record("failures", key, value)
     store.record("fails", "x", {"other": "kind"})
     listed = list(store.records("failures"))
+    assert store.keys("failures") == [key for key, _ in listed]
     assert dict(listed) == facts
     assert [key for key, _ in listed] == sorted(facts, key=lambda key: Path(f"{key}.json"))
     other = kept.open(tmp_path / "there")
