@@ -21,6 +21,8 @@ MAX_SHARE_OF_JUMPS = 0.2
 MAX_CAMERA_TREMBLE = 0.8
 """Positions that are noise around a fixed place give 1.2 and more, a moving head about 0.2."""
 MIN_STEPS = 8
+ROWS_AT_ONCE = 1000
+HAND = ("clip_id", "frame", "side", "keypoints_2d")
 
 
 def verdict(name: str, fault: str, *, blocking: bool = True) -> Verdict:
@@ -33,7 +35,7 @@ def has_rows(table: str) -> Check:
 
     def check(draft: Draft) -> Verdict:
         """At least one row was found."""
-        empty = draft.table(table).num_rows == 0
+        empty = draft.rows(table) == 0
         return verdict("has_rows", f"nothing was found ({table} is empty)" if empty else "")
 
     return check
@@ -59,7 +61,7 @@ def clips_all_served(draft: Draft) -> Verdict:
 
 def clips_in_order(draft: Draft) -> Verdict:
     """Clips follow one another without overlap and lie inside the video."""
-    rows = draft.table().to_pylist()
+    rows = draft.table("start_frame", "end_frame").to_pylist()
     frames = draft.input_table("videos").to_pylist()[0]["frames"]
     ends = [0, *(row["end_frame"] for row in rows)]
     bad = [
@@ -73,7 +75,7 @@ def clips_in_order(draft: Draft) -> Verdict:
 
 def hands_differ(draft: Draft) -> Verdict:
     """Left and right are two hands, not one hand twice."""
-    table = draft.table()
+    table = draft.table(*HAND)
     left, right = (_by_frame(table, side) for side in ("left", "right"))
     both = sorted(left.keys() & right.keys())
     same = [k for k in both if _overlap(left[k], right[k]) > 0.8]
@@ -86,7 +88,7 @@ def hands_differ(draft: Draft) -> Verdict:
 
 def hands_move_physically(draft: Draft) -> Verdict:
     """Hands do not jump by more than 1.5 times their own size from one frame to the next, but rarely."""
-    table = draft.table()
+    table = draft.table(*HAND)
     jumps, steps = 0, 0
     for side in ("left", "right"):
         hands = _by_frame(table, side)
@@ -105,14 +107,14 @@ def hands_move_physically(draft: Draft) -> Verdict:
 
 def boxes_inside(draft: Draft) -> Verdict:
     """Boxes have an area and touch the picture."""
-    x0, y0, x1, y1 = (draft.table()[name].to_numpy() for name in ("x0", "y0", "x1", "y1"))
+    x0, y0, x1, y1 = (column.to_numpy() for column in draft.table("x0", "y0", "x1", "y1").columns)
     bad = int(np.sum((x1 <= x0) | (y1 <= y0)))
     return verdict("boxes_inside", f"{bad} boxes have no area" if bad else "")
 
 
 def masks_not_empty(draft: Draft) -> Verdict:
     """No mask is empty or covers the whole picture."""
-    table = draft.table()
+    table = draft.table("area", "width", "height")
     area = np.asarray(table["area"].to_numpy(), dtype=float)
     size = np.asarray(table["width"].to_numpy() * table["height"].to_numpy(), dtype=float)
     bad = int(np.sum((area <= 0) | (area >= 0.98 * size)))
@@ -121,7 +123,7 @@ def masks_not_empty(draft: Draft) -> Verdict:
 
 def cameras_are_real(draft: Draft) -> Verdict:
     """Registered camera poses are rotations and positions that move, never the identity throughout."""
-    rows = draft.table().filter(pc.field("registered"))
+    rows = draft.table("registered", "T_world_camera").filter(pc.field("registered"))
     if rows.num_rows == 0:
         return verdict("cameras_are_real", "no frame was registered; see the notes of its clips", blocking=False)
     poses = _matrices(rows["T_world_camera"])
@@ -136,7 +138,7 @@ def cameras_are_real(draft: Draft) -> Verdict:
 
 def cameras_move_smoothly(draft: Draft) -> Verdict:
     """The camera's speed does not change by more than itself from frame to frame."""
-    rows = draft.table().filter(pc.field("registered")).select(["clip_id", "frame", "T_world_camera"])
+    rows = draft.table("clip_id", "frame", "registered", "T_world_camera").filter(pc.field("registered"))
     worst = 0.0
     for clip in rows["clip_id"].unique().to_pylist():
         of_clip = rows.filter(pc.field("clip_id") == clip)
@@ -154,7 +156,7 @@ def cameras_move_smoothly(draft: Draft) -> Verdict:
 
 def poses_are_rigid(draft: Draft) -> Verdict:
     """Object poses are rigid and in front of the camera; none at all is a warning."""
-    rows = draft.table()
+    rows = draft.table("T_camera_object")
     if rows.num_rows == 0:
         return verdict("poses_are_rigid", "no object pose could be trusted", blocking=False)
     poses = _matrices(rows["T_camera_object"])
@@ -166,11 +168,11 @@ def poses_are_rigid(draft: Draft) -> Verdict:
 
 def joints_move_physically(draft: Draft) -> Verdict:
     """Joints do not turn faster than 40 rad/s, but rarely."""
-    rows = draft.table().to_pylist()
     fps = draft.input_table("videos").to_pylist()[0]["fps"] or 30.0
     before: dict[tuple[str, str], tuple[int, NDArray[np.float64]]] = {}
     fast, steps = 0, 0
-    for row in rows:
+    batches = draft.table("clip_id", "side", "frame", "positions").to_batches(ROWS_AT_ONCE)
+    for row in (row for batch in batches for row in batch.to_pylist()):
         key = (row["clip_id"], row["side"])
         now = np.asarray(row["positions"], dtype=np.float64)
         if key in before and before[key][0] == row["frame"] - 1:

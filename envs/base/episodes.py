@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from ego_video import EgoVideo, Letterbox
 from episode_values import JointLayout, features, grid, values_of_clip
 from lerobot_v3 import VIDEO_FILE, VIDEO_KEY, DatasetFiles, video
@@ -33,7 +33,6 @@ class LeRobotEpisodes(Runner):
     def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
         """Write ``data/``, ``videos/`` and ``meta/`` into the clip's folder. Raises ClipFailed on a bad parameter."""
         _check(params)
-        given = {row.table: given_table(inputs, row) for row in READS}
         spans = sorted(inputs.rows("clips"), key=lambda row: (row["start_frame"], row["end_frame"]))
         kept, left_out = _choose(spans, inputs, params["require"])
         fps = int(params["fps"])
@@ -41,7 +40,7 @@ class LeRobotEpisodes(Runner):
         short = [row for row, frames in chosen if len(frames) < 2]
         chosen = [(row, frames) for row, frames in chosen if len(frames) >= 2]
         if chosen:
-            self._write(clip, params, given, chosen)
+            self._write(clip, inputs, params, chosen)
         clip.note("episodes", len(chosen))
         clip.note("episode_frames", sum(len(frames) for _, frames in chosen))
         clip.note("clips_left_out", len(left_out) + len(short))
@@ -50,10 +49,10 @@ class LeRobotEpisodes(Runner):
             clip.note("no_episode", "; ".join(why[:3]) or "the video has no clip")
         yield from ()
 
-    def _write(self, clip: Clip, params: Params, given: dict[str, pa.Table], chosen: Sequence[Any]) -> None:
+    def _write(self, clip: Clip, inputs: Inputs, params: Params, chosen: Sequence[Any]) -> None:
         fps, max_objects = int(params["fps"]), int(params["max_objects"])
         letterbox = Letterbox.fit(clip.width, clip.height, int(params["width"]), int(params["height"]))
-        layout = JointLayout.of(given["robot_trajectories"])
+        layout = JointLayout.of(given_table(inputs, tables.RobotPose))
         declared = {VIDEO_KEY: video(fps, letterbox.width, letterbox.height), **features(layout, max_objects)}
         declared = {name: feature for name, feature in declared.items() if feature["shape"] != [0]}
         files = DatasetFiles(clip.folder, declared, fps, layout.robot, str(params["task"]))
@@ -62,9 +61,8 @@ class LeRobotEpisodes(Runner):
         with EgoVideo(path, fps, letterbox, int(params["crf"]), int(params["keyframe_interval"])) as ego:
             for row, frames in chosen:
                 span = (row["start_frame"], row["end_frame"])
-                of_clip = {
-                    name: table.filter(pc.equal(table["clip_id"], row["clip_id"])) for name, table in given.items()
-                }
+                shown = replace(inputs, clip_id=row["clip_id"])
+                of_clip = {table.table: given_table(shown, table) for table in READS}
                 values = values_of_clip(of_clip, layout, letterbox, span, frames, max_objects)
                 self._encode(clip, ego, frames)
                 files.add(
@@ -86,7 +84,7 @@ class LeRobotEpisodes(Runner):
 
 
 def given_table(inputs: Inputs, row: type[tables.Row]) -> pa.Table:
-    """A whole video's rows; none when an optional stage was not made."""
+    """The rows that are shown; none when an optional stage was not made."""
     return inputs.table(row.table) if row.table in inputs.artifacts else tables.schema(row).empty_table()
 
 

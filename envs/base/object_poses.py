@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from object_adjustment import Chain, adjust
 from object_points import Array, Fit, Flags, judge, solve, triangulate
@@ -37,7 +38,8 @@ class PnpObjectPoses(Runner):
         """Rows ordered by frame and obj_id; none for a frame whose fit is not trusted."""
         cv2.setNumThreads(1)
         camera = Cameras.read(inputs.rows("reconstructions"), clip)
-        tracks = [row for row in inputs.rows("tracks") if row["obj_id"] >= FIRST_OBJECT and row["visible"]]
+        seen = (pc.field("obj_id") >= FIRST_OBJECT) & pc.field("visible")
+        tracks = inputs.table("tracks").filter(seen).to_pylist()
         objects = sorted({row["obj_id"] for row in tracks})
         clip.note("objects", len(objects))
         if not camera.registered.any():

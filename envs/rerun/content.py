@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,25 @@ class ByFrame:
         return self.between(frame, frame).to_pylist()
 
 
+class ByClip:
+    """A large table by frame, of which one clip is held at a time."""
+
+    def __init__(self, inputs: Inputs, row: type[tables.Row], spans: Sequence[Span]) -> None:
+        self._inputs = inputs
+        self._row = row
+        self._spans = spans
+        self._held: tuple[Span, ByFrame] | None = None
+
+    def between(self, first: int, last: int) -> pa.Table:
+        """Rows of frames first to last, both included, of the clip that has the last one."""
+        if self._held is None or not self._held[0].start <= last < self._held[0].end:
+            span = next((span for span in self._spans if span.start <= last < span.end), None)
+            if span is None:
+                return tables.schema(self._row).empty_table()
+            self._held = span, ByFrame(replace(self._inputs, clip_id=span.clip_id), self._row)
+        return self._held[1].between(first, last)
+
+
 @dataclass(frozen=True)
 class Span:
     """One clip as the previews show it. number counts from 1; frames [start, end)."""
@@ -58,7 +78,6 @@ class Content:
         self.hands = ByFrame(inputs, tables.HandPose)
         self.detections = ByFrame(inputs, tables.Detection)
         self.masks = ByFrame(inputs, tables.Mask)
-        self.tracks = ByFrame(inputs, tables.TrackPoint)
         self.cameras = ByFrame(inputs, tables.CameraPose)
         self.objects = ByFrame(inputs, tables.ObjectPose)
         self.robots = ByFrame(inputs, tables.RobotPose)
@@ -67,6 +86,7 @@ class Content:
         self.spans = [Span(number, *(row[name] for name in names)) for number, row in enumerate(rows, start=1)]
         if not self.spans:
             raise ClipFailed("the video has no clip, so there is nothing to show; look at the clips of this video")
+        self.tracks = ByClip(inputs, tables.TrackPoint, self.spans)
         made = inputs.has("reconstructions")
         self._reconstruction: Path | None = inputs.folder("reconstructions") if made else None
 

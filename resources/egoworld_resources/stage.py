@@ -25,9 +25,13 @@ class Draft:
     clips: Sequence[ClipReport]
     inputs: Mapping[str, Path]
 
-    def table(self, name: str | None = None) -> pa.Table:
-        """Rows of one of its tables, by default the one named like the asset."""
-        return pq.read_table(self.folder / f"{name or self.asset}.parquet")
+    def table(self, *columns: str) -> pa.Table:
+        """Rows of its table, of these columns only when any is named: a long video's masks and tracks are large."""
+        return pq.read_table(self.folder / f"{self.asset}.parquet", columns=list(columns) or None)
+
+    def rows(self, table: str) -> int:
+        """How many rows one of its tables has, without reading them."""
+        return pq.read_metadata(self.folder / f"{table}.parquet").num_rows
 
     def input_table(self, asset: str) -> pa.Table:
         """Rows of an input's table."""
