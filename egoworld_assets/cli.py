@@ -270,17 +270,18 @@ def ui(port: int = 3000) -> None:
 @command
 def metrics(port: Annotated[int, typer.Option(help="Port on this machine's loopback.")] = 9464) -> None:
     """Serve what Prometheus asks for: http://127.0.0.1:PORT/metrics, on this machine only."""
-    from egoworld_assets.flow import instance_of
-    from egoworld_assets.monitoring import server_of
-    from egoworld_assets.viewing import free
+    from egoworld_assets import cli_serving
 
-    workbench = bench()
-    free(port)
-    with dagster_quiet(), instance_of(workbench) as instance, server_of(workbench, instance, port) as server:
-        where = f"http://127.0.0.1:{port}/metrics"
-        text = workbench.settings.log_format == "text"
-        print(f"metrics: {where}" if text else json.dumps({"metrics": where}), flush=True)
-        server.serve_forever()
+    with dagster_quiet():
+        cli_serving.metrics(bench(), port)
+
+
+@command
+def files(port: Annotated[int, typer.Option(help="Port on this machine's loopback.")] = 3001) -> None:
+    """Serve contact sheets and other files of artifacts, on this machine only; `egoworld ui` does it by itself."""
+    from egoworld_assets import cli_serving
+
+    cli_serving.files(bench(), port)
 
 
 def video_files(names: Sequence[str] | None) -> list[Path]:

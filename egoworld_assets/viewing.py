@@ -76,18 +76,22 @@ class ArtifactLinks(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def served_artifacts(bench: Workbench) -> Iterator[None]:
-    """Files of artifacts over HTTP at settings.files_url while the context lasts."""
+def artifact_server(bench: Workbench, port: int) -> ThreadingHTTPServer:
+    """A server of files of artifacts on loopback, at /ASSET/VIDEO/DATA_VERSION/FILE. Raises BadConfiguration."""
     if isinstance(bench.store, FolderStore):
         root = bench.store.root / "artifacts"
         root.mkdir(parents=True, exist_ok=True)
         answers = partial(ArtifactFiles, directory=str(root))
     else:
         answers = partial(ArtifactLinks, bench.store)
-    port = urlsplit(bench.settings.files_url).port or 80
     free(port)
-    with ThreadingHTTPServer((LOOPBACK, port), answers) as server:
+    return ThreadingHTTPServer((LOOPBACK, port), answers)
+
+
+@contextmanager
+def served_artifacts(bench: Workbench) -> Iterator[None]:
+    """Files of artifacts over HTTP at settings.files_url while the context lasts."""
+    with artifact_server(bench, urlsplit(bench.settings.files_url).port or 80) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield

@@ -37,8 +37,12 @@ from egoworld_resources.store_s3 import S3Store
 from tests.made_server import ROWS, brought, connected, in_env, in_proxy, s3_client, server_up
 from tests.servers import temporary_home
 
-PARTS = ["postgres", "s3", "code-location", "webserver", "webserver-viewer", "daemon", "metrics", "proxy"]
+PARTS = ["postgres", "s3", "code-location", "webserver", "webserver-viewer", "daemon", "files", "metrics", "proxy"]
 SET = b'{"query":"mutation{setConcurrencyLimit(concurrencyKey:\\"cpu\\",limit:3)}"}'
+SHEETS = (
+    '{assetNodeOrError(assetKey:{path:["previews"]}){... on AssetNode{assetMaterializations(limit:1)'
+    "{metadataEntries{... on MarkdownMetadataEntry{mdStr}}}}}}"
+)
 ASK = b'{"query":"{instance{concurrencyLimit(concurrencyKey:\\"cpu\\"){slotCount}}}"}'
 
 
@@ -172,9 +176,30 @@ def test_every_part_has_the_secrets_that_it_needs_and_no_other(server: Server, s
         **dict.fromkeys(PARTS, dagster),
         "postgres": set(),
         "s3": {"s3_secret_key"},
+        "files": {"s3_reader_secret_key"},
         "metrics": {"postgres_password", "s3_reader_secret_key"},
         "proxy": set(),
     }
+
+
+def test_both_logins_see_contact_sheets_by_links_that_end(
+    server: Server, settings: ServerSettings, worked: str
+) -> None:
+    done = in_env(server, "egoworld", "lineage", f"{worked}/previews", "--json")
+    version = json.loads(done.stdout)["data_version"]
+    path = f"/files/previews/{worked}/{version}/contact_sheet.png"
+    answers = [in_proxy(server, login, path)[0] for login in (None, "viewer", "operator")]
+    assert answers == [401, 302, 302]
+    assert in_proxy(server, "viewer", f"/files/previews/{worked}/{version}/../../secret")[0] == 404
+    viewer = ("viewer", settings.viewer_password.get_secret_value())
+    link = ask(settings, server.folder / "proxy", viewer, path).location
+    assert link.startswith(f"https://localhost:{settings.proxy_s3_port}/lab-artifacts/")
+    assert "X-Amz-Expires=300" in link
+    authority = ssl.create_default_context(cafile=str(server.folder / "proxy" / ROOT_CERTIFICATE))
+    with urlopen(link, context=authority) as answer:
+        assert answer.read(8) == b"\x89PNG\r\n\x1a\n"
+    asked = json.dumps({"query": SHEETS}).encode()
+    assert f"https://localhost:{settings.proxy_port}{path}" in in_proxy(server, "viewer", "/graphql", asked)[1]
 
 
 def test_metrics_are_for_the_operator(server: Server, worked: str) -> None:

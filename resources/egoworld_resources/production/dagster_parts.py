@@ -19,6 +19,8 @@ from egoworld_resources.settings import PROJECT, Settings, config_file
 
 MODULE = "egoworld_assets.definitions"
 LOADED = "{version workspaceOrError{... on Workspace{locationEntries{name locationOrLoadError{__typename}}}}}"
+FILES = "/files"
+"""Where the proxy has the files of artifacts."""
 LOGS = ("--log-format", "json")
 HEARTBEATS = "{instance{daemonHealth{allDaemonStatuses{daemonType required healthy}}}}"
 SET_LIMIT = "mutation($pool:String!,$limit:Int!){setConcurrencyLimit(concurrencyKey:$pool,limit:$limit)}"
@@ -28,7 +30,8 @@ def dagster_environment(settings: Settings, env_file: EnvFile, folder: Path) -> 
     """What every process needs that works on this server as Dagster does; also for `egoworld` typed by hand."""
     server = env_file.load()
     found = {name: os.environ[name] for name in ("VIRTUAL_ENV", "LD_LIBRARY_PATH") if name in os.environ}
-    found |= {"EGOWORLD_LOG_FORMAT": "json"} | env_file.passed_on()
+    files_url = f"https://{server.proxy_name}:{server.proxy_port}{FILES}"
+    found |= {"EGOWORLD_LOG_FORMAT": "json", "EGOWORLD_FILES_URL": files_url} | env_file.passed_on()
     found |= {
         "DAGSTER_HOME": str(folder),
         # A backfill waits while the code server starts again, instead of ending as failed.
@@ -74,6 +77,11 @@ def webserver(port: int, folder: Path, env: dict[str, str], *, read_only: bool) 
 def daemon(folder: Path, env: dict[str, str]) -> Launch:
     """Sensors, schedules, backfills, the run queue."""
     return Launch((program("dagster-daemon"), "run", "-w", str(folder / "workspace.yaml"), *LOGS), env)
+
+
+def files(port: int, env: dict[str, str]) -> Launch:
+    """What sends a browser on to the files of artifacts."""
+    return Launch((program("egoworld"), "files", "--port", str(port)), env)
 
 
 def metrics(port: int, env: dict[str, str]) -> Launch:

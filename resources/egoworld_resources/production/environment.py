@@ -54,6 +54,7 @@ class ServerSettings(BaseModel):
     dagster_operator_port: int = Port
     dagster_viewer_port: int = Port
     dagster_pool_limits: str
+    files_port: int = Port
     metrics_port: int = Port
     proxy_address: str
     proxy_name: str

@@ -93,7 +93,7 @@ class Parts:
 
     def all(self) -> list[Part]:
         """The parts, each after those that it needs."""
-        listed = [self._postgres(), *self._s3(), *self._dagster(), self._metrics(), self._proxy()]
+        listed = [self._postgres(), *self._s3(), *self._dagster(), self._files(), self._metrics(), self._proxy()]
         return [replace(part, launch=partial(self._marked, part)) for part in listed]
 
     def _marked(self, part: Part) -> Launch:
@@ -156,17 +156,26 @@ class Parts:
             ),
         ]
 
-    def _metrics(self) -> Part:
-        port = self.server.metrics_port
+    def _reading(self) -> dict[str, str]:
+        """The environment of a part that only reads what was made."""
         reader = self.server.s3_as("reader")
-        env = self.dagster_environment() | {
+        return self.dagster_environment() | {
             "S3_ACCESS_KEY": reader.access_key.get_secret_value(),
             "S3_SECRET_KEY": reader.secret_key.get_secret_value(),
         }
+
+    def _files(self) -> Part:
+        port = self.server.files_port
+        env = {name: value for name, value in self._reading().items() if not name.startswith("POSTGRES_")}
+        launch = partial(dagster_parts.files, port, env)
+        return Part("files", 3, launch, partial(probes.files, port), f"http://{LOOPBACK}:{port}", (port,))
+
+    def _metrics(self) -> Part:
+        port = self.server.metrics_port
         return Part(
             "metrics",
             3,
-            partial(dagster_parts.metrics, port, env),
+            partial(dagster_parts.metrics, port, self._reading()),
             partial(probes.metrics, port),
             f"http://{LOOPBACK}:{port}/metrics",
             (port,),

@@ -71,6 +71,18 @@ def s3(server: str, at: S3Address) -> str:
     return f"{server}, buckets: {', '.join(names) or 'none'}"
 
 
+def files(port: int) -> str:
+    """Files are given by name alone: the root is nobody's."""
+    url = f"http://{LOOPBACK}:{port}/"
+    try:
+        fetch(url)
+    except Unhealthy as error:
+        if isinstance(error.__cause__, urllib.error.HTTPError) and error.__cause__.code == 404:
+            return "answers"
+        raise
+    raise Unhealthy(f"{url} answers, but is no server of artifacts")
+
+
 def metrics(port: int) -> str:
     """What Prometheus reads: that there are metrics, and when the store was last looked through."""
     told = fetch(f"http://{LOOPBACK}:{port}/metrics").decode()

@@ -37,6 +37,7 @@ def proxy(tools: Tools, folder: Path, settings: ServerSettings) -> Launch:
         "PROXY_S3_SITES": ", ".join(f"https://{name}:{settings.proxy_s3_port}" for name in names),
         "DAGSTER_OPERATOR_PORT": str(settings.dagster_operator_port),
         "DAGSTER_VIEWER_PORT": str(settings.dagster_viewer_port),
+        "FILES_PORT": str(settings.files_port),
         "METRICS_PORT": str(settings.metrics_port),
         "S3_UPSTREAM": urlsplit(settings.s3_endpoint)._replace(path="", query="").geturl(),
         "VIEWER_HASH": hashed(caddy, settings.viewer_password.get_secret_value()),
@@ -58,10 +59,11 @@ def hashed(caddy: Path, password: str) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the proxy answered."""
+    """What the proxy answered; location: where it sends the asker on to."""
 
     status: int
     body: bytes
+    location: str = ""
 
 
 def answers(settings: ServerSettings, folder: Path) -> str:
@@ -96,7 +98,7 @@ def ask(
             connection.sock = context.wrap_socket(plain, server_hostname=name)
             connection.request("POST" if body else "GET", path, body=body, headers=headers)
             answer = connection.getresponse()
-            found = Answer(answer.status, answer.read())
+            found = Answer(answer.status, answer.read(), answer.getheader("Location", ""))
             connection.close()
             return found
     except (OSError, http.client.HTTPException) as error:

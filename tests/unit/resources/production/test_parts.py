@@ -14,7 +14,7 @@ def test_a_server_of_an_earlier_version_can_be_asked_and_taken_down(tmp_path: Pa
     parts = Parts(Settings.load(home=tmp_path))
     parts.prepare()
     text = parts.env_file.path.read_text(encoding="utf-8")
-    older = re.sub(r"(?m)^(S3_(PIPELINE|UPLOADER|READER)_SECRET_KEY|METRICS_PORT)=.*\n", "", text)
+    older = re.sub(r"(?m)^(S3_(PIPELINE|UPLOADER|READER)_SECRET_KEY|FILES_PORT|METRICS_PORT)=.*\n", "", text)
     parts.env_file.path.write_text(older, encoding="utf-8")
     Server(parts.settings).down()
     assert parts.env_file.path.read_text(encoding="utf-8").startswith(older)

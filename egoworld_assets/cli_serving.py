@@ -1,0 +1,31 @@
+"""What the command line serves on this machine until it is interrupted: metrics, and files of artifacts."""
+
+from __future__ import annotations
+
+import json
+
+from egoworld_assets.flow import instance_of
+from egoworld_assets.monitoring import server_of
+from egoworld_assets.viewing import artifact_server, free
+from egoworld_resources.workbench import Workbench
+
+
+def metrics(bench: Workbench, port: int) -> None:
+    """What Prometheus asks for."""
+    free(port)
+    with instance_of(bench) as instance, server_of(bench, instance, port) as server:
+        said(bench, "metrics", f"http://127.0.0.1:{port}/metrics")
+        server.serve_forever()
+
+
+def files(bench: Workbench, port: int) -> None:
+    """Contact sheets and other files of artifacts."""
+    with artifact_server(bench, port) as server:
+        said(bench, "files", f"http://127.0.0.1:{port}")
+        server.serve_forever()
+
+
+def said(bench: Workbench, what: str, where: str) -> None:
+    """Say where something is served, in the form of the logs."""
+    text = bench.settings.log_format == "text"
+    print(f"{what}: {where}" if text else json.dumps({what: where}), flush=True)
