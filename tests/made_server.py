@@ -53,6 +53,7 @@ def server_up(home: Path) -> Iterator[Server]:
     server = Server(Settings.load(home=home, uv=uv.program, uv_cache=uv.cache))
     given = {name: str(free_port()) for name in PORTS}
     given |= {"S3_ENDPOINT": f"http://127.0.0.1:{free_port()}", "S3_BUCKET_NAME": "lab"}
+    given |= {"S3_PUBLIC_ENDPOINT": f"https://localhost:{given['PROXY_S3_PORT']}"}
     server.parts.env_file.ensure(given)
     quick = Installation(home / "quick")
     with server.parts.env_file.path.open("a", encoding="utf-8") as out:

@@ -10,6 +10,7 @@ import ssl
 import stat
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from hashlib import sha256
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -183,21 +184,23 @@ def test_every_part_has_the_secrets_that_it_needs_and_no_other(server: Server, s
 
 
 def test_both_logins_see_contact_sheets_by_links_that_end(
-    server: Server, settings: ServerSettings, worked: str
+    server: Server, settings: ServerSettings, worked: str, tmp_path: Path
 ) -> None:
-    done = in_env(server, "egoworld", "lineage", f"{worked}/previews", "--json")
-    version = json.loads(done.stdout)["data_version"]
-    path = f"/files/previews/{worked}/{version}/contact_sheet.png"
+    made = S3Store(settings.s3_as("reader"), tmp_path / "cache", 1 << 30).current("previews", worked)
+    assert made is not None
+    (sheet,) = (file for file in made.files if file.path == "contact_sheet.png")
+    folder = f"/files/previews/{worked}/{made.data_version}"
+    path = f"{folder}/contact_sheet.png"
     answers = [in_proxy(server, login, path)[0] for login in (None, "viewer", "operator")]
     assert answers == [401, 302, 302]
-    assert in_proxy(server, "viewer", f"/files/previews/{worked}/{version}/../../secret")[0] == 404
+    assert in_proxy(server, "viewer", f"{folder}/manifest.json")[0] == 404
     viewer = ("viewer", settings.viewer_password.get_secret_value())
     link = ask(settings, server.folder / "proxy", viewer, path).location
     assert link.startswith(f"https://localhost:{settings.proxy_s3_port}/lab-artifacts/")
     assert "X-Amz-Expires=300" in link
     authority = ssl.create_default_context(cafile=str(server.folder / "proxy" / ROOT_CERTIFICATE))
     with urlopen(link, context=authority) as answer:
-        assert answer.read(8) == b"\x89PNG\r\n\x1a\n"
+        assert sha256(answer.read()).hexdigest() == sheet.sha256
     asked = json.dumps({"query": SHEETS}).encode()
     assert f"https://localhost:{settings.proxy_port}{path}" in in_proxy(server, "viewer", "/graphql", asked)[1]
 
