@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("letters", nargs="*", metavar="LETTER", help=f"of {' '.join(LETTERS)} (d with a); default all")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, the figures say nothing")
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the long video of f (default 10)")
+    parser.add_argument("--turns", type=int, default=3, help="how often both sides of a and i are run (default 3)")
     parser.add_argument("--json", type=Path, help="also write the measures to this file")
     parser.add_argument("--readme", action="store_true", help="also write them into README.md, section Speed")
     asked = parser.parse_args(arguments)
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*LETTERS, 'd'])}")
     facts = machine()
     began = time.monotonic()
-    with a_place(quick=asked.quick, minutes=asked.minutes) as place:
+    with a_place(quick=asked.quick, minutes=asked.minutes, turns=asked.turns) as place:
         measures = measured(place, letters)
     facts["took"] = f"{(time.monotonic() - began) / 60:.0f} min"
     run = one_run(facts, ["python -m tests.benchmarks", *sys.argv[1:]] if letters != list(LETTERS) else None)

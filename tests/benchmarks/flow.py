@@ -36,7 +36,7 @@ def run(place: Place) -> Iterator[Measure]:
     theirs: list[Took] = []
     parts: list[tuple[dict[str, float], dict[str, float]]] = []
     told: dict[str, Any] = {}
-    for turn in range(1 if place.quick else 3):
+    for turn in range(1 if place.quick else place.turns):
         home = place.home("flow")
         ours("tests.benchmarks.whole_flow", home)  # Dagster makes its databases once per installation
         took, told = ours("tests.benchmarks.whole_flow", home, *videos)

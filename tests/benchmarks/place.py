@@ -29,13 +29,14 @@ ENVS = PROJECT / "data" / "envs"
 class Place:
     """One run of the benchmark. root: a folder for it alone; kept: generated videos, used again by the next run.
 
-    quick: tiny sizes, to see that everything runs; its figures say nothing.
+    quick: tiny sizes, to see that everything runs; its figures say nothing. turns: of both sides of the whole flow.
     """
 
     root: Path
     kept: Path
     quick: bool = False
     minutes: float = 10.0
+    turns: int = 3
 
     def say(self, text: str) -> None:
         """Progress, on standard error: the table alone goes to standard output."""
@@ -116,12 +117,12 @@ def of_children() -> float:
 
 
 @contextmanager
-def a_place(*, quick: bool, minutes: float) -> Iterator[Place]:
+def a_place(*, quick: bool, minutes: float, turns: int) -> Iterator[Place]:
     """A place below data/, on the partition of uv's cache, gone at the end."""
     kept = PROJECT / "data" / "bench"
     kept.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=kept) as root:
-        yield Place(Path(root), kept, quick=quick, minutes=minutes)
+        yield Place(Path(root), kept, quick=quick, minutes=minutes, turns=turns)
 
 
 def middle(values: Sequence[float]) -> float:

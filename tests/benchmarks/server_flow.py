@@ -20,14 +20,13 @@ from tests.benchmarks.place import Place, Took, middle, ours, settings
 from tests.servers import free_port, running, s3_running, temporary_home
 
 AGAINST = "on SQLite and a folder"
-TURNS = 3
 
 
 def run(place: Place) -> Iterator[Measure]:
     """Both sides in turn, each in a new process on a new home; the servers are up and empty."""
     videos = flow_videos(place)
     turns: list[tuple[Took, Took]] = []
-    for turn in range(1 if place.quick else TURNS):
+    for turn in range(1 if place.quick else place.turns):
         with servers(place) as (home, environment):
             embedded = flow(place.home("embedded"), videos, {})
             served = flow(home, videos, environment)
