@@ -6,7 +6,6 @@ import logging
 import sys
 import sysconfig
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,17 +126,15 @@ class EnvBuilder:
         """Make the venv with the contract on its path, install the lock and check every file; returns the files."""
         what = f"building env '{env.name}' from {lock.path}"
         generation.mkdir()
-        with ThreadPoolExecutor(1) as beside:  # the ledger is read while uv works
-            reading = beside.submit(Ledger, self._uv.cache / "egoworld-ledger.json") if trust else None
-            venv = ["venv", "--relocatable", "--allow-existing", "--python", self._interpreter(env, generation)]
-            self._uv.run([*venv, generation], cwd=generation, held=held, what=what)
-            path_file = site_packages(generation) / "egoworld_runner.pth"
-            path_file.write_text(f"{contract_folder().parent}\n", encoding="utf-8")
-            builds = [part for name in env.sdists for part in ("--no-binary", name)]
-            sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
-            sync += ["--only-binary", ":all:", *builds, lock.path]
-            self._uv.run(sync, cwd=generation, held=held, what=what)
-            ledger = reading.result() if reading else None
+        ledger = Ledger(self._uv.cache / "egoworld-ledger.sqlite") if trust else None
+        venv = ["venv", "--relocatable", "--allow-existing", "--python", self._interpreter(env, generation)]
+        self._uv.run([*venv, generation], cwd=generation, held=held, what=what)
+        path_file = site_packages(generation) / "egoworld_runner.pth"
+        path_file.write_text(f"{contract_folder().parent}\n", encoding="utf-8")
+        builds = [part for name in env.sdists for part in ("--no-binary", name)]
+        sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
+        sync += ["--only-binary", ":all:", *builds, lock.path]
+        self._uv.run(sync, cwd=generation, held=held, what=what)
         files, damaged = _checked(generation, ledger)
         if damaged:
             log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))

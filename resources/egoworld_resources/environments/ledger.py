@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+TABLE = "CREATE TABLE IF NOT EXISTS known (distribution TEXT PRIMARY KEY, shared TEXT, own TEXT) WITHOUT ROWID"
 
 
 @dataclass(frozen=True)
@@ -23,39 +25,43 @@ class Known:
 class Ledger:
     """Remembers distributions by name, version and digest of their RECORD; what was written to since is unknown again.
 
-    Kept in ``path``, inside the cache. Reading 5 GB of a torch env takes a minute, asking the ledger a fraction of a
-    second.
+    An SQLite file at ``path``, inside the cache: an env asks for its own distributions, whatever else the cache holds.
+    Reading 5 GB of a torch env takes a minute, asking the ledger a fraction of a second.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[str, Any] = {}
-        self._learned = False
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return  # none yet or torn: everything is read once more
-        if isinstance(told, dict):
-            self._known = {str(key): value for key, value in told.items() if isinstance(value, dict)}
+        self._learned: dict[str, Known] = {}
 
     def known(self, distribution: str) -> Known | None:
-        """What is known of a distribution, by its key."""
-        told = self._known.get(distribution)
+        """What is known of a distribution, by its key. A damaged file counts as none: all is read once more."""
+        if distribution in self._learned or not self._path.is_file():
+            return self._learned.get(distribution)
+        asked = "SELECT shared, own FROM known WHERE distribution = ?"
         try:
-            return Known(frozenset(told["shared"]), dict(told["own"])) if told else None
-        except (KeyError, TypeError, ValueError):
+            with closing(sqlite3.connect(self._path)) as connection:
+                found = connection.execute(asked, (distribution,)).fetchone()
+            return Known(frozenset(json.loads(found[0])), dict(json.loads(found[1]))) if found else None
+        except (sqlite3.Error, ValueError, TypeError):
             return None
 
     def learn(self, distribution: str, known: Known) -> None:
         """Remember a distribution that shares files; one that shares none is read anyway."""
         if known.shared:
-            self._known[distribution] = {"shared": sorted(known.shared), "own": known.own}
-            self._learned = True
+            self._learned[distribution] = known
 
     def save(self) -> None:
         """Write what was learned, whole or not at all; the caller holds the lock of the cache."""
         if not self._learned:
             return
-        fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(self._known), encoding="utf-8")
-        fresh.replace(self._path)
+        try:
+            self._write()
+        except sqlite3.DatabaseError:  # damaged: it only spares reading, so it begins anew
+            self._path.unlink()
+            self._write()
+
+    def _write(self) -> None:
+        rows = [(key, json.dumps(sorted(known.shared)), json.dumps(known.own)) for key, known in self._learned.items()]
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            connection.execute(TABLE)
+            connection.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", rows)

@@ -44,11 +44,11 @@ def test_altered_and_missing_files_are_named_under_their_distribution(site: Path
 
 
 def test_the_ledger_spares_reading_but_not_after_a_write(site: Path, tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "ledger.json")
+    ledger = Ledger(tmp_path / "ledger.sqlite")
     assert damaged_files(site, ledger) == {}
     ledger.save()
     rewrite_unnoticed(site / "other.py", "Y = 9\n")
-    again = Ledger(tmp_path / "ledger.json")
+    again = Ledger(tmp_path / "ledger.sqlite")
     assert damaged_files(site, again) == {}, "unread: size and time are those that the ledger knows"
     (site / "tiny.py").write_text("X = 9\n")
     assert damaged_files(site, again) == {"tiny": ["tiny.py"]}
@@ -56,7 +56,7 @@ def test_the_ledger_spares_reading_but_not_after_a_write(site: Path, tmp_path: P
 
 
 def test_the_ledger_knows_the_hardlinks_of_another_env(site: Path, tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "ledger.json")
+    ledger = Ledger(tmp_path / "ledger.sqlite")
     damaged_files(site, ledger)
     other = tmp_path / "other-env"
     shutil.copytree(tmp_path / "cache", other, copy_function=os.link)
@@ -69,7 +69,7 @@ def test_the_ledger_knows_the_hardlinks_of_another_env(site: Path, tmp_path: Pat
 def test_what_an_env_has_alone_is_read_each_time(site: Path, tmp_path: Path) -> None:
     (site / "other.py").unlink()
     (site / "other.py").write_text("Y = 2\n")
-    ledger = Ledger(tmp_path / "ledger.json")
+    ledger = Ledger(tmp_path / "ledger.sqlite")
     assert damaged_files(site, ledger) == {}
     rewrite_unnoticed(site / "other.py", "Y = 9\n")
     assert damaged_files(site, ledger) == {"tiny": ["other.py"]}
@@ -77,18 +77,23 @@ def test_what_an_env_has_alone_is_read_each_time(site: Path, tmp_path: Path) -> 
 
 def test_the_ledger_keeps_no_file_that_is_not_shared(site: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "cache")
-    ledger = Ledger(tmp_path / "ledger.json")
+    ledger = Ledger(tmp_path / "ledger.sqlite")
     assert damaged_files(site, ledger) == {}
     ledger.save()
-    assert not (tmp_path / "ledger.json").exists()
+    assert not (tmp_path / "ledger.sqlite").exists()
 
 
-@pytest.mark.parametrize("torn", ['{"1:2": "3', '{"1:2": "3"}', "[]", '{"tiny-1.0.dist-info": {"own": 3}}'])
+@pytest.mark.parametrize("torn", ["SQLite format 3\0 and no more", "[]", ""])
 def test_a_torn_or_foreign_ledger_counts_as_none(site: Path, tmp_path: Path, torn: str) -> None:
-    (tmp_path / "ledger.json").write_text(torn)
-    ledger = Ledger(tmp_path / "ledger.json")
+    (tmp_path / "ledger.sqlite").write_text(torn)
+    ledger = Ledger(tmp_path / "ledger.sqlite")
     rewrite_unnoticed(site / "tiny.py", "X = 9\n")
     assert damaged_files(site, ledger) == {"tiny": ["tiny.py"]}
+    (site / "tiny.py").write_text("X = 1\n")
+    assert damaged_files(site, ledger) == {}
+    ledger.save()
+    rewrite_unnoticed(site / "tiny.py", "X = 9\n")
+    assert damaged_files(site, Ledger(tmp_path / "ledger.sqlite")) == {}, "made anew, and asked from then on"
 
 
 def test_the_stamp_sees_writes_new_files_and_missing_ones_but_not_bytecode(site: Path) -> None:
