@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.partitions import VIDEOS, Step, materialize, stage_asset
+from egoworld_assets.partitions import VIDEOS, Step, materialize, stage_asset, unknown
 from egoworld_assets.told import console
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.manifest import digest
@@ -39,7 +39,7 @@ def inbox(context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench
     for reason in tick.refused:
         context.log.warning(f"refused: {reason}")
     arrived = by_partition(dict.fromkeys(arrival.video for arrival in tick.taken), bench.settings.shards)
-    new = [key for key in arrived if not context.instance.has_dynamic_partition(str(VIDEOS.name), key)]
+    new = unknown(context.instance, list(arrived))
     return dg.SensorResult(
         run_requests=[run_request(bench, partition, videos) for partition, videos in arrived.items()],
         dynamic_partitions_requests=[VIDEOS.build_add_request(new)],

@@ -28,7 +28,7 @@ RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_e
 
 def dagster_home(bench: Workbench) -> Path:
     """DAGSTER_HOME of this installation, made ready and put into the environment; a server has its own."""
-    server = bench.layout.home / "production" / "dagster"
+    server = bench.layout.server / "dagster"
     if os.environ.get("DAGSTER_HOME") == str(server):
         return server
     home = bench.layout.dagster

@@ -193,11 +193,15 @@ def videos_in(bench: Workbench, run_id: str) -> Sequence[str]:
     return bench.listed[1]
 
 
+def unknown(instance: dg.DagsterInstance, partitions: Sequence[str]) -> list[str]:
+    """Those of some partitions that Dagster does not have yet."""
+    known = set(instance.get_existing_dynamic_partitions(str(VIDEOS.name), partitions))
+    return [partition for partition in partitions if partition not in known]
+
+
 def add_partitions(bench: Workbench, instance: dg.DagsterInstance, videos: Iterable[str]) -> None:
     """Have a partition for each of some videos."""
-    wanted = list(by_partition(videos, bench.settings.shards))
-    known = set(instance.get_existing_dynamic_partitions(str(VIDEOS.name), wanted))
-    new = [partition for partition in wanted if partition not in known]
+    new = unknown(instance, list(by_partition(videos, bench.settings.shards)))
     for start in range(0, len(new), AT_ONCE):
         instance.add_dynamic_partitions(str(VIDEOS.name), new[start : start + AT_ONCE])
 

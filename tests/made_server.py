@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
-import psycopg2
 
 from egoworld_resources.environments.checkout import checkout_uv
 from egoworld_resources.production import probes
@@ -46,15 +45,19 @@ MADE_S = 450
 """How long that may take on a busy machine: a tick of the sensor, one run."""
 
 
+def on_free_ports() -> dict[str, str]:
+    """What a .env says of where the parts listen."""
+    given = {name: str(free_port()) for name in PORTS}
+    given |= {"S3_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    return given | {"S3_PUBLIC_ENDPOINT": f"https://localhost:{given['PROXY_S3_PORT']}"}
+
+
 @contextmanager
 def server_up(home: Path) -> Iterator[Server]:
     """A server while the context lasts; none of its processes outlives it."""
     uv = checkout_uv(PROJECT)
     server = Server(Settings.load(home=home, uv=uv.program, uv_cache=uv.cache))
-    given = {name: str(free_port()) for name in PORTS}
-    given |= {"S3_ENDPOINT": f"http://127.0.0.1:{free_port()}", "S3_BUCKET_NAME": "lab"}
-    given |= {"S3_PUBLIC_ENDPOINT": f"https://localhost:{given['PROXY_S3_PORT']}"}
-    server.parts.env_file.ensure(given)
+    server.parts.env_file.ensure(on_free_ports() | {"S3_BUCKET_NAME": "lab"})
     quick = Installation(home / "quick")
     with server.parts.env_file.path.open("a", encoding="utf-8") as out:
         out.write(f"EGOWORLD_EXTRA_ENVS='{json.dumps([str(quick.runner.parent.parent)])}'\n")
@@ -107,12 +110,6 @@ def in_proxy(
     user = (login, password[login].get_secret_value()) if login else None
     answer = ask(settings, server.folder / "proxy", user, path, body)
     return answer.status, answer.body.decode(errors="replace")
-
-
-def connected(settings: ServerSettings) -> psycopg2.extensions.connection:
-    """A connection to the server's database as its owner."""
-    at = settings.postgres
-    return psycopg2.connect(host=at.host, port=at.port, user=at.user, password=at.password, dbname=at.database)
 
 
 def s3_client(settings: ServerSettings, endpoint: str, certificate: str | None = None) -> S3Client:

@@ -6,9 +6,11 @@ import secrets
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,15 @@ def running(launch: Launch, probe: probes.Probe, log: Path, stop: signal.Signals
     finally:
         server.send_signal(stop)
         server.wait(30)
+
+
+@contextmanager
+def answering(answers: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The URL of an HTTP server on a free port that answers by ``answers``."""
+    with ThreadingHTTPServer((LOOPBACK, 0), answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{LOOPBACK}:{server.server_port}"
+        server.shutdown()
 
 
 @contextmanager

@@ -46,6 +46,11 @@ class Layout:
         return self.home / "dagster"
 
     @property
+    def server(self) -> Path:
+        """The state of the parts that `make up` starts."""
+        return self.home / "production"
+
+    @property
     def dataset(self) -> Path:
         return self.home / "dataset"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from egoworld_resources.layout import Layout
 from egoworld_resources.production import probes
 from egoworld_resources.production.dagster_parts import write_home
 from egoworld_resources.production.postgres import PostgresAddress, postgres
@@ -17,6 +17,7 @@ from egoworld_resources.s3_buckets import Buckets
 from tests.benchmarks.flow import WHAT, flow_videos
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, Took, middle, ours, settings
+from tests.made_stores import environment
 from tests.servers import free_port, running, s3_running, temporary_home
 
 AGAINST = "on SQLite and a folder"
@@ -54,25 +55,18 @@ def servers(place: Place) -> Iterator[tuple[Path, dict[str, str]]]:
     """A Postgres and a MinIO as `make up` starts them; the home of a server, and what its processes are told."""
     home = place.home("server")
     tools = Tools.of(settings(home))
-    write_home(home / "production" / "dagster")
+    dagster = Layout(home).server / "dagster"
+    write_home(dagster)
     at = PostgresAddress(free_port(), "egoworld", "of-the-benchmark", "egoworld")
     with temporary_home() as folder, s3_running("minio", tools) as s3:
         launch = postgres(tools, folder / "postgres", at)
         with running(launch, partial(probes.postgres, at), folder / "postgres.log"):
             access = S3Access(endpoint=s3.endpoint, access_key=s3.access_key, secret_key=s3.secret_key)
             Buckets(access).make()
-            yield home, told(home, at, s3)
+            yield home, {"DAGSTER_HOME": str(dagster), **postgres_environment(at), **environment(access)}
 
 
-def told(home: Path, at: PostgresAddress, s3: Any) -> dict[str, str]:
-    """The environment of a process of this server."""
-    return {
-        "DAGSTER_HOME": str(home / "production" / "dagster"),
-        "POSTGRES_PORT": str(at.port),
-        "POSTGRES_USER": at.user,
-        "POSTGRES_PASSWORD": at.password,
-        "POSTGRES_DB": at.database,
-        "S3_ENDPOINT": s3.endpoint,
-        "S3_ACCESS_KEY": s3.access_key,
-        "S3_SECRET_KEY": s3.secret_key,
-    }
+def postgres_environment(at: PostgresAddress) -> dict[str, str]:
+    """What infra/dagster.production.yaml asks for."""
+    told = {"PORT": str(at.port), "USER": at.user, "PASSWORD": at.password, "DB": at.database}
+    return {f"POSTGRES_{name}": value for name, value in told.items()}

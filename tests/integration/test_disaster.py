@@ -29,19 +29,10 @@ from egoworld_resources.s3_buckets import client
 from egoworld_resources.settings import PROJECT, Settings
 from egoworld_resources.workbench import Workbench
 from tests.made_graph import Installation
+from tests.made_server import on_free_ports
 from tests.made_up import video
-from tests.servers import free_port, temporary_home
+from tests.servers import temporary_home
 
-PORTS = (
-    "POSTGRES_PORT",
-    "DAGSTER_CODE_PORT",
-    "DAGSTER_OPERATOR_PORT",
-    "DAGSTER_VIEWER_PORT",
-    "FILES_PORT",
-    "METRICS_PORT",
-    "PROXY_PORT",
-    "PROXY_S3_PORT",
-)
 MADE = [dg.AssetKey(name) for name in ("videos", "clips", "hand_poses")]
 
 
@@ -55,8 +46,7 @@ def installation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
         monkeypatch.setenv("EGOWORLD_UV", str(uv.program))
         monkeypatch.setenv("EGOWORLD_UV_CACHE", str(uv.cache))
         server = Server(Settings.load())
-        given = {name: str(free_port()) for name in PORTS} | {"S3_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
-        server.parts.env_file.ensure(given)
+        server.parts.env_file.ensure(on_free_ports())
         try:
             server.up(["postgres", "s3"])
             yield made

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from egoworld_resources.doctor import Finding, server
@@ -22,7 +19,7 @@ from egoworld_resources.s3_buckets import ROLES, client
 from egoworld_resources.s3_objects import Objects
 from made_doctor import findings, subject
 from tests.made_stores import SERVERS, access_to, environment
-from tests.servers import free_port
+from tests.servers import answering, free_port
 
 
 def set_up(folder: Path, **given: str) -> EnvFile:
@@ -84,9 +81,7 @@ def test_postgres_and_its_schema(tmp_path: Path, postgres_server: PostgresAddres
     assert found["schema"].state == "warning"
     assert "lacks Dagster's tables runs, event_logs, job_ticks" in found["schema"].found
     with (
-        closing(
-            psycopg2.connect(host=at.host, port=at.port, user=at.user, password=at.password, dbname=at.database)
-        ) as connection,
+        closing(at.connect()) as connection,
         connection,
         connection.cursor() as cursor,
     ):
@@ -100,9 +95,7 @@ def test_postgres_and_its_schema(tmp_path: Path, postgres_server: PostgresAddres
         wrong = told("Postgres", tmp_path / "other")["server"]
         assert (wrong.state, "password authentication failed" in wrong.found) == ("warning", True)
     finally:
-        with closing(
-            psycopg2.connect(host=at.host, port=at.port, user=at.user, password=at.password, dbname=at.database)
-        ) as connection:
+        with closing(at.connect()) as connection:
             connection.autocommit = True
             connection.cursor().execute(f"DROP TABLE alembic_version, {', '.join(TABLES)}")
 
@@ -180,21 +173,13 @@ class LateServer(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def late() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), LateServer) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-
-
 def test_a_clock_that_is_wrong_and_a_server_that_is_gone_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LateServer, "date", "Sat, 01 Jan 2000 00:00:00 GMT")
     monkeypatch.setenv("S3_ACCESS_KEY", "key")
     monkeypatch.setenv("S3_SECRET_KEY", "secret-key")
-    with late() as endpoint:
+    with answering(LateServer) as endpoint:
         monkeypatch.setenv("S3_ENDPOINT", endpoint)
         found = told("S3", tmp_path)["server"]
     assert (found.state, "set-ntp" in found.mend) == ("fault", True)

@@ -35,7 +35,7 @@ from egoworld_resources.s3_buckets import client
 from egoworld_resources.s3_objects import Objects
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.store_s3 import S3Store
-from tests.made_server import ROWS, brought, connected, in_env, in_proxy, s3_client, server_up
+from tests.made_server import ROWS, brought, in_env, in_proxy, s3_client, server_up
 from tests.servers import temporary_home
 
 PARTS = ["postgres", "s3", "code-location", "webserver", "webserver-viewer", "daemon", "files", "metrics", "proxy"]
@@ -270,7 +270,7 @@ def test_secrets_stand_in_the_env_file_alone(server: Server, settings: ServerSet
     But for the accounts of the S3 server itself: who checks a signature has to know the key.
     """
     assert stat.S_IMODE(server.parts.env_file.path.stat().st_mode) == 0o600
-    with closing(connected(settings)) as connection, connection.cursor() as cursor:
+    with closing(settings.postgres.connect()) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute("CHECKPOINT")
         cursor.execute("SELECT count(*), string_agg(event, ' ') FROM event_logs")
@@ -325,7 +325,7 @@ def test_a_part_killed_is_started_again(server: Server, part: str) -> None:
 
 
 def test_down_and_up_lose_nothing(server: Server, settings: ServerSettings) -> None:
-    with closing(connected(settings)) as connection, connection, connection.cursor() as cursor:
+    with closing(settings.postgres.connect()) as connection, connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE kept (word text)")
         cursor.execute("INSERT INTO kept VALUES ('still here')")
     with closing(s3_client(settings, settings.s3_endpoint)) as client:
@@ -342,7 +342,7 @@ def test_down_and_up_lose_nothing(server: Server, settings: ServerSettings) -> N
     server.up(["postgres", "s3"])
 
     assert [part.name for part in server.health() if part.healthy] == ["postgres", "s3"]
-    with closing(connected(settings)) as connection, connection.cursor() as cursor:
+    with closing(settings.postgres.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT word FROM kept")
         assert cursor.fetchall() == [("still here",)]
     with closing(s3_client(settings, settings.s3_endpoint)) as client:

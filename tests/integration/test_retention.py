@@ -18,7 +18,6 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import dagster as dg
-import psycopg2
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
@@ -79,8 +78,7 @@ class History:
         at, database = self.server, f"t{secrets.token_hex(6)}" if like else self.database
         if at is None:
             return {}
-        login = {"host": at.host, "port": at.port, "user": at.user, "password": at.password}
-        with closing(psycopg2.connect(**login, dbname=at.database)) as connection:
+        with closing(at.connect()) as connection:
             connection.autocommit = True
             connection.cursor().execute(f"CREATE DATABASE {database} {like}")
         settings = {"PORT": at.port, "USER": at.user, "PASSWORD": at.password, "DB": database}

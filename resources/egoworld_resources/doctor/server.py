@@ -12,7 +12,7 @@ from egoworld_resources.production.environment import EnvFile, ServerSettings
 
 def folder(subject: Subject) -> Path:
     """Where its state lies, or would lie."""
-    return subject.settings.home / "production"
+    return subject.layout.server
 
 
 def env_file(subject: Subject) -> EnvFile | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,17 +34,16 @@ class Ledger:
         self._path = path
         self._learned: dict[str, Known] = {}
 
-    def known(self, distribution: str) -> Known | None:
-        """What is known of a distribution, by its key. A damaged file counts as none: all is read once more."""
-        if distribution in self._learned or not self._path.is_file():
-            return self._learned.get(distribution)
+    def known(self, distributions: Iterable[str]) -> dict[str, Known]:
+        """What is known of some distributions, by their keys. A damaged file counts as none: all is read once more."""
         asked = "SELECT shared, own FROM known WHERE distribution = ?"
-        try:
-            with closing(sqlite3.connect(self._path)) as connection:
-                found = connection.execute(asked, (distribution,)).fetchone()
-            return Known(frozenset(json.loads(found[0])), dict(json.loads(found[1]))) if found else None
-        except (sqlite3.Error, ValueError, TypeError):
-            return None
+        found: dict[str, Known] = {}
+        if self._path.is_file():
+            with suppress(sqlite3.Error, ValueError, TypeError), closing(sqlite3.connect(self._path)) as connection:
+                for distribution in distributions:
+                    for shared, own in connection.execute(asked, (distribution,)):
+                        found[distribution] = Known(frozenset(json.loads(shared)), dict(json.loads(own)))
+        return found | self._learned
 
     def learn(self, distribution: str, known: Known) -> None:
         """Remember a distribution that shares files; one that shares none is read anyway."""

@@ -9,8 +9,9 @@ import io
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 from egoworld_resources.environments.errors import EnvBuildFailed
@@ -37,13 +38,21 @@ class Files:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def identities(self) -> set[str]:
+    @cached_property
+    def identities(self) -> frozenset[str]:
         """Inode, size, modification time and path of every file: what changes when somebody writes to it."""
-        return {line.partition("\t")[2] for line in self._lines}
+        return frozenset(line.partition("\t")[2] for line in self._lines)
 
-    def shared(self) -> set[str]:
-        """The identities of those that have other hardlinks."""
-        return {line.partition("\t")[2] for line in self._lines if line.split(" ", 2)[1] != "1"}
+    @cached_property
+    def shared(self) -> dict[str, str]:
+        """The identities of those that have other hardlinks, by their paths."""
+        lines = (line.partition("\t")[2] for line in self._lines if line.split(" ", 2)[1] != "1")
+        return {path_of(identity): identity for identity in lines}
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together, shared ones included."""
+        return sum(int(line.rpartition("\t")[2].partition(" ")[0]) for line in self._lines)
 
     def stamp(self) -> str:
         """Digest over path, size and modification time. Bytecode is left out: Python writes it at the first import."""
@@ -79,37 +88,36 @@ def damaged_files(
     RECORD: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
     """
     files = (files or Files(site_packages)) if ledger else None
-    there = files.identities() if files else set[str]()
-    shared = files.shared() if files else set[str]()
+    texts = {path.parent.name: path.read_bytes() for path in sorted(site_packages.glob("*.dist-info/RECORD"))}
+    keys = {name: f"{name} {hashlib.sha256(text).hexdigest()}" for name, text in texts.items()}
+    remembered = ledger.known(keys.values()) if ledger else {}
     damaged: dict[str, list[str]] = {}
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for path in sorted(site_packages.glob("*.dist-info/RECORD")):
-            text = path.read_bytes()
-            key = f"{path.parent.name} {hashlib.sha256(text).hexdigest()}"
-            known = ledger.known(key) if ledger else None
-            unread = known.own if known and known.shared <= there else _unread(text, known, there)
+        for name, text in texts.items():
+            known = remembered.get(keys[name])
+            as_known = known is not None and files is not None and known.shared <= files.identities
+            unread = known.own if known and as_known else _unread(text, known, files)
             whole = pool.map(lambda file, digest: _is_whole(site_packages / file, digest), unread, unread.values())
             wrong = [file for file, well in zip(unread, whole, strict=True) if not well]
             if wrong:
-                damaged[path.parent.name.partition("-")[0]] = wrong
-            elif ledger and not (known and known.shared <= there):
-                ledger.learn(key, _as_known(text, shared))
+                damaged[name.partition("-")[0]] = wrong
+            elif ledger and files and not as_known:
+                ledger.learn(keys[name], _as_known(text, files.shared))
     return damaged
 
 
-def _unread(record: bytes, known: Known | None, there: set[str]) -> dict[str, str]:
+def _unread(record: bytes, known: Known | None, files: Files | None) -> dict[str, str]:
     """The files of a RECORD that the ledger does not know as they are, with their digests."""
-    sure = {path_of(identity) for identity in known.shared & there} if known else set[str]()
+    sure = {path_of(identity) for identity in known.shared & files.identities} if known and files else set[str]()
     return {file: digest for file, digest in _recorded(record) if file not in sure}
 
 
-def _as_known(record: bytes, shared: set[str]) -> Known:
+def _as_known(record: bytes, shared: Mapping[str, str]) -> Known:
     """What to remember of a distribution whose files are whole: nobody sees again what one env alone has."""
-    found = {path_of(identity): identity for identity in shared}
     files = dict(_recorded(record))
     return Known(
-        frozenset(found[file] for file in files if file in found),
-        {file: digest for file, digest in files.items() if file not in found},
+        frozenset(shared[file] for file in files if file in shared),
+        {file: digest for file, digest in files.items() if file not in shared},
     )
 
 

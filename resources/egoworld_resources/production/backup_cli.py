@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
@@ -18,13 +17,13 @@ from egoworld_resources.production.backup_files import Backup, Total, chosen
 from egoworld_resources.production.postgres import binaries
 from egoworld_resources.production.restore import ALL, What, restore, verify
 from egoworld_resources.production.running import Server
+from egoworld_resources.removals import copying, removing
 from egoworld_resources.settings import Settings, config_file
 
 log = logging.getLogger(__name__)
 
 ENV = "env"
 CONFIG = "egoworld.toml"
-NEEDED = ("postgres", "s3")
 SHOWN = 50
 
 To = Annotated[Path, typer.Argument(help="a folder for backups of this server, on another disk than the server's")]
@@ -40,7 +39,8 @@ def backup(to: To, keep: Annotated[int, typer.Option(min=0, help="Keep so many b
             probe()
         except probes.Unhealthy as error:
             raise BadConfiguration(f"{name} must run to be backed up ({error}); `make up` starts it") from error
-    made = back_up(whole_of(server), to.absolute(), keep)
+    with copying(server.parts.settings.home):
+        made = back_up(whole_of(server), to.absolute(), keep)
     told = ", ".join(f"{name} {shown(total)}" for name, total in made.facts.buckets.items())
     typer.echo(f"{made.folder}: {sum(made.facts.tables.values())} rows; {told}; new: {shown(made.facts.new)}")
     typer.echo(f"it holds the server's passwords and keys: {made.folder / ENV}")
@@ -71,7 +71,8 @@ def restore_backup(
     bring_env(found, server)
     refuse_running(server)
     start_storages(server)
-    restore(found, whole_of(server), force, wanted[only])
+    with removing(server.parts.settings.home):
+        restore(found, whole_of(server), force, wanted[only])
     forget_seen(server.parts.settings)
     same_config(found)
     typer.echo(f"{found.folder} is restored; start the rest: make up")
@@ -96,16 +97,11 @@ def storages(server: Server) -> dict[str, probes.Probe]:
 
 def bring_env(found: Backup, server: Server) -> None:
     """Put the .env of the backup where there is none; one that is there stays, as its Postgres knows its password."""
-    target, kept = server.parts.env_file.path, found.folder / ENV
-    if target.is_file() or not kept.is_file():
+    file, kept = server.parts.env_file, found.folder / ENV
+    if file.path.is_file() or not kept.is_file():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(kept.read_bytes())
-    part.rename(target)
-    log.info("%s is that of the backup: passwords, keys and ports are as they were", target)
+    file.write(kept.read_bytes().decode())
+    log.info("%s is that of the backup: passwords, keys and ports are as they were", file.path)
 
 
 def refuse_running(server: Server) -> None:

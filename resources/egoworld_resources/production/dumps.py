@@ -55,9 +55,7 @@ def holds_something(at: PostgresAddress) -> bool:
 def connected(at: PostgresAddress) -> psycopg2.extensions.connection:
     """A connection as the owner of the database. Raises DumpFailed."""
     try:
-        return psycopg2.connect(
-            host=at.host, port=at.port, user=at.user, password=at.password, dbname=at.database, connect_timeout=10
-        )
+        return at.connect()
     except psycopg2.Error as error:
         raise DumpFailed(f"Postgres at {at.host}:{at.port} does not let us in: {error}".strip()) from error
 

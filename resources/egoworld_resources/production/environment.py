@@ -144,9 +144,8 @@ class EnvFile:
 
     def ensure(self, given: Mapping[str, str] | None = None) -> None:
         """Make the file from the template, or add the variables that a newer template has; ``given`` goes before it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
-            self._write(_filled(TEMPLATE.read_text(encoding="utf-8"), given or {}))
+            self.write(_filled(TEMPLATE.read_text(encoding="utf-8"), given or {}))
             return
         self.path.chmod(0o600)
         wanted = re.findall(r"^(\w+)=.*$", TEMPLATE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -154,7 +153,7 @@ class EnvFile:
         if missing:
             lines = TEMPLATE.read_text(encoding="utf-8").splitlines()
             added = [line for line in lines if line.partition("=")[0] in missing]
-            self._write(self.path.read_text(encoding="utf-8") + _filled("\n".join(["", *added, ""]), given or {}))
+            self.write(self.path.read_text(encoding="utf-8") + _filled("\n".join(["", *added, ""]), given or {}))
 
     def values(self) -> dict[str, str]:
         """Names and values as they stand in the file; raises BadConfiguration when there is none."""
@@ -189,7 +188,9 @@ class EnvFile:
             "S3_SECRET_KEY": pipeline.secret_key.get_secret_value(),
         }
 
-    def _write(self, text: str) -> None:
+    def write(self, text: str) -> None:
+        """Put the text in the file's place, whole, for nobody else to read."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f"{self.path.name}.part")
         part.unlink(missing_ok=True)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

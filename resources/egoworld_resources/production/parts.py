@@ -11,6 +11,7 @@ from pathlib import Path
 
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import UnknownName
+from egoworld_resources.layout import Layout
 from egoworld_resources.production import dagster_parts, probes
 from egoworld_resources.production.environment import EnvFile, ServerSettings
 from egoworld_resources.production.launch import LOOPBACK, MARK, SUPERVISED, Launch, unprivileged
@@ -45,7 +46,7 @@ class Parts:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.folder = settings.home / "production"
+        self.folder = Layout(settings.home).server
         self.env_file = EnvFile(self.folder / ".env")
         self.tools = Tools.of(settings)
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
+
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, Terminal
 from egoworld_resources.production.launch import LOOPBACK, Launch, reachable, unprivileged
@@ -38,6 +40,17 @@ class PostgresAddress:
     password: str
     database: str
     host: str = LOOPBACK
+
+    def connect(self, seconds: float = 10.0) -> psycopg2.extensions.connection:
+        """A connection as the owner, waited for so long (libpq: 2 s at least); raises psycopg2.Error."""
+        return psycopg2.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=self.database,
+            connect_timeout=max(2, int(seconds)),
+        )
 
 
 def binaries(tools: Tools, cluster: Path) -> Path:

@@ -32,14 +32,7 @@ Probe = Callable[[], str]
 def postgres(at: PostgresAddress) -> str:
     """SELECT 1 as the owner of the database."""
     try:
-        connection = psycopg2.connect(
-            host=at.host,
-            port=at.port,
-            user=at.user,
-            password=at.password,
-            dbname=at.database,
-            connect_timeout=int(SECONDS),
-        )
+        connection = at.connect(SECONDS)
     except psycopg2.Error as error:
         raise Unhealthy(f"Postgres at {at.host}:{at.port}: {error}".strip()) from error
     try:

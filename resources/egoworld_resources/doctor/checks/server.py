@@ -11,7 +11,6 @@ import psycopg2
 from egoworld_resources.doctor import server
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.production.postgres import PostgresAddress
 
 NONE = "no server was set up here (`make up` does it)"
 TABLES = ("runs", "event_logs", "job_ticks")
@@ -49,7 +48,7 @@ def postgres(subject: Subject) -> Iterator[Finding]:
         return
     at = settings.postgres
     try:
-        connection = connected(at, subject.patience_s)
+        connection = at.connect(subject.patience_s)
     except psycopg2.Error as error:
         say = fault if server.in_force(subject) else warning
         found = f"{at.host}:{at.port} does not answer: {' '.join(str(error).split())}"
@@ -77,15 +76,3 @@ def postgres(subject: Subject) -> Iterator[Finding]:
             )
         else:
             yield ok("connections", found)
-
-
-def connected(at: PostgresAddress, seconds: float) -> psycopg2.extensions.connection:
-    """A connection as the owner of the database; raises psycopg2.Error."""
-    return psycopg2.connect(
-        host=at.host,
-        port=at.port,
-        user=at.user,
-        password=at.password,
-        dbname=at.database,
-        connect_timeout=max(2, int(seconds)),
-    )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from egoworld_resources.environments.audit import (
 )
 from egoworld_resources.environments.errors import BadDeclaration
 from egoworld_resources.errors import BadConfiguration
+from tests.servers import answering
 
 HOLE = {
     "id": "PYSEC-1",
@@ -63,14 +61,6 @@ class OsvServer(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def osv() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), OsvServer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/v1/query"
-        server.shutdown()
-
-
 def database(folder: Path, *records: dict[str, Any]) -> Path:
     path = folder / "all.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -88,8 +78,8 @@ def test_every_package_of_every_lock_is_asked_about(repository: Path) -> None:
 
 
 def test_pip_audit_finds_what_an_osv_server_knows() -> None:
-    with osv() as url:
-        audit = by_pip_audit(PACKAGES, url)
+    with answering(OsvServer) as server:
+        audit = by_pip_audit(PACKAGES, f"{server}/v1/query")
     assert (audit.found, audit.unasked, audit.asked) == (FOUND, {}, 3)
 
 
