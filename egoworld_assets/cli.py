@@ -11,20 +11,22 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from egoworld_assets.cli_env import env
+from egoworld_assets.cli_errors import errors_shown
 from egoworld_resources.arrivals import Arrival
-from egoworld_resources.errors import BadConfiguration, EgoworldError
+from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.settings import Settings
 from egoworld_resources.workbench import Workbench
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="First-person video to robot-learning data.")
+app.add_typer(env, name="env")
 console = Console(width=None if sys.stdout.isatty() else 200)
 """Programs and files that read our output get lines that are not cut at 80 columns."""
 
@@ -35,19 +37,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Register a command whose known errors are shown as one message and exit status 1."""
-
-    @wraps(function)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            function(*args, **kwargs)
-        except EgoworldError as error:
-            Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-            raise typer.Exit(1) from error
-        except KeyboardInterrupt as stop:
-            Console(stderr=True).print("interrupted; what was made is kept, run it again to go on")
-            raise typer.Exit(130) from stop
-
-    return app.command()(run)
+    return app.command()(errors_shown(function))
 
 
 def bench() -> Workbench:

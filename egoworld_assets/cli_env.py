@@ -1,0 +1,10 @@
+"""`egoworld env ...`: the commands on envs, each family of them in a module of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from egoworld_assets import cli_env_policy
+
+env = typer.Typer(no_args_is_help=True, help="Envs: what they may contain, what they need, where they stand.")
+env.add_typer(cli_env_policy.app)
