@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import sysconfig
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.specifiers import SpecifierSet
-
 from egoworld_resources.catalog import BASE, Catalog, ModelEnv
+from egoworld_resources.environments.building import Building, Content
 from egoworld_resources.environments.contract import contract_folder
-from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged
+from egoworld_resources.environments.errors import EnvDamaged
 from egoworld_resources.environments.generations import Generations, Ready, exclusive, site_packages
-from egoworld_resources.environments.ledger import Ledger
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.records import Files, damaged_files
 from egoworld_resources.environments.uv import Uv
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class EnvBuilder:
     def __init__(self, root: Path, catalog: Catalog, uv: Path, cache: Path, *, grace_s: float = 600.0) -> None:
         self.root = root.absolute()
         self._catalog = catalog
-        self._uv = Uv(uv, cache.absolute())
+        self._building = Building(Uv(uv, cache.absolute()))
         self._grace_s = grace_s
 
     def ensure(self, env: str, *, fresh: bool = False) -> BuiltEnv:
@@ -101,83 +95,14 @@ class EnvBuilder:
         generations = self._generations(env.name)
         generation = generations.fresh(lock.digest)
         generations.collect(self._grace_s)
-        began = time.monotonic()
-        cache = self._uv.cache
-        with exclusive(cache / "egoworld-build.lock") as cache_held:
-            self._warn_about_partitions()
-            log.info("building env %s (%d packages) ...", env.name, len(lock.entries))
-            files = self._install(env, lock, generation, (held, cache_held), trust=trust)
-        files.make_read_only()
-        ready = Ready(
-            env=env.name,
-            lock_digest=lock.digest,
-            contract=str(contract_folder().parent),
-            python="bin/python",
-            stamp=files.stamp(),
-            files=len(files),
-            seconds=round(time.monotonic() - began, 3),
-        )
+        content = Content(env.name, lock, env.python, env.sdists, path=contract_folder().parent)
+        ready = self._building.make(content, generation, held, trust=trust)
         ready.write(generation)
         generations.swap(generation)
-        log.info("built env %s in %.1f s", env.name, ready.seconds)
         return self._as_built(env.name, generation, ready)
-
-    def _install(self, env: ModelEnv, lock: Lock, generation: Path, held: tuple[int, ...], *, trust: bool) -> Files:
-        """Make the venv with the contract on its path, install the lock and check every file; returns the files."""
-        what = f"building env '{env.name}' from {lock.path}"
-        generation.mkdir()
-        ledger = Ledger(self._uv.cache / "egoworld-ledger.sqlite") if trust else None
-        venv = ["venv", "--relocatable", "--allow-existing", "--python", self._interpreter(env, generation)]
-        self._uv.run([*venv, generation], cwd=generation, held=held, what=what)
-        path_file = site_packages(generation) / "egoworld_runner.pth"
-        path_file.write_text(f"{contract_folder().parent}\n", encoding="utf-8")
-        builds = [part for name in env.sdists for part in ("--no-binary", name)]
-        sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
-        sync += ["--only-binary", ":all:", *builds, lock.path]
-        self._uv.run(sync, cwd=generation, held=held, what=what)
-        files, damaged = _checked(generation, ledger)
-        if damaged:
-            log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
-            self._uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=held, what=what)
-            self._uv.run([*sync, "--reinstall"], cwd=generation, held=held, what=what)
-            files, damaged = _checked(generation, ledger)
-        if damaged:
-            raise EnvDamaged(env.name, generation, [file for files in damaged.values() for file in files])
-        return files
-
-    def _interpreter(self, env: ModelEnv, cwd: Path) -> Path:
-        """Our own Python where it fits, else one from PATH; Python itself is never downloaded."""
-        version = ".".join(str(part) for part in sys.version_info[:3])
-        if SpecifierSet(env.python).contains(version):
-            return Path(sys.executable)
-        try:
-            found = self._uv.run(["python", "find", "--system", "--no-project", env.python], cwd, what="finding Python")
-        except EnvBuildFailed as error:
-            raise EnvBuildFailed(
-                f"env '{env.name}' needs Python {env.python}; this is {version} and no other on PATH fits. Install one"
-            ) from error
-        return Path(found.strip())
-
-    def _warn_about_partitions(self) -> None:
-        if self.root.stat().st_dev != self._uv.cache.stat().st_dev:
-            log.warning(
-                "%s and uv's cache %s lie on different partitions: every env is copied in full instead of hardlinked; "
-                "set UV_CACHE_DIR to a folder on the partition of the envs",
-                self.root,
-                self._uv.cache,
-            )
 
     def _generations(self, env: str) -> Generations:
         return Generations(self.root / env)
 
     def _as_built(self, env: str, generation: Path, ready: Ready) -> BuiltEnv:
         return BuiltEnv(env, generation / ready.python, site_packages(generation), generation.name, ready.lock_digest)
-
-
-def _checked(generation: Path, ledger: Ledger | None) -> tuple[Files, dict[str, list[str]]]:
-    """The files of a venv, and the damaged ones by distribution; files that the ledger knows are not read again."""
-    files = Files(site_packages(generation))
-    damaged = damaged_files(files.folder, ledger, files)
-    if ledger:
-        ledger.save()
-    return files, damaged

@@ -54,6 +54,10 @@ class EnvBuildFailed(Terminal):
     """An env could not be made."""
 
 
+class PythonMissing(EnvBuildFailed):
+    """No installed interpreter fits; Python itself is never downloaded."""
+
+
 class EnvDamaged(Terminal):
     """Installed files differ from what was installed."""
 

@@ -20,14 +20,20 @@ from pathlib import Path
 
 import psutil
 
+from egoworld_resources.errors import LockBusy
+
 READY = "ready.json"
 CURRENT = "current"
 SUPERSEDED = "superseded"
+POLL_S = 0.02
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What a whole generation says about itself. contract: where egoworld_runner lies; stamp: see records.stamp."""
+    """What a whole generation says about itself.
+
+    contract: where egoworld_runner lies, "" without; stamp: see records.stamp; operation: the one that made it.
+    """
 
     env: str
     lock_digest: str
@@ -36,6 +42,8 @@ class Ready:
     stamp: str
     files: int
     seconds: float
+    bytes: int = 0
+    operation: str = ""
 
     def write(self, generation: Path) -> None:
         fresh = generation / f".{READY}"
@@ -55,15 +63,36 @@ class Ready:
 
 
 @contextmanager
-def exclusive(path: Path) -> Generator[int]:
-    """Hold ``path`` by flock. A child that inherits the yielded descriptor keeps it held until the child ends too."""
+def exclusive(path: Path, wait_s: float | None = None, *, shared: bool = False) -> Generator[int]:
+    """Hold ``path`` by flock. A child that inherits the yielded descriptor keeps it held until the child ends too.
+
+    ``shared`` holds it together with others that share it. Raises LockBusy when it is not free within ``wait_s``;
+    None waits for as long as it takes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if wait_s is None:
+            fcntl.flock(descriptor, kind)
+        else:
+            _lock_within(descriptor, kind, wait_s, path)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _lock_within(descriptor: int, kind: int, wait_s: float, path: Path) -> None:
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= until:
+                raise LockBusy(f"{path} is held by another process") from error
+            time.sleep(POLL_S)
+        else:
+            return
 
 
 def site_packages(generation: Path) -> Path:

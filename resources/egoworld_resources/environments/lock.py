@@ -113,7 +113,8 @@ def _compile(wanted: _Wanted, target: Path, uv: Uv, policy: Policy, upgrade: boo
             indexes=_indexes(annotated),
         )
     policy.check(wanted.name, entries)
-    return _write(target, wanted, entries)
+    made_by = f"make lock ENV={BASE if wanted.name == DEV else wanted.name}"
+    return write_lock(target, entries, made_by=made_by, python=wanted.python, source=wanted.source)
 
 
 def _project(wanted: _Wanted) -> dict[str, Any]:
@@ -175,8 +176,8 @@ def linux_entries(
         slim = {key: entry[key] for key in ("name", "version", "vcs", "directory", "archive") if key in entry}
         if not all(holds):
             slim["marker"] = entry["marker"]
-        if indexes and entry["name"] in indexes:
-            slim["index"] = indexes[entry["name"]]
+        if index := (indexes or {}).get(entry["name"]) or entry.get("index"):
+            slim["index"] = index
         if entry["name"] in built and "sdist" in entry:
             slim["sdist"] = _file(entry["sdist"])
         elif "wheels" in entry or "sdist" in entry:
@@ -212,12 +213,13 @@ def _file(file: dict[str, Any]) -> dict[str, Any]:
     return {key: file[key] for key in ("name", "url", "path", "size", "hashes") if key in file}
 
 
-def _write(target: Path, wanted: _Wanted, entries: list[dict[str, Any]]) -> Path:
+def write_lock(target: Path, entries: list[dict[str, Any]], *, made_by: str, python: str, source: str) -> Path:
+    """Write a pylock (PEP 751), whole or not at all. source: digest of the declaration; python: requires-python."""
     lines = [
-        f"# Made by `make lock ENV={BASE if wanted.name == DEV else wanted.name}`; never edited.",
+        f"# Made by `{made_by}`; never edited.",
         'lock-version = "1.0"',
         'created-by = "egoworld"',
-        f"requires-python = {_toml(wanted.python)}",
+        f"requires-python = {_toml(python)}",
     ]
     for entry in entries:
         lines += ["", "[[packages]]"]
@@ -227,7 +229,7 @@ def _write(target: Path, wanted: _Wanted, entries: list[dict[str, Any]]) -> Path
                 lines += [f"{key} = [", *(f"    {_toml(file)}," for file in files), "]"]
             else:
                 lines.append(f"{key} = {_toml(value)}")
-    lines += ["", "[tool.egoworld]", f"source = {_toml(wanted.source)}", ""]
+    lines += ["", "[tool.egoworld]", f"source = {_toml(source)}", ""]
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     fresh.write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,131 @@
+"""The one way a venv is made: from a pylock file, in a generation of its own, every file checked against its RECORD."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged, PythonMissing
+from egoworld_resources.environments.generations import Ready, exclusive, site_packages
+from egoworld_resources.environments.ledger import Ledger
+from egoworld_resources.environments.lockfile import Lock
+from egoworld_resources.environments.records import Files, damaged_files
+from egoworld_resources.environments.uv import Uv
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a venv is to hold.
+
+    python: requires-python; sdists: packages that may be built; path: a folder that its interpreter imports from;
+    keep: files that lie in it afterwards.
+    """
+
+    env: str
+    lock: Lock
+    python: str
+    sdists: Sequence[str] = ()
+    path: Path | None = None
+    keep: Sequence[Path] = ()
+
+
+class Building:
+    """Makes venvs with uv; all that share its cache are made one after another, so nothing is fetched twice."""
+
+    def __init__(self, uv: Uv) -> None:
+        self.uv = uv
+
+    def make(self, content: Content, generation: Path, held: int, *, trust: bool = True, operation: str = "") -> Ready:
+        """Fill the new folder ``generation`` and return what to write into it as its last file.
+
+        ``held``: descriptor of the env's lock; ``trust`` reads only files that the ledger of the cache does not know.
+        Raises IndexUnreachable, PythonMissing, EnvBuildFailed, EnvDamaged; an unfinished folder is left to the
+        collector.
+        """
+        began = time.monotonic()
+        cache = self.uv.cache
+        with exclusive(cache / "egoworld-build.lock") as cache_held:
+            self._warn_about_partitions(generation.parent)
+            log.info("building env %s (%d packages) ...", content.env, len(content.lock.entries))
+            files = self._install(content, generation, (held, cache_held), trust=trust)
+        files.make_read_only()
+        for file in content.keep:
+            shutil.copyfile(file, generation / file.name)
+        ready = Ready(
+            env=content.env,
+            lock_digest=content.lock.digest,
+            contract=str(content.path or ""),
+            python="bin/python",
+            stamp=files.stamp(),
+            files=len(files),
+            seconds=round(time.monotonic() - began, 3),
+            bytes=files.size,
+            operation=operation,
+        )
+        log.info("built env %s in %.1f s", content.env, ready.seconds)
+        return ready
+
+    def interpreter(self, env: str, python: str, cwd: Path) -> Path:
+        """Our own Python where ``python`` allows it, else one from PATH; Python itself is never downloaded."""
+        version = ".".join(str(part) for part in sys.version_info[:3])
+        if SpecifierSet(python).contains(version):
+            return Path(sys.executable)
+        try:
+            found = self.uv.run(["python", "find", "--system", "--no-project", python], cwd, what="finding Python")
+        except EnvBuildFailed as error:
+            raise PythonMissing(
+                f"env '{env}' needs Python {python}; this is {version} and no other on PATH fits. Install one"
+            ) from error
+        return Path(found.strip())
+
+    def _install(self, content: Content, generation: Path, held: tuple[int, ...], *, trust: bool) -> Files:
+        """Make the venv, install the lock and check every file; returns the files."""
+        what = f"building env '{content.env}' from {content.lock.path}"
+        generation.mkdir()
+        ledger = Ledger(self.uv.cache / "egoworld-ledger.sqlite") if trust else None
+        python = self.interpreter(content.env, content.python, generation)
+        venv = ["venv", "--relocatable", "--allow-existing", "--python", python, generation]
+        self.uv.run(venv, cwd=generation, held=held, what=what)
+        if content.path:
+            file = site_packages(generation) / "egoworld.pth"
+            file.write_text(f"{content.path}\n", encoding="utf-8")
+        builds = [part for name in content.sdists for part in ("--no-binary", name)]
+        sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
+        sync += ["--only-binary", ":all:", *builds, content.lock.path]
+        self.uv.run(sync, cwd=generation, held=held, what=what)
+        files, damaged = _checked(generation, ledger)
+        if damaged:
+            log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
+            self.uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=held, what=what)
+            self.uv.run([*sync, "--reinstall"], cwd=generation, held=held, what=what)
+            files, damaged = _checked(generation, ledger)
+        if damaged:
+            raise EnvDamaged(content.env, generation, [file for files in damaged.values() for file in files])
+        return files
+
+    def _warn_about_partitions(self, root: Path) -> None:
+        if root.stat().st_dev != self.uv.cache.stat().st_dev:
+            log.warning(
+                "%s and uv's cache %s lie on different partitions: every env is copied in full instead of hardlinked; "
+                "set UV_CACHE_DIR to a folder on the partition of the envs",
+                root,
+                self.uv.cache,
+            )
+
+
+def _checked(generation: Path, ledger: Ledger | None) -> tuple[Files, dict[str, list[str]]]:
+    """The files of a venv, and the damaged ones by distribution; files that the ledger knows are not read again."""
+    files = Files(site_packages(generation))
+    damaged = damaged_files(files.folder, ledger, files)
+    if ledger:
+        ledger.save()
+    return files, damaged
