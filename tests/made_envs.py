@@ -60,13 +60,17 @@ def made_catalog(parent: Path) -> Catalog:
     return Catalog.load(parent / "envs", parent / "locks")
 
 
-def made_wheel(folder: Path, name: str, version: str, modules: dict[str, str]) -> Path:
+def made_wheel(folder: Path, name: str, version: str, modules: dict[str, str], requires: tuple[str, ...] = ()) -> Path:
     """A pure-Python wheel with ``modules`` (file name to source) and a RECORD."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     files = {
         **modules,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/METADATA": "\n".join(
+            ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+            + [f"Requires-Dist: {requirement}" for requirement in requires]
+            + [""]
+        ),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     rows = [f"{file},sha256={_record_digest(text)},{len(text.encode())}" for file, text in files.items()]

@@ -7,7 +7,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,7 +56,7 @@ def running(launch: Launch, probe: probes.Probe, log: Path, stop: signal.Signals
 
 
 @contextmanager
-def answering(answers: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def answering(answers: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
     """The URL of an HTTP server on a free port that answers by ``answers``."""
     with ThreadingHTTPServer((LOOPBACK, 0), answers) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,7 @@ from typing import Any, cast
 import tomli_w
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
-from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 
 from egoworld_resources.catalog import BASE, Catalog
 from egoworld_resources.environments.contract import (
@@ -30,15 +29,16 @@ from egoworld_resources.environments.errors import EnvBuildFailed, LockRefused
 from egoworld_resources.environments.lockfile import PYTHONS, Lock, lowest_python, marker_environment
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
+from egoworld_resources.environments.wheels import fits, wheel_tags
 
 DEV = "dev"
 """Name of our own interpreter's lock with the tools of a developer; follows the base lock."""
 
-LEGACY = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
-
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
+    """What a lock is to be made from. constraints are kept beside those of the policy."""
+
     name: str
     dependencies: Sequence[str]
     python: str
@@ -48,19 +48,31 @@ class _Wanted:
     constraints: Sequence[str] = ()
 
 
-def lock(env: str, catalog: Catalog, uv: Uv, *, upgrade: bool = False) -> list[Path]:
+def lock(env: str, catalog: Catalog, uv: Uv, *, upgrade: bool = False, profile: str = "") -> list[Path]:
     """Compile the lock of ``env`` and return the files written; "base" also makes the lock of the developer tools.
 
-    Versions of the lock that is there are kept where they still fit, unless ``upgrade``. Raises LockRefused with the
-    resolver's own words, or naming the package that breaks envs/policy.toml; the old lock then stays as it is.
+    Versions of the lock that is there are kept where they still fit, unless ``upgrade``. profile: of envs/policy.toml;
+    its locks lie in a folder of that name beside the others. Raises LockRefused with the resolver's own words, or
+    naming the package that breaks envs/policy.toml; the old lock then stays as it is.
     """
-    policy = Policy.read(catalog.envs_folders[0] / "policy.toml")
+    policy = Policy.read(catalog.envs_folders[0] / "policy.toml", profile)
+    if env == BASE and profile:
+        raise LockRefused(f"our own interpreter holds no CUDA; lock it without the profile {profile}")
     if env == BASE:
         return _lock_base(catalog, uv, policy, upgrade)
     found = catalog.env(env)
     if found.interpreter == BASE:
         raise LockRefused(f"env '{env}' runs in our own interpreter; lock that with: make lock ENV={BASE}")
-    wanted = _Wanted(
+    target = catalog.lock_path(env)
+    if profile and target.parent.name != profile:
+        target = target.parent / profile / target.name
+    return [_compile(wanted_of(env, catalog), target, uv, policy, upgrade)]
+
+
+def wanted_of(env: str, catalog: Catalog) -> Wanted:
+    """What the lock of an env is made from."""
+    found = catalog.env(env)
+    return Wanted(
         name=env,
         dependencies=[*found.dependencies, *runner_dependencies()],
         python=found.python,
@@ -68,36 +80,34 @@ def lock(env: str, catalog: Catalog, uv: Uv, *, upgrade: bool = False) -> list[P
         sdists=found.sdists,
         overrides=found.overrides,
     )
-    return [_compile(wanted, catalog.lock_path(env), uv, policy, upgrade)]
+
+
+def wanted_of_base(root: Path) -> Wanted:
+    """What the lock of our own interpreter is made from. root: its pyproject.toml."""
+    python, overrides = requires_python(root), root_overrides(root)
+    return Wanted(BASE, root_dependencies(root), python, root_source(root), overrides=overrides)
 
 
 def _lock_base(catalog: Catalog, uv: Uv, policy: Policy, upgrade: bool) -> list[Path]:
     folder = catalog.locks_folders[0]
     root = folder.parent / "pyproject.toml"
-    python, overrides = requires_python(root), root_overrides(root)
-    base = _Wanted(BASE, root_dependencies(root), python, root_source(root), overrides=overrides)
+    base = wanted_of_base(root)
+    python = base.python
     written = _compile(base, folder / "pylock.base.toml", uv, policy, upgrade)
     versions = Lock.read(BASE, written).packages(lowest_python(python))
     same = [f"{name}=={version}" for name, version in versions.items()]
-    tools = _Wanted(
-        DEV, root_dependencies(root, DEV), python, root_source(root, DEV), overrides=overrides, constraints=same
-    )
+    needed, source = root_dependencies(root, DEV), root_source(root, DEV)
+    tools = Wanted(DEV, needed, python, source, overrides=base.overrides, constraints=same)
     return [written, _compile(tools, folder / "pylock.dev.toml", uv, policy, upgrade)]
 
 
-def _compile(wanted: _Wanted, target: Path, uv: Uv, policy: Policy, upgrade: bool) -> Path:
+def _compile(wanted: Wanted, target: Path, uv: Uv, policy: Policy, upgrade: bool) -> Path:
     with tempfile.TemporaryDirectory(prefix="egoworld-lock-") as folder:
         work = Path(folder)
-        (work / "pyproject.toml").write_text(tomli_w.dumps(_project(wanted)), encoding="utf-8")
-        (work / "constraints.txt").write_text("\n".join(wanted.constraints), encoding="utf-8")
         output = work / target.name
         if target.is_file() and not upgrade:
             output.write_bytes(target.read_bytes())
-        asked = [
-            *("pip", "compile", "pyproject.toml", "--universal", "--fork-strategy", "fewest"),
-            *("--python-version", lowest_python(wanted.python), "--constraints", "constraints.txt"),
-            *("--only-binary", ":all:", *(part for name in wanted.sdists for part in ("--no-binary", name))),
-        ]
+        asked = prepare(wanted, work, policy)
         what = f"locking env '{wanted.name}'"
         try:
             uv.run([*asked, "--quiet", "--format", "pylock.toml", "-o", output.name], work, what=what)
@@ -114,10 +124,23 @@ def _compile(wanted: _Wanted, target: Path, uv: Uv, policy: Policy, upgrade: boo
         )
     policy.check(wanted.name, entries)
     made_by = f"make lock ENV={BASE if wanted.name == DEV else wanted.name}"
-    return write_lock(target, entries, made_by=made_by, python=wanted.python, source=wanted.source)
+    told = {"made_by": made_by, "python": wanted.python, "source": wanted.source, "profile": policy.profile}
+    return write_lock(target, entries, **told)
 
 
-def _project(wanted: _Wanted) -> dict[str, Any]:
+def prepare(wanted: Wanted, work: Path, policy: Policy) -> list[str]:
+    """Write into the folder ``work`` what uv resolves there; returns the words of its command."""
+    (work / "pyproject.toml").write_text(tomli_w.dumps(_project(wanted)), encoding="utf-8")
+    bounds = [*policy.constraints, *wanted.constraints]
+    (work / "constraints.txt").write_text("\n".join(bounds), encoding="utf-8")
+    return [
+        *("pip", "compile", "pyproject.toml", "--universal", "--fork-strategy", "fewest"),
+        *("--python-version", lowest_python(wanted.python), "--constraints", "constraints.txt"),
+        *("--only-binary", ":all:", *(part for name in wanted.sdists for part in ("--no-binary", name))),
+    ]
+
+
+def _project(wanted: Wanted) -> dict[str, Any]:
     linux = "sys_platform == 'linux' and platform_machine == 'x86_64'"
     return {
         "project": {
@@ -166,7 +189,7 @@ def linux_entries(
     python: the env's requires-python. Raises LockRefused for a package that has no file left.
     """
     pythons = [version for version in PYTHONS if SpecifierSet(python).contains(f"{version}.99")]
-    tags = {tag for version in pythons for tag in _tags(version, policy.glibc)}
+    tags = {tag for version in pythons for tag in wheel_tags(version, policy.glibc)}
     built = {canonicalize_name(name) for name in sdists}
     kept: list[dict[str, Any]] = []
     for entry in entries:
@@ -181,7 +204,7 @@ def linux_entries(
         if entry["name"] in built and "sdist" in entry:
             slim["sdist"] = _file(entry["sdist"])
         elif "wheels" in entry or "sdist" in entry:
-            slim["wheels"] = [_file(wheel) for wheel in entry.get("wheels", []) if _fits(wheel, tags)]
+            slim["wheels"] = [_file(wheel) for wheel in entry.get("wheels", []) if fits(wheel, tags)]
             if not slim["wheels"]:
                 raise LockRefused(
                     f"env '{env}': {entry['name']} {entry.get('version')} has no wheel for linux x86_64 with "
@@ -195,31 +218,23 @@ def _holds(marker: str | None, python: str) -> bool:
     return marker is None or Marker(marker).evaluate(marker_environment(python))
 
 
-def _tags(python: str, glibc: str) -> Iterator[Tag]:
-    major, minor = (int(part) for part in python.split("."))
-    newest = int(glibc.partition(".")[2])
-    platforms = [f"manylinux_2_{old}_x86_64" for old in range(newest, 4, -1)]
-    platforms += [f"{name}_x86_64" for old, name in LEGACY.items() if old <= newest] + ["linux_x86_64"]
-    yield from cpython_tags((major, minor), platforms=platforms)
-    yield from compatible_tags((major, minor), f"cp{major}{minor}", platforms)
-
-
-def _fits(wheel: dict[str, Any], tags: set[Tag]) -> bool:
-    name = wheel.get("name") or wheel["url"].rpartition("/")[2].replace("%2B", "+")
-    return not tags.isdisjoint(parse_wheel_filename(name)[3])
-
-
 def _file(file: dict[str, Any]) -> dict[str, Any]:
     return {key: file[key] for key in ("name", "url", "path", "size", "hashes") if key in file}
 
 
-def write_lock(target: Path, entries: list[dict[str, Any]], *, made_by: str, python: str, source: str) -> Path:
-    """Write a pylock (PEP 751), whole or not at all. source: digest of the declaration; python: requires-python."""
+def write_lock(
+    target: Path, entries: list[dict[str, Any]], *, made_by: str, python: str, source: str, profile: str = ""
+) -> Path:
+    """Write a pylock (PEP 751), whole or not at all.
+
+    source: digest of the declaration; python: requires-python; profile: of the policy that it was made under.
+    """
     lines = [
         f"# Made by `{made_by}`; never edited.",
         'lock-version = "1.0"',
         'created-by = "egoworld"',
         f"requires-python = {_toml(python)}",
+        *([] if entries else ["packages = []"]),
     ]
     for entry in entries:
         lines += ["", "[[packages]]"]
@@ -229,7 +244,8 @@ def write_lock(target: Path, entries: list[dict[str, Any]], *, made_by: str, pyt
                 lines += [f"{key} = [", *(f"    {_toml(file)}," for file in files), "]"]
             else:
                 lines.append(f"{key} = {_toml(value)}")
-    lines += ["", "[tool.egoworld]", f"source = {_toml(source)}", ""]
+    lines += ["", "[tool.egoworld]", f"source = {_toml(source)}"]
+    lines += [f"profile = {_toml(profile)}", ""] if profile else [""]
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     fresh.write_text("\n".join(lines), encoding="utf-8")

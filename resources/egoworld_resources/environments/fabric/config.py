@@ -1,0 +1,66 @@
+"""Configuration of the fabric by the environment variables of seed 003, section 4."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.settings import Settings
+
+VARIABLES = {
+    "envs_base_path": "ENVS_BASE_PATH",
+    "uv_cache_dir": "UV_CACHE_DIR",
+    "database_url": "DATABASE_URL",
+    "default_python": "DEFAULT_PYTHON",
+    "execution_timeout": "EXECUTION_TIMEOUT",
+    "cleanup_idle_hours": "CLEANUP_IDLE_HOURS",
+    "memory_gb": "EXECUTION_MEMORY_GB",
+    "output_mb": "EXECUTION_OUTPUT_MB",
+    "processes": "EXECUTION_PROCESSES",
+    "disk_gb": "EXECUTION_DISK_GB",
+}
+DATA_ROOT = "DATA_ROOT"
+
+
+class FabricConfig(BaseModel):
+    """Where envs of workflows lie, who writes down what is done to them, and what running code may take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    envs_base_path: Path = Field(description="Folder of the envs; default DATA_ROOT/envs.")
+    uv_cache_dir: Path = Field(description="uv's cache, beside the envs on one partition; default DATA_ROOT/uv_cache.")
+    database_url: str = Field(description="Audit database: postgresql://… or sqlite:///…; default a file of the home.")
+    default_python: str = Field("3.11", pattern=r"^3\.\d{1,2}$", description="Python of an env that names none.")
+    execution_timeout: float = Field(30, gt=0, description="Seconds that code may run when the call names none.")
+    cleanup_idle_hours: float = Field(72, gt=0, description="Hours without use after which cleanup removes an env.")
+    memory_gb: float = Field(4, gt=0, description="Memory (GB) of code that runs in an env.")
+    output_mb: float = Field(10, gt=0, description="Output (MB) that is kept of stdout and of stderr.")
+    processes: int = Field(256, ge=1, description="Processes and threads of code that runs in an env.")
+    disk_gb: float = Field(1, gt=0, description="Disk (GB) that code which runs in an env may write.")
+
+    @classmethod
+    def load(cls, settings: Settings, environ: Mapping[str, str] = os.environ) -> FabricConfig:
+        """The environment over the defaults of an installation: folders of its home, SQLite for the audit.
+
+        Raises BadConfiguration naming the variable.
+        """
+        root = environ.get(DATA_ROOT)
+        given = {field: environ[name] for field, name in VARIABLES.items() if environ.get(name)}
+        home = settings.home
+        defaults = {
+            "envs_base_path": f"{root}/envs" if root else str(home / "workflow_envs"),
+            "uv_cache_dir": f"{root}/uv_cache" if root else str(settings.uv_cache_folder),
+            "database_url": f"sqlite:///{home / 'env_operations.sqlite'}",
+        }
+        try:
+            config = cls.model_validate(defaults | given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = str(first["loc"][0])
+            raise BadConfiguration(f"{VARIABLES.get(field, field)}: {first['msg']} (got {first['input']!r})") from error
+        folders = {name: getattr(config, name).absolute() for name in ("envs_base_path", "uv_cache_dir")}
+        return config.model_copy(update=folders)

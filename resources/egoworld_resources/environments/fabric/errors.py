@@ -1,0 +1,154 @@
+"""What can go wrong with the envs of workflows: one code and one HTTP status each (seed 003, section 5, and our own).
+
+FabricError
+├── InvalidKey             INVALID_KEY 400                 a name that cannot be part of a key
+├── InvalidPackages        INVALID_PACKAGES 400            a requirement that is none, or one that no index serves
+├── PolicyRefused          POLICY_REFUSED 403              envs/policy.toml does not allow it
+├── EnvNotFound            ENV_NOT_FOUND 404
+├── DependencyNotFound     DEPENDENCY_NOT_FOUND 404        remove was asked for what is not a dependency
+├── EnvAlreadyExists       ENV_ALREADY_EXISTS 409
+├── ResolutionFailed       PACKAGE_RESOLUTION_FAILED 422   with the resolver's own words
+├── PythonNotFound         PYTHON_NOT_FOUND 422
+├── EnvLocked              ENV_LOCKED 423                  another operation holds the env
+├── AuditFailed            DB_AUDIT_ERROR 500              the audit could not be written; nothing was done
+├── UvFailed               UV_EXECUTION_ERROR 500
+├── CondaFailed            CONDA_EXECUTION_ERROR 500
+├── Damaged                ENV_DAMAGED 500                 files differ from what was installed
+├── IndexSilent            INDEX_UNREACHABLE 502
+├── RunTimeout             EXECUTION_TIMEOUT 504
+└── NoSpace                DISK_FULL 507
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from egoworld_resources.errors import EgoworldError
+
+
+class FabricError(EgoworldError):
+    """Root of the tree; ``details`` are facts for programs."""
+
+    code: ClassVar[str] = "FABRIC_ERROR"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details: Mapping[str, Any] = details
+
+
+class InvalidKey(FabricError):
+    """A part of a key has characters that no folder should have."""
+
+    code, status = "INVALID_KEY", 400
+
+    def __init__(self, field: str, value: str, allowed: str) -> None:
+        super().__init__(f"{field} {value!r} is not allowed; it must be: {allowed}", field=field)
+
+
+class InvalidPackages(FabricError):
+    """A requirement cannot be used; the message quotes it."""
+
+    code, status = "INVALID_PACKAGES", 400
+
+
+class PolicyRefused(FabricError):
+    """The policy does not allow what was resolved."""
+
+    code, status = "POLICY_REFUSED", 403
+
+
+class EnvNotFound(FabricError):
+    """No env has this key."""
+
+    code, status = "ENV_NOT_FOUND", 404
+
+    def __init__(self, key: object) -> None:
+        super().__init__(f"there is no env {key}; `egoworld env list` shows those that exist", env=str(key))
+
+
+class DependencyNotFound(FabricError):
+    """Something to be removed is not among the declared dependencies."""
+
+    code, status = "DEPENDENCY_NOT_FOUND", 404
+
+    def __init__(self, key: object, missing: Iterable[str], declared: Iterable[str]) -> None:
+        names = sorted(missing)
+        super().__init__(
+            f"env {key} does not depend on {', '.join(names)} itself; its dependencies: "
+            f"{', '.join(sorted(declared)) or 'none'}",
+            missing=names,
+        )
+
+
+class EnvAlreadyExists(FabricError):
+    """The key is taken."""
+
+    code, status = "ENV_ALREADY_EXISTS", 409
+
+    def __init__(self, key: object) -> None:
+        super().__init__(f"env {key} exists; add or remove packages, delete it, or name another version", env=str(key))
+
+
+class ResolutionFailed(FabricError):
+    """The resolver found no answer; its own words are carried."""
+
+    code, status = "PACKAGE_RESOLUTION_FAILED", 422
+
+
+class PythonNotFound(FabricError):
+    """No interpreter of the version asked for is installed; none is ever downloaded."""
+
+    code, status = "PYTHON_NOT_FOUND", 422
+
+
+class EnvLocked(FabricError):
+    """Another operation holds the env."""
+
+    code, status = "ENV_LOCKED", 423
+
+    def __init__(self, key: object, what: str = "another operation changes it") -> None:
+        super().__init__(f"env {key} is locked: {what}; try again, or wait for it with wait=SECONDS", env=str(key))
+
+
+class AuditFailed(FabricError):
+    """The audit database does not answer or does not take the row."""
+
+    code, status = "DB_AUDIT_ERROR", 500
+
+
+class UvFailed(FabricError):
+    """uv ended with an error that is not about the packages; its own words are carried."""
+
+    code, status = "UV_EXECUTION_ERROR", 500
+
+
+class CondaFailed(FabricError):
+    """The conda backend failed in a way that is not about the packages."""
+
+    code, status = "CONDA_EXECUTION_ERROR", 500
+
+
+class Damaged(FabricError):
+    """Files of an env differ from what was installed."""
+
+    code, status = "ENV_DAMAGED", 500
+
+
+class IndexSilent(FabricError):
+    """The package index does not answer and the cache does not hold what is needed."""
+
+    code, status = "INDEX_UNREACHABLE", 502
+
+
+class RunTimeout(FabricError):
+    """Code ran longer than it may; everything that it started is gone."""
+
+    code, status = "EXECUTION_TIMEOUT", 504
+
+
+class NoSpace(FabricError):
+    """The disk is full; nothing half-written stays."""
+
+    code, status = "DISK_FULL", 507

@@ -1,0 +1,44 @@
+"""What is known of one env, read from its live generation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from egoworld_resources.environments.fabric.backends import Backend, Declared
+from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.environments.generations import READY, Ready
+
+
+@dataclass(frozen=True)
+class EnvFacts:
+    """An env as it lies on disk. env_path: its folder, of which python is in the live generation; bytes: of its
+    packages, those shared with other envs included; status: "ready", or "damaged" when files were written to since.
+    """
+
+    key: EnvKey
+    backend: str
+    env_path: Path
+    python: Path
+    generation: str
+    status: str
+    lock_digest: str
+    bytes: int
+    created_at: float
+    declared: Declared
+
+
+def read(key: EnvKey, generation: Path, ready: Ready, backend: Backend) -> EnvFacts:
+    """The facts of the live ``generation`` of an env."""
+    return EnvFacts(
+        key=key,
+        backend=backend.name,
+        env_path=generation.parent,
+        python=generation / ready.python,
+        generation=generation.name,
+        status="ready" if backend.stamp(generation) == ready.stamp else "damaged",
+        lock_digest=ready.lock_digest,
+        bytes=ready.bytes,
+        created_at=(generation / READY).stat().st_mtime,
+        declared=backend.declared(generation),
+    )

@@ -1,0 +1,106 @@
+"""Where envs of workflows lie, and who may touch them.
+
+<base>/<folder of the key>/<generation>/   a whole env with its declaration and locks, ready.json written last
+<base>/<folder of the key>/current         symlink to the live generation
+<base>/.locks/change/<folder>              flock: one operation at a time
+<base>/.locks/run/<folder>                 flock, shared: code runs in the env
+<base>/.scratch/                           declarations that are being resolved; <base>/.removed/  envs on their way out
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from egoworld_resources.environments.fabric.errors import EnvLocked, InvalidKey
+from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.environments.generations import Generations, exclusive
+from egoworld_resources.errors import LockBusy
+
+OLD_S = 3600
+
+
+class Places:
+    """The folders below ``base``."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+
+    def folder(self, key: EnvKey) -> Path:
+        """The folder of an env, there or not."""
+        return self.base / key.folder
+
+    def generations(self, key: EnvKey) -> Generations:
+        return Generations(self.folder(key))
+
+    def taken(self) -> list[EnvKey]:
+        """The envs that have a live generation, in order."""
+        found: list[EnvKey] = []
+        for entry in self.base.iterdir() if self.base.is_dir() else ():
+            try:
+                key = EnvKey.of_folder(entry.name)
+            except InvalidKey:
+                continue
+            if self.generations(key).current() is not None:
+                found.append(key)
+        return sorted(found)
+
+    @contextmanager
+    def changing(self, key: EnvKey, wait_s: float) -> Generator[int]:
+        """Alone with an env; yields the descriptor of the lock. Raises EnvLocked when it is not free in time."""
+        with _held(key, "another operation changes it"), exclusive(self._lock("change", key), wait_s) as held:
+            yield held
+
+    @contextmanager
+    def running(self, key: EnvKey) -> Generator[int]:
+        """Code runs in the env: it may be changed, in another generation, and not removed."""
+        with _held(key, "it is being removed"), exclusive(self._lock("run", key), 0, shared=True) as held:
+            yield held
+
+    @contextmanager
+    def unused(self, key: EnvKey, wait_s: float = 0) -> Generator[None]:
+        """No code runs in the env. Raises EnvLocked when it does."""
+        with _held(key, "code runs in it"), exclusive(self._lock("run", key), wait_s):
+            yield
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder on the partition of the envs, gone afterwards."""
+        parent = self.base / ".scratch"
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def remove(self, key: EnvKey) -> None:
+        """Take an env away at once, then its files."""
+        parent = self.base / ".removed"
+        parent.mkdir(parents=True, exist_ok=True)
+        away = parent / f"{secrets.token_hex(8)}"
+        self.folder(key).rename(away)
+        shutil.rmtree(away, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Collect what a crash left behind: removed envs, and scratch folders too old to be in use."""
+        old = [left for left in (self.base / ".scratch").glob("*") if time.time() - left.stat().st_mtime > OLD_S]
+        for left in [*(self.base / ".removed").glob("*"), *old]:
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _lock(self, kind: str, key: EnvKey) -> Path:
+        return self.base / ".locks" / kind / key.folder
+
+
+@contextmanager
+def _held(key: EnvKey, what: str) -> Iterator[None]:
+    """LockBusy of the lock itself as EnvLocked; what happens inside is not about the lock."""
+    try:
+        yield
+    except LockBusy as error:
+        raise EnvLocked(key, what) from error

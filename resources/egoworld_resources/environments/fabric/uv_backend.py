@@ -1,0 +1,197 @@
+"""Envs of wheels: a uv project without a build of its own, its lock as the policy allows it, installed by pylock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from egoworld_resources.environments.building import Building, Content
+from egoworld_resources.environments.declaration import read_toml
+from egoworld_resources.environments.errors import (
+    EnvBuildFailed,
+    EnvDamaged,
+    IndexUnreachable,
+    LockRefused,
+    PythonMissing,
+)
+from egoworld_resources.environments.fabric.backends import Declared, Wish
+from egoworld_resources.environments.fabric.errors import (
+    Damaged,
+    DependencyNotFound,
+    IndexSilent,
+    NoSpace,
+    PolicyRefused,
+    PythonNotFound,
+    ResolutionFailed,
+    UvFailed,
+)
+from egoworld_resources.environments.fabric.requirements import has_git, names_of, parsed
+from egoworld_resources.environments.generations import Ready, site_packages
+from egoworld_resources.environments.lock import linux_entries, write_lock
+from egoworld_resources.environments.lockfile import PYTHONS, Lock, source_of
+from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.records import Files, damaged_files
+
+PYPROJECT, UV_LOCK, PYLOCK = "pyproject.toml", "uv.lock", "pylock.toml"
+LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+UNSOLVED = ("No solution found", "not found in the package registry", "no wheels with a matching", "is not compatible")
+FULL = ("No space left on device", "os error 28")
+VERSION = re.compile(r"==(3\.\d+)\.\*")
+
+
+class UvBackend:
+    """Resolves with `uv add`, `uv remove` and `uv lock`, without ever building a package that no git commit pins."""
+
+    name = "uv"
+    files = (PYPROJECT, UV_LOCK, PYLOCK)
+
+    def __init__(self, building: Building, policy: Policy) -> None:
+        self._building = building
+        self._uv = building.uv
+        self._policy = policy
+
+    def start(self, folder: Path, env: str, wish: Wish) -> None:
+        """A project of the name ``env`` with the packages that are wished for."""
+        (folder / PYPROJECT).write_text(tomli_w.dumps(_project(env, _python(wish.python), [])), encoding="utf-8")
+        self._resolve(folder, ["add"], wish.packages or []) if wish.packages else self._resolve(folder, ["lock"])
+
+    def add(self, folder: Path, packages: Sequence[str]) -> None:
+        """`uv add`: a package that names no version gets today's as its lowest."""
+        self._resolve(folder, ["add"], packages)
+
+    def remove(self, folder: Path, packages: Sequence[str]) -> None:
+        """`uv remove`."""
+        declared = self.declared(folder).dependencies
+        known = {canonicalize_name(Requirement(text).name) for text in declared}
+        names = names_of(packages)
+        if missing := set(names) - known:
+            raise DependencyNotFound(_name(folder), missing, known)
+        self._resolve(folder, ["remove"], names)
+
+    def update(self, folder: Path, wish: Wish) -> None:
+        """Begin with another list or Python, keeping locked versions where they still fit."""
+        packages = self.declared(folder).dependencies if wish.packages is None else ()
+        project = _project(_name(folder), _python(wish.python), list(packages))
+        (folder / PYPROJECT).write_text(tomli_w.dumps(project), encoding="utf-8")
+        upgrade = ["--upgrade"] if wish.upgrade else []
+        if wish.packages:
+            self._resolve(folder, ["add", *upgrade], wish.packages)
+        else:
+            self._resolve(folder, ["lock", *upgrade])
+
+    def digest(self, folder: Path) -> str:
+        """Of the pylock: packages, versions and the hashes of their files."""
+        return self._lock(folder).digest
+
+    def declared(self, folder: Path) -> Declared:
+        """From pyproject.toml and the pylock."""
+        project = read_toml(folder / PYPROJECT)["project"]
+        python = project["requires-python"].removeprefix("==").removesuffix(".*")
+        lock = self._lock(folder)
+        return Declared(
+            python_version=python,
+            dependencies=tuple(project["dependencies"]),
+            locked_versions=lock.packages(python),
+            declaration=(folder / PYPROJECT).read_text(encoding="utf-8"),
+            lock=(folder / UV_LOCK).read_text(encoding="utf-8"),
+        )
+
+    def install(self, folder: Path, generation: Path, held: int, *, trust: bool, operation: str) -> Ready:
+        """Made by the same builder as the model envs."""
+        project = read_toml(folder / PYPROJECT)["project"]
+        git = [requirement.name for requirement in parsed(project["dependencies"]) if requirement.url]
+        keep = [folder / name for name in self.files]
+        content = Content(_name(folder), self._lock(folder), project["requires-python"], sdists=git, keep=keep)
+        with _as_fabric_errors():
+            return self._building.make(content, generation, held, trust=trust, operation=operation)
+
+    def stamp(self, generation: Path) -> str:
+        """Over path, size and time of every file of its packages."""
+        return Files(site_packages(generation)).stamp()
+
+    def damaged(self, generation: Path) -> list[str]:
+        """Every byte against RECORD."""
+        return [file for files in damaged_files(site_packages(generation)).values() for file in files]
+
+    def _resolve(self, folder: Path, command: Sequence[str], packages: Sequence[str] = ()) -> None:
+        """Run a command of uv that changes the lock, then write the pylock that the policy allows of it."""
+        wanted = parsed(packages) if command[0] != "remove" else []
+        project = read_toml(folder / PYPROJECT)["project"]
+        python = project["requires-python"]
+        builds = has_git([*wanted, *parsed(project["dependencies"])])
+        with _as_fabric_errors():
+            interpreter = self._building.interpreter(_name(folder), python, folder)
+            options = ["--python", interpreter, *([] if builds else ["--no-build"])]
+            frozen = [] if command[0] == "lock" else ["--no-sync"]
+            names = packages if command[0] == "remove" else [str(requirement) for requirement in wanted]
+            ended = ["--", *names] if names else []
+            self._uv.run([*command, *frozen, *options, *ended], folder, what="resolving packages")
+            exported = "pylock.exported.toml"
+            export = ["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--quiet", "-o", exported]
+            self._uv.run([*export, "--python", interpreter], folder, what="exporting the lock")
+            entries = self._allowed(folder, read_toml(folder / exported).get("packages", []))
+        (folder / exported).unlink()
+        declared = read_toml(folder / PYPROJECT)["project"]["dependencies"]
+        write_lock(folder / PYLOCK, entries, made_by="egoworld env", python=python, source=source_of(declared, python))
+
+    def _allowed(self, folder: Path, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The files for linux-64 of what was resolved; raises LockRefused when the policy forbids one."""
+        project = read_toml(folder / PYPROJECT)["project"]
+        name = _name(folder)
+        slim = linux_entries(name, entries, python=project["requires-python"], policy=self._policy)
+        self._policy.check(name, slim)
+        return slim
+
+    def _lock(self, folder: Path) -> Lock:
+        return Lock.read(_name(folder), folder / PYLOCK)
+
+
+def _project(name: str, python: str, dependencies: list[str]) -> dict[str, Any]:
+    return {
+        "project": {
+            "name": name,
+            "version": "0",
+            "requires-python": f"=={python}.*",
+            "dependencies": dependencies,
+        },
+        "tool": {"uv": {"package": False, "environments": [LINUX], "required-environments": [LINUX]}},
+    }
+
+
+def _name(folder: Path) -> str:
+    return str(read_toml(folder / PYPROJECT)["project"]["name"])
+
+
+def _python(version: str) -> str:
+    if version not in PYTHONS:
+        raise PythonNotFound(f"Python {version!r} is not offered; known: {', '.join(PYTHONS)}", known=list(PYTHONS))
+    return version
+
+
+@contextmanager
+def _as_fabric_errors() -> Iterator[None]:
+    """Errors of uv and of the builder as what they mean to a caller: the exit status alone does not tell."""
+    try:
+        yield
+    except IndexUnreachable as error:
+        raise IndexSilent(str(error)) from error
+    except PythonMissing as error:
+        raise PythonNotFound(str(error)) from error
+    except LockRefused as error:
+        raise PolicyRefused(str(error)) from error
+    except EnvDamaged as error:
+        raise Damaged(str(error)) from error
+    except EnvBuildFailed as error:
+        words = str(error)
+        if any(sign in words for sign in FULL):
+            raise NoSpace(words) from error
+        if any(sign in words for sign in UNSOLVED):
+            raise ResolutionFailed(words) from error
+        raise UvFailed(words) from error

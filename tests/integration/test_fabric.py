@@ -1,0 +1,269 @@
+"""Envs of workflows with the real uv, a real index and a real audit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from egoworld_resources.environments.fabric.envs import Fabric
+from egoworld_resources.environments.fabric.errors import (
+    AuditFailed,
+    Damaged,
+    DependencyNotFound,
+    EnvAlreadyExists,
+    EnvLocked,
+    EnvNotFound,
+    IndexSilent,
+    InvalidPackages,
+    PolicyRefused,
+    PythonNotFound,
+    ResolutionFailed,
+)
+from egoworld_resources.environments.fabric.facts import EnvFacts
+from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.environments.fabric.space import refuse_two_partitions
+from egoworld_resources.errors import BadConfiguration
+from made_fabric import KEY, TESTER, made_fabric, versions
+from made_index import MadeIndex, made_index
+
+OPERATE = """
+import sys
+from pathlib import Path
+from made_fabric import KEY, TESTER, made_fabric
+fabric = made_fabric(Path(sys.argv[1]), Path(sys.argv[2]))
+getattr(fabric, sys.argv[3])(KEY, ["leaf"], TESTER)
+"""
+
+SLOW_UV = """#!/bin/sh
+case "$*" in *"pip sync"*) ;; *) exec {uv} "$@" ;; esac
+{uv} "$@" || exit
+echo $$ > {mark}
+exec sleep 60
+"""
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MadeIndex]:
+    with made_index(tmp_path_factory.mktemp("index")) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _only_the_made_index(index: MadeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+
+
+@pytest.fixture
+def fabric(tmp_path: Path, uv: Path) -> Fabric:
+    return made_fabric(tmp_path, uv)
+
+
+def imported(env: EnvFacts, module: str = "tiny") -> str:
+    """The version that the env's own interpreter imports."""
+    program = [env.python, "-I", "-c", f"import {module}; print({module}.VERSION)"]
+    return subprocess.run(program, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def written(fabric: Fabric) -> list[tuple[str, str]]:
+    """Action and result of every operation, oldest first."""
+    return [(one.action, one.result) for one in reversed(fabric.operations.history())]
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if what():
+            return
+        time.sleep(0.02)
+    pytest.fail("what was waited for never came")
+
+
+def test_an_env_is_created_changed_and_removed(fabric: Fabric) -> None:
+    env = fabric.create(KEY, TESTER, packages=["tiny<2"])
+    assert (env.status, versions(env), imported(env)) == ("ready", {"tiny": "1.0"}, "1.0")
+    assert env.env_path == fabric.config.envs_base_path / "flow_node"
+    env = fabric.add(KEY, ["leaf"], TESTER)
+    assert (versions(env), imported(env, "leaf")) == ({"leaf": "1.0", "tiny": "1.0"}, "1.0")
+    assert env.declared.dependencies == ("leaf>=1.0", "tiny<2")
+    env = fabric.remove(KEY, ["leaf"], TESTER)
+    assert versions(env) == {"tiny": "1.0"}
+    env = fabric.update(KEY, TESTER, packages=["tiny"], upgrade=True)
+    assert (versions(env), imported(env)) == ({"tiny": "2.0"}, "2.0")
+    assert fabric.list() == [env]
+    fabric.delete(KEY, TESTER)
+    assert fabric.list() == []
+    assert not env.env_path.exists()
+    with pytest.raises(EnvNotFound, match="flow/node"):
+        fabric.get(KEY)
+    actions = ["create", "add", "remove", "update", "delete"]
+    assert written(fabric) == [(action, "ok") for action in actions]
+
+
+def test_the_audit_names_who_what_and_the_locks_on_both_sides(fabric: Fabric) -> None:
+    first = fabric.create(KEY, TESTER)
+    second = fabric.add(KEY, ["tiny"], TESTER)
+    told = fabric.operations.history(parts=KEY.parts)[0]
+    assert (told.actor, told.origin, told.details) == ("tester", "test", {"packages": ["tiny"]})
+    assert (told.lock_before, told.lock_after) == (first.lock_digest, second.lock_digest)
+    assert told.ended_at is not None
+    assert told.ended_at >= told.started_at
+
+
+def test_an_upgrade_takes_the_newest_that_fits(fabric: Fabric, index: MadeIndex) -> None:
+    index.add("aging", "1.0")
+    fabric.create(KEY, TESTER, packages=["aging"])
+    index.add("aging", "1.1")
+    assert versions(fabric.add(KEY, ["tiny"], TESTER))["aging"] == "1.0", "a lock changes only where it is asked to"
+    fabric.operations.close()
+    assert versions(fabric.update(KEY, TESTER, upgrade=True))["aging"] == "1.1"
+
+
+def test_errors_name_what_is_wrong_and_change_nothing(fabric: Fabric) -> None:
+    before = fabric.create(KEY, TESTER, packages=["tiny<2"])
+    with pytest.raises(EnvAlreadyExists, match="flow/node"):
+        fabric.create(KEY, TESTER)
+    with pytest.raises(ResolutionFailed, match="nothere was not found"):
+        fabric.add(KEY, ["nothere"], TESTER)
+    with pytest.raises(ResolutionFailed, match="tiny>5"):
+        fabric.add(KEY, ["tiny>5"], TESTER)
+    with pytest.raises(InvalidPackages, match="--index"):
+        fabric.add(KEY, ["--index-url=http://elsewhere"], TESTER)
+    with pytest.raises(DependencyNotFound, match="leaf"):
+        fabric.remove(KEY, ["leaf"], TESTER)
+    with pytest.raises(PythonNotFound, match=r"3\.9"):
+        fabric.update(KEY, TESTER, python_version="3.9")
+    with pytest.raises(EnvNotFound):
+        fabric.add(EnvKey("other", "node"), ["tiny"], TESTER)
+    assert fabric.get(KEY) == before
+    results = {result for action, result in written(fabric) if action == "add"}
+    assert results == {"PACKAGE_RESOLUTION_FAILED", "INVALID_PACKAGES"}
+
+
+def test_a_build_for_processors_alone_is_refused_by_the_policy(fabric: Fabric, index: MadeIndex) -> None:
+    index.add("torch", "9.0+cpu")
+    with pytest.raises(PolicyRefused, match="CPU-only"):
+        fabric.create(KEY, TESTER, packages=["torch"])
+    assert fabric.list() == []
+
+
+def test_an_index_that_is_silent_is_named(fabric: Fabric, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with pytest.raises(IndexSilent, match="could not be fetched"):
+        fabric.create(KEY, TESTER, packages=["tiny"])
+
+
+def test_a_second_env_of_the_same_lock_shares_its_files(fabric: Fabric) -> None:
+    one = fabric.create(KEY, TESTER, packages=["tiny"])
+    other = fabric.create(EnvKey("flow", "other"), TESTER, packages=["tiny"])
+    assert one.lock_digest == other.lock_digest
+    files = [next(env.python.parents[1].glob("lib/*/site-packages/tiny.py")) for env in (one, other)]
+    assert files[0].stat().st_ino == files[1].stat().st_ino
+
+
+def test_a_write_into_an_env_is_seen_and_mended_by_a_sync(fabric: Fabric) -> None:
+    env = fabric.create(KEY, TESTER, packages=["tiny"])
+    module = next(env.python.parents[1].glob("lib/*/site-packages/tiny.py"))
+    module.chmod(0o644)
+    module.write_text("VERSION = 'poison'\n")
+    assert fabric.get(KEY).status == "damaged"
+    with pytest.raises(Damaged, match=r"tiny\.py"):
+        fabric.verify(KEY)
+    mended = fabric.sync(KEY, TESTER)
+    assert (mended.status, imported(mended), mended.lock_digest) == ("ready", "2.0", env.lock_digest)
+    assert fabric.verify(KEY) == mended
+
+
+def test_two_at_once_wait_or_are_told(fabric: Fabric) -> None:
+    fabric.create(KEY, TESTER)
+    with fabric.places.changing(KEY, 0):
+        with pytest.raises(EnvLocked, match="flow/node is locked"):
+            fabric.add(KEY, ["tiny"], TESTER)
+        waiting = threading.Thread(target=fabric.add, args=(KEY, ["tiny"], TESTER), kwargs={"wait_s": 30})
+        waiting.start()
+    waiting.join()
+    assert versions(fabric.get(KEY)) == {"tiny": "2.0"}
+
+
+def test_nothing_happens_when_it_cannot_be_written_down(fabric: Fabric, tmp_path: Path, uv: Path) -> None:
+    before = fabric.create(KEY, TESTER, packages=["tiny<2"])
+    audit = tmp_path / "audit.sqlite"
+    fabric.operations.close()
+    audit.rename(tmp_path / "away.sqlite")
+    audit.mkdir()
+    changes: list[Callable[[], object]] = [
+        lambda: fabric.add(KEY, ["leaf"], TESTER),
+        lambda: fabric.delete(KEY, TESTER),
+        lambda: fabric.create(EnvKey("a", "b"), TESTER),
+    ]
+    for change in changes:
+        with pytest.raises(AuditFailed):
+            change()
+    with pytest.raises(AuditFailed):
+        made_fabric(tmp_path, uv)
+    assert fabric.list() == [before]
+
+
+@pytest.mark.parametrize("killed", ["us", "everything"])
+def test_kill_9_in_the_middle_leaves_the_env_as_it_was(tmp_path: Path, uv: Path, killed: str) -> None:
+    fabric = made_fabric(tmp_path, uv)
+    before = fabric.create(KEY, TESTER, packages=["tiny"])
+    mark, slow = tmp_path / "mark", tmp_path / "uv"
+    slow.write_text(SLOW_UV.format(uv=uv, mark=mark))
+    slow.chmod(0o755)
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen([sys.executable, "-c", OPERATE, str(tmp_path), str(slow), "add"], env=path)
+    wait_for(mark.exists)
+    wait_for(lambda: bool(mark.read_text().strip()))
+    sleeping = int(mark.read_text())
+    process.kill()
+    process.wait()
+    if killed == "us":
+        with pytest.raises(EnvLocked):
+            fabric.add(KEY, ["leaf"], TESTER)
+    os.kill(sleeping, signal.SIGKILL)
+    assert fabric.get(KEY) == before
+    after = fabric.add(KEY, ["leaf"], TESTER, wait_s=30)
+    assert imported(after, "leaf") == "1.0"
+    assert written(fabric) == [("create", "ok"), ("add", "INTERRUPTED"), ("add", "ok")]
+    kept = {entry.name for entry in before.env_path.iterdir()}
+    assert kept == {"current", before.generation, after.generation}, "what was half made is collected"
+
+
+def test_what_was_done_before_a_crash_is_written_down_as_done(fabric: Fabric) -> None:
+    env = fabric.create(KEY, TESTER)
+    began = fabric.operations.begin("delete", KEY.folder, KEY.parts, TESTER, {}, env.lock_digest)
+    fabric.places.remove(KEY)  # and then the process dies
+    fabric.open()
+    assert fabric.operations.unfinished() == []
+    told = fabric.operations.history(limit=1)[0]
+    assert (told.id, told.result) == (began.id, "ok")
+
+
+def test_cleanup_removes_what_rested(fabric: Fabric) -> None:
+    fabric.create(KEY, TESTER)
+    busy = EnvKey("flow", "busy")
+    fabric.create(busy, TESTER)
+    assert fabric.cleanup(TESTER) == [], "72 hours have not passed"
+    assert fabric.cleanup(TESTER, idle_hours=0, dry_run=True) == [busy, KEY]
+    assert len(fabric.list()) == 2
+    with fabric.places.running(busy):
+        assert fabric.cleanup(TESTER, idle_hours=0) == [KEY]
+        with pytest.raises(EnvLocked, match="code runs in it"):
+            fabric.delete(busy, TESTER)
+    assert [env.key for env in fabric.list()] == [busy]
+
+
+def test_a_cache_on_another_partition_is_refused(tmp_path: Path) -> None:
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second partition at /dev/shm")
+    with pytest.raises(BadConfiguration, match="different partitions"):
+        refuse_two_partitions(tmp_path, other)

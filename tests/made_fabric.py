@@ -1,0 +1,45 @@
+"""A fabric over a tiny index, with envs, cache and audit of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from egoworld_resources.environments.building import Building
+from egoworld_resources.environments.fabric.actors import Actor
+from egoworld_resources.environments.fabric.backends import Backend
+from egoworld_resources.environments.fabric.config import FabricConfig
+from egoworld_resources.environments.fabric.envs import Fabric
+from egoworld_resources.environments.fabric.facts import EnvFacts
+from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.environments.fabric.operations import Operations
+from egoworld_resources.environments.fabric.uv_backend import UvBackend
+from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.uv import Uv
+from egoworld_resources.settings import Settings
+
+KEY = EnvKey("flow", "node")
+TESTER = Actor("tester", "test")
+
+
+def made_config(folder: Path, database: str = "") -> FabricConfig:
+    """Everything below ``folder``; the audit in ``database``, or in a file there."""
+    environ = {"DATA_ROOT": str(folder), "DATABASE_URL": database or f"sqlite:///{folder}/audit.sqlite"}
+    return FabricConfig.load(Settings.model_validate({"home": folder}), environ)
+
+
+def made_fabric(folder: Path, uv: Path, database: str = "", more: Mapping[str, Backend] | None = None) -> Fabric:
+    """An open fabric with the rules of no file."""
+    config = made_config(folder, database)
+    backends: dict[str, Backend] = {
+        "uv": UvBackend(Building(Uv(uv, config.uv_cache_dir)), Policy.model_validate({})),
+        **(more or {}),
+    }
+    fabric = Fabric(config, backends, Operations(config.database_url))
+    fabric.open()
+    return fabric
+
+
+def versions(env: EnvFacts) -> dict[str, str]:
+    """Name to version of what an env has locked."""
+    return env.declared.locked_versions
