@@ -1,0 +1,123 @@
+"""Control groups made for one run: a limit that counts every page and process of the tree. Source: cgroups(7).
+
+Version 2: a group below our own, or beside it, wherever the controller is passed on; version 1: below our own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from egoworld_resources.environments.fabric.sandbox.launcher.plan import MEMORY_GROUP, PROCESS_GROUP, Plan
+
+MOUNTED = "/sys/fs/cgroup"
+PREFIX = "egoworld-code-"
+CONTROLLERS = {MEMORY_GROUP: "memory", PROCESS_GROUP: "pids"}
+PATIENCE_S = 2.0
+"""Seconds for the kernel to see that a group is empty."""
+
+
+class Group:
+    """One group of one controller. Made by ``make``."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def join(self) -> None:
+        """Put this process, and so all that it starts, into the group."""
+        _write(f"{self.folder}/cgroup.procs", "0")
+
+    def out_of_memory(self) -> int:
+        """How many of its processes the kernel killed for want of memory."""
+        for name in ("memory.events", "memory.oom_control"):
+            with contextlib.suppress(OSError), open(f"{self.folder}/{name}", encoding="ascii") as file:
+                return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+        return 0
+
+    def remove(self) -> None:
+        """Take the group away; one whose processes linger is left for ``sweep`` of a later run."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                os.rmdir(self.folder)
+            except FileNotFoundError:
+                return
+            except OSError:
+                if time.monotonic() > until:
+                    return
+                time.sleep(0.005)
+            else:
+                return
+
+
+def make(means: str, plan: Plan, *, mounted: str = MOUNTED, own: str = "/proc/self/cgroup") -> Group:
+    """A group for this run with its limit. Raises OSError when none can be made, with the last reason."""
+    controller = CONTROLLERS[means]
+    reason = OSError(f"no control group of {controller}")
+    for parent, version in _parents(controller, mounted, own):
+        folder = f"{parent}/{PREFIX}{os.getpid()}"
+        try:
+            sweep(parent)
+            os.makedirs(folder, exist_ok=True)
+            limit(folder, version, means, plan)
+        except OSError as error:
+            reason = error
+            Group(folder).remove()
+        else:
+            return Group(folder)
+    raise reason
+
+
+def limit(folder: str, version: int, means: str, plan: Plan) -> None:
+    """Write the limit of a controller."""
+    if means == PROCESS_GROUP:
+        init = 1
+        _write(f"{folder}/pids.max", str(plan["processes"] + init))
+    elif version == 2:
+        _write(f"{folder}/memory.max", str(plan["memory_bytes"]))
+        _write(f"{folder}/memory.oom.group", "1")
+        with contextlib.suppress(FileNotFoundError):  # a kernel without swap
+            _write(f"{folder}/memory.swap.max", "0")
+    else:
+        _write(f"{folder}/memory.limit_in_bytes", str(plan["memory_bytes"]))
+        with contextlib.suppress(FileNotFoundError):  # swap is not counted on most systems
+            _write(f"{folder}/memory.memsw.limit_in_bytes", str(plan["memory_bytes"]))
+
+
+def sweep(parent: str) -> None:
+    """Remove groups of launchers that were killed before they could."""
+    for name in os.listdir(parent):
+        if name.startswith(PREFIX) and not os.path.exists(f"/proc/{name.removeprefix(PREFIX)}"):
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{parent}/{name}")
+
+
+def _parents(controller: str, mounted: str, own: str) -> list[tuple[str, int]]:
+    """Folders in which a group of ``controller`` may be made, with the version."""
+    found: list[tuple[str, int]] = []
+    with open(own, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    for line in lines:
+        number, names, path = line.split(":", 2)
+        path = path.rstrip("/")
+        if number == "0":
+            folders = (f"{mounted}{path}", f"{mounted}{os.path.dirname(path)}".rstrip("/"))
+            found += [(folder, 2) for folder in folders if controller in _words(f"{folder}/cgroup.subtree_control")]
+        elif controller in names.split(","):
+            folders = (f"{mounted}/{name}" for name in sorted({names, controller}))
+            found += [(f"{folder}{path}", 1) for folder in folders if os.path.isdir(folder)]
+    return found
+
+
+def _words(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().split()
+    except OSError:
+        return []
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
