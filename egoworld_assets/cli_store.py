@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,14 @@ from rich.markup import escape
 
 from egoworld_resources import fsck, gc
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.removals import removing
 from egoworld_resources.settings import Settings
-from egoworld_resources.store import FolderStore
+from egoworld_resources.store import FolderStore, Inspected
 from egoworld_resources.stores import S3_NEEDS, open_store
 
 if TYPE_CHECKING:
     from egoworld_resources.s3_access import S3Access
+    from egoworld_resources.store_s3 import S3Store
 
 SHOWN = 50
 UNFINISHED = timedelta(days=1)
@@ -30,9 +33,14 @@ COLOURS = {"missing": "red", "damaged": "red", "orphaned": "yellow"}
 def look_through(settings: Settings, console: Console, quick: bool, as_json: bool, mend: bool) -> bool:
     """Name every fault of the store; whether nothing is missing or damaged. What is orphaned only takes space.
 
-    mend: artifacts with a missing or damaged file are forgotten, and no longer count when that was all.
+    mend: artifacts with a missing or damaged file are forgotten, and no longer count when that was all. Raises
+    LockBusy then while a backup is being made.
     """
-    store = open_store(settings)
+    with removing(settings.home) if mend else nullcontext():
+        return _look_through(open_store(settings), console, quick, as_json, mend)
+
+
+def _look_through(store: Inspected, console: Console, quick: bool, as_json: bool, mend: bool) -> bool:
     mended = 0
     found: Counter[str] = Counter()
     freed = 0
@@ -55,8 +63,15 @@ def look_through(settings: Settings, console: Console, quick: bool, as_json: boo
 
 
 def collect(settings: Settings, console: Console, policy: gc.Policy, apply: bool, as_json: bool) -> None:
-    """Say what the policy lets go and how many bytes that frees; with ``apply`` remove it."""
-    store = open_store(settings)
+    """Say what the policy lets go and how many bytes that frees; with ``apply`` remove it.
+
+    Raises LockBusy then, and nothing is removed, while a backup is being made.
+    """
+    with removing(settings.home) if apply else nullcontext():
+        _collect(open_store(settings), console, policy, apply, as_json)
+
+
+def _collect(store: FolderStore | S3Store, console: Console, policy: gc.Policy, apply: bool, as_json: bool) -> None:
     removals = list(gc.plan(store, policy))
     gone = [removal for removal in removals if gc.apply(store, removal)] if apply else removals
     uploads = [] if isinstance(store, FolderStore) else unfinished(store.access, policy, apply)

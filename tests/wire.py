@@ -15,11 +15,14 @@ class Wire:
     """Forwards connections to a port of this machine.
 
     at: before which request, counted from 1, ``cut`` is called; of that request half of what came reaches the server.
+    lossless: all of it does, once ``cut`` has returned.
     """
 
-    def __init__(self, port: int, at: int = 0, cut: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, port: int, at: int = 0, cut: Callable[[], None] = lambda: None, *, lossless: bool = False
+    ) -> None:
         self.requests = 0
-        self._port, self._at, self._cut = port, at, cut
+        self._port, self._at, self._cut, self._lossless = port, at, cut, lossless
         self._lock = threading.Lock()
         self._ends: list[socket.socket] = []
         self._open = True
@@ -44,10 +47,13 @@ class Wire:
     def _forward(self, source: socket.socket, target: socket.socket, counts: bool) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                if counts and self._cuts(data):
+                cuts = counts and self._cuts(data)
+                if cuts and not self._lossless:
                     target.sendall(data[: len(data) // 2])
+                if cuts:
                     self._cut()
-                    break
+                    if not self._lossless:
+                        break
                 target.sendall(data)
         for end in (source, target):
             with suppress(OSError):
@@ -72,9 +78,9 @@ class Wire:
 
 
 @contextmanager
-def wire(port: int, at: int = 0, cut: Callable[[], None] = lambda: None) -> Iterator[Wire]:
+def wire(port: int, at: int = 0, cut: Callable[[], None] = lambda: None, *, lossless: bool = False) -> Iterator[Wire]:
     """A wire while the context lasts."""
-    made = Wire(port, at, cut)
+    made = Wire(port, at, cut, lossless=lossless)
     try:
         yield made
     finally:

@@ -25,17 +25,17 @@ class Leases:
         """Hold a name together with others, as soon as nobody has it alone."""
         self._lock(fcntl.F_OFD_SETLKW, fcntl.F_RDLCK, name)
 
+    def try_hold(self, name: str) -> bool:
+        """Hold a name together with others if nobody has it alone now."""
+        return self._try(fcntl.F_RDLCK, name)
+
     def hold_alone(self, name: str) -> None:
         """Hold a name alone, as soon as nobody else has it."""
         self._lock(fcntl.F_OFD_SETLKW, fcntl.F_WRLCK, name)
 
     def try_alone(self, name: str) -> bool:
         """Hold a name alone if nobody else has it now."""
-        try:
-            self._lock(fcntl.F_OFD_SETLK, fcntl.F_WRLCK, name)
-        except BlockingIOError:
-            return False
-        return True
+        return self._try(fcntl.F_WRLCK, name)
 
     def release(self, name: str) -> None:
         """Give a name back."""
@@ -46,6 +46,13 @@ class Leases:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _try(self, kind: int, name: str) -> bool:
+        try:
+            self._lock(fcntl.F_OFD_SETLK, kind, name)
+        except BlockingIOError:
+            return False
+        return True
 
     def _lock(self, command: int, kind: int, name: str) -> None:
         byte = int.from_bytes(sha256(name.encode()).digest()[:7], "big")

@@ -4,7 +4,7 @@ It is consistent although the server goes on working. The database comes first: 
 buckets already, as artifacts are stored before Dagster is told, and what is made meanwhile Dagster is told later, when
 the next refresh or the inbox sensor comes by. In the bucket of the artifacts the records come first, then manifests,
 then all else: a record names a version whose manifest is there, a manifest files that are there, and none of them
-changes. Run no `egoworld gc --apply` beside it.
+changes. Nothing may be removed meanwhile: whoever calls this holds ``removals.copying``.
 """
 
 from __future__ import annotations
