@@ -26,6 +26,7 @@ from egoworld_resources.environments.fabric.errors import (
     PolicyRefused,
     PythonNotFound,
     ResolutionFailed,
+    RunTimeout,
 )
 from egoworld_resources.environments.fabric.facts import EnvFacts
 from egoworld_resources.environments.fabric.keys import EnvKey
@@ -267,3 +268,20 @@ def test_a_cache_on_another_partition_is_refused(tmp_path: Path) -> None:
         pytest.skip("no second partition at /dev/shm")
     with pytest.raises(BadConfiguration, match="different partitions"):
         refuse_two_partitions(tmp_path, other)
+
+
+def test_code_runs_in_the_env_and_is_written_down_without_itself(fabric: Fabric) -> None:
+    fabric.create(KEY, TESTER, packages=["tiny"])
+    outcome = fabric.run(KEY, "import tiny; print(tiny.VERSION, 'geheim')", TESTER)
+    assert (outcome.exit_code, outcome.stdout) == (0, "2.0 geheim\n")
+    told = fabric.operations.history(limit=1)[0]
+    assert (told.action, told.result, told.message) == ("run", "ok", "exit 0")
+    assert "geheim" not in str(told)
+
+
+def test_code_that_runs_too_long_is_ended(fabric: Fabric) -> None:
+    fabric.create(KEY, TESTER)
+    with pytest.raises(RunTimeout, match="longer than 1 s") as ended:
+        fabric.run(KEY, "print('begun', flush=True)\nwhile True: pass", TESTER, timeout_s=1)
+    assert ended.value.details["stdout"] == "begun\n"
+    assert written(fabric)[-1] == ("run", "EXECUTION_TIMEOUT")

@@ -176,13 +176,11 @@ class Fabric:
             disk_bytes=int(self.config.disk_gb * GB),
         )
         details = {"code_sha256": hashlib.sha256(code.encode()).hexdigest(), "timeout": limit}
-        with self.places.running(key) as held:
+        with self.places.running(key):
             generation, ready, _ = self._live(key)
             with self._written_down("run", key, actor, details, ready.lock_digest) as step, self.places.scratch() as at:
                 step.lock_after = ready.lock_digest
-                outcome = run_code(
-                    generation / ready.python, code, env_folder=generation, scratch=at, bounds=bounds, pass_fds=(held,)
-                )
+                outcome = run_code(generation / ready.python, code, env_folder=generation, scratch=at, bounds=bounds)
                 step.message = f"exit {outcome.exit_code}"
                 if outcome.timed_out:
                     raise RunTimeout(

@@ -57,10 +57,10 @@ class Places:
             yield held
 
     @contextmanager
-    def running(self, key: EnvKey) -> Generator[int]:
+    def running(self, key: EnvKey) -> Generator[None]:
         """Code runs in the env: it may be changed, in another generation, and not removed."""
-        with _held(key, "it is being removed"), exclusive(self._lock("run", key), 0, shared=True) as held:
-            yield held
+        with _held(key, "it is being removed"), exclusive(self._lock("run", key), 0, shared=True):
+            yield
 
     @contextmanager
     def unused(self, key: EnvKey, wait_s: float = 0) -> Generator[None]:
