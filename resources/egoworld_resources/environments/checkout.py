@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from egoworld_resources.catalog import Catalog
+from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv, find_uv
 
+PROFILE = "EGOWORLD_ENV_PROFILE"
+"""Names the profile of envs/policy.toml that locks are made and taken for; unset: that of the servers."""
 
-def checkout_catalog(project: Path) -> Catalog:
-    """The envs of the project and of its tests, each with the locks folder beside it."""
+
+def checkout_catalog(project: Path, profile: str | None = None) -> Catalog:
+    """The envs of the project and of its tests, each with the locks folder beside it.
+
+    profile: of envs/policy.toml, default PROFILE of the environment; raises BadDeclaration when the policy has it not.
+    """
+    chosen = os.environ.get(PROFILE, "") if profile is None else profile
     envs = [folder for folder in (project / "envs", project / "tests" / "envs") if folder.is_dir()]
-    return Catalog.load(envs, [folder.parent / "locks" for folder in envs])
+    return catalog_of(envs, chosen)
+
+
+def catalog_of(envs: Iterable[Path], profile: str = "") -> Catalog:
+    """The catalog of folders of envs; a lock of ``profile`` goes before the lock that the servers use."""
+    folders = list(envs)
+    locks = [folder.parent / "locks" for folder in folders]
+    if profile:
+        Policy.read(folders[0] / "policy.toml", profile)
+    return Catalog.load(folders, [*(folder / profile for folder in locks if profile), *locks])
 
 
 def checkout_uv(project: Path) -> Uv:

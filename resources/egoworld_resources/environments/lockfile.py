@@ -88,6 +88,16 @@ class Lock:
         """Digest of the declaration that the lock was made from."""
         return self._document.get("tool", {}).get("egoworld", {}).get("source")
 
+    @property
+    def profile(self) -> str:
+        """The profile of envs/policy.toml that it was made under; "" for that of the servers."""
+        return self._document.get("tool", {}).get("egoworld", {}).get("profile", "")
+
+    @property
+    def python(self) -> str:
+        """Its requires-python."""
+        return self._document.get("requires-python", "")
+
     def check(self, env: str, source: str, declared_in: Path) -> None:
         """Raise LockStale unless the lock was made from ``source``."""
         if self.source != source:

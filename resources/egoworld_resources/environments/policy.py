@@ -1,63 +1,183 @@
-"""What an env may contain: envs/policy.toml, enforced when a lock is made."""
+"""What an env may contain: the rules of envs/policy.toml, and what of a lock breaks them.
+
+`make lock` writes no lock that breaks one; `egoworld env check` asks about everything (policy_check.py).
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, cast
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import BadDeclaration, LockRefused
+from egoworld_resources.environments.indexes import index_named, origin_allowed
+from egoworld_resources.environments.licences import LicenceRules
 
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
+@dataclass(frozen=True)
+class Breach:
+    """A broken rule: its name, what was found, and what mends it."""
+
+    rule: str
+    found: str
+    mend: str
+
+
+def checked_constraint(text: str) -> str:
+    """A name with versions; raises ValueError otherwise."""
+    try:
+        parsed = Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(f"'{text}' is no constraint: {error}") from error
+    if parsed.extras or parsed.url or not parsed.specifier:
+        raise ValueError(f"'{text}' must be a name and versions, such as 'numpy>=1.26'")
+    return text
+
+
+def checked_index(text: str) -> str:
+    """A public index by name, an address or a folder; raises ValueError otherwise."""
+    if not index_named(text) and "://" not in text and not Path(text).is_absolute():
+        raise ValueError(f"'{text}' must be the name of a public index, an address, or the full path of a folder")
+    return text
+
+
 class Policy(BaseModel):
-    """Rules of envs/policy.toml."""
+    """Rules of envs/policy.toml. Without that file only the defaults hold: no rule on indexes, versions, licences."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    platform: Literal["linux-64"] = Field(default="linux-64", description="the one platform of every lock")
     glibc: str = Field(default="2.36", pattern=r"^2\.\d+$", description="oldest glibc that the envs must run on")
     cuda: tuple[str, ...] = Field(default=("torch",), description="packages whose CPU-only builds are refused")
+    indexes: tuple[Annotated[str, AfterValidator(checked_index)], ...] = Field(
+        default=(), description="where packages may come from: public indexes by name, others by address or folder"
+    )
+    channels: tuple[str, ...] = Field(default=(), description="conda channels, those asked first named first")
+    constraints: tuple[Annotated[str, AfterValidator(checked_constraint)], ...] = Field(
+        default=(), description="versions that every lock must meet, in the syntax of pip's constraints"
+    )
+    licences: LicenceRules = Field(default_factory=LicenceRules, description="of models, weights and packages")
+    profile: str = Field(default="", description="the profile in force; never in the file, see Policy.read")
 
     @classmethod
-    def read(cls, file: Path) -> Policy:
-        """The rules of ``file``, or the defaults when there is no such file."""
-        if not file.is_file():
-            return cls.model_validate({})
+    def read(cls, file: Path, profile: str = "") -> Policy:
+        """The rules of ``file``, or the defaults when there is no such file.
+
+        profile: a table ``[profiles.<name>]`` whose rules replace those of the same name. Raises BadDeclaration naming
+        file and field, also for a profile that the file does not have.
+        """
+        document = dict(read_toml(file)) if file.is_file() else {}
+        profiles = cast("dict[str, dict[str, Any]]", document.pop("profiles", {}))
+        if "profile" in document:
+            raise BadDeclaration(file, "profile", "is chosen by EGOWORLD_ENV_PROFILE, not in this file")
+        if profile and profile not in profiles:
+            raise BadDeclaration(
+                file, "profiles", f"has no '{profile}'; known: {', '.join(sorted(profiles)) or 'none'}"
+            )
         try:
-            return cls.model_validate(read_toml(file))
+            for name, table in profiles.items():
+                cls.model_validate(document | table | {"profile": name})
+            own = profiles[profile] if profile else {}
+            return cls.model_validate(document | own | {"profile": profile})
         except ValidationError as error:
             first = error.errors()[0]
-            raise BadDeclaration(file, ".".join(str(part) for part in first["loc"]), first["msg"]) from error
+            reason = first["msg"].removeprefix("Value error, ")
+            raise BadDeclaration(file, ".".join(str(part) for part in first["loc"]), reason) from error
 
-    def check(self, env: str, entries: list[dict[str, Any]]) -> None:
+    def check(self, env: str, entries: Iterable[dict[str, Any]]) -> None:
         """Raise LockRefused naming the first package that breaks a rule. entries: the packages of a lock."""
-        names = {canonicalize_name(entry["name"]) for entry in entries}
-        has_cuda = any(name.startswith(("nvidia-", "cuda-")) for name in names)
-        for entry in entries:
-            self._check_source(env, entry)
-            if canonicalize_name(entry["name"]) in self.cuda:
-                self._check_cuda(env, entry, has_cuda)
+        for breach in self.breaches(entries):
+            raise LockRefused(f"env '{env}': {breach.found}; {breach.mend}")
 
-    def _check_source(self, env: str, entry: dict[str, Any]) -> None:
-        for key, kind in (("directory", "a folder"), ("archive", "an archive")):
-            if key in entry:
-                raise LockRefused(
-                    f"env '{env}': {entry['name']} comes from {kind}; allowed are an index and git with a full commit"
+    def breaches(self, entries: Iterable[dict[str, Any]]) -> Iterator[Breach]:
+        """What of the packages of a lock breaks a rule: source, CUDA, index, version."""
+        listed = list(entries)
+        has_cuda = any(canonicalize_name(entry["name"]).startswith(("nvidia-", "cuda-")) for entry in listed)
+        for entry in listed:
+            yield from _source(entry)
+            yield from self._cuda(entry, has_cuda)
+            yield from self._index(entry)
+            yield from self._version(entry)
+
+    def check_channels(self, env: str, channels: Iterable[str]) -> None:
+        """Raise LockRefused unless conda's channels are on the list and asked in its order (names or addresses)."""
+        for breach in self.channel_breaches(channels):
+            raise LockRefused(f"env '{env}': {breach.found}; {breach.mend}")
+
+    def channel_breaches(self, channels: Iterable[str]) -> Iterator[Breach]:
+        """What of an ordered list of conda channels breaks the rule on them."""
+        places: list[int] = []
+        for channel in channels:
+            name = next((name for name in self.channels if channel.rstrip("/") in (name, name.rstrip("/"))), None)
+            if name is None:
+                name = next((name for name in self.channels if channel.rstrip("/").endswith(f"/{name}")), None)
+            if name is None:
+                allowed = ", ".join(self.channels) or "none"
+                yield Breach(
+                    "channels", f"conda channel {channel} is not allowed", f"allowed, in this order: {allowed}"
                 )
-        vcs = entry.get("vcs")
-        if vcs and not COMMIT.match(vcs.get("commit-id", "")):
-            raise LockRefused(f"env '{env}': {entry['name']} comes from {vcs.get('url')} without a full commit")
+            else:
+                places.append(self.channels.index(name))
+        if places != sorted(places):
+            told = ", ".join(self.channels[place] for place in places)
+            yield Breach("channels", f"conda channels are asked in the order {told}", f"use {', '.join(self.channels)}")
 
-    def _check_cuda(self, env: str, entry: dict[str, Any], has_cuda: bool) -> None:
+    def _cuda(self, entry: dict[str, Any], has_cuda: bool) -> Iterator[Breach]:
+        if canonicalize_name(entry["name"]) not in self.cuda:
+            return
         local = Version(entry.get("version", "0")).local or ""
         if local.startswith("cpu") or not (local.startswith("cu") or has_cuda):
-            raise LockRefused(
-                f"env '{env}': {entry['name']} {entry.get('version')} is a CPU-only build; the servers need CUDA. "
-                "Remove folders and indexes with +cpu wheels from uv's settings and lock again"
+            yield Breach(
+                "cuda",
+                f"{entry['name']} {entry.get('version')} is a CPU-only build and the servers need CUDA",
+                "remove folders and indexes with +cpu wheels from uv's settings and lock again "
+                "(machines without a GPU: EGOWORLD_ENV_PROFILE=cpu)",
             )
+
+    def _index(self, entry: dict[str, Any]) -> Iterator[Breach]:
+        if not self.indexes:
+            return
+        allowed = ", ".join(self.indexes)
+        mend = f"allowed: {allowed}; lock again without the others, or add it to indexes in envs/policy.toml"
+        index = entry.get("index", "")
+        files = [*entry.get("wheels", []), *([entry["sdist"]] if "sdist" in entry else [])]
+        if index and not origin_allowed(index, self.indexes, of_index=True):
+            yield Breach("indexes", f"{entry['name']} comes from the index {index}", mend)
+            return
+        for file in files:
+            place = file.get("url") or file.get("path", "")
+            if not origin_allowed(place, self.indexes):
+                yield Breach("indexes", f"a file of {entry['name']} comes from {place}", mend)
+                return
+
+    def _version(self, entry: dict[str, Any]) -> Iterator[Breach]:
+        for text in self.constraints:
+            wanted = Requirement(text)
+            version = entry.get("version")
+            if version is None or canonicalize_name(wanted.name) != canonicalize_name(entry["name"]):
+                continue
+            if not wanted.specifier.contains(version, prereleases=True):
+                mend = f"ask for a version that fits, or change constraints in envs/policy.toml ({text})"
+                yield Breach("constraints", f"{entry['name']} {version} does not meet {wanted}", mend)
+
+
+def _source(entry: dict[str, Any]) -> Iterator[Breach]:
+    for key, kind in (("directory", "a folder"), ("archive", "an archive")):
+        if key in entry:
+            yield Breach(
+                "source", f"{entry['name']} comes from {kind}", "allowed are an index and git with a full commit"
+            )
+    vcs = entry.get("vcs")
+    if vcs and not (vcs.get("type", "git") == "git" and COMMIT.match(vcs.get("commit-id", ""))):
+        mend = "name the 40 hex digits of its commit: name @ git+https://host/project@<commit>"
+        yield Breach("git", f"{entry['name']} comes from {vcs.get('url')} without a full commit", mend)
