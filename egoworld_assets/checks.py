@@ -6,6 +6,8 @@ one that only warns is shown and kept in the manifest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +24,7 @@ MAX_CAMERA_TREMBLE = 0.8
 """Positions that are noise around a fixed place give 1.2 and more, a moving head about 0.2."""
 MIN_STEPS = 8
 ROWS_AT_ONCE = 1000
-HAND = ("clip_id", "frame", "side", "keypoints_2d")
+HAND = ("frame", "side", "keypoints_2d")
 
 
 def verdict(name: str, fault: str, *, blocking: bool = True) -> Verdict:
@@ -75,11 +77,13 @@ def clips_in_order(draft: Draft) -> Verdict:
 
 def hands_differ(draft: Draft) -> Verdict:
     """Left and right are two hands, not one hand twice."""
-    table = draft.table(*HAND)
-    left, right = (_by_frame(table, side) for side in ("left", "right"))
-    both = sorted(left.keys() & right.keys())
-    same = [k for k in both if _overlap(left[k], right[k]) > 0.8]
-    share = len(same) / len(both) if both else 0.0
+    same, both = 0, 0
+    for hands in draft.by_clip(*HAND):
+        left, right = (_by_frame(hands, side) for side in ("left", "right"))
+        shared = left.keys() & right.keys()
+        both += len(shared)
+        same += sum(_overlap(left[frame], right[frame]) > 0.8 for frame in shared)
+    share = same / both if both else 0.0
     return verdict(
         "hands_differ",
         f"left and right are the same hand in {share:.0%} of their frames" if share > MAX_BOTH_SIDES else "",
@@ -88,17 +92,12 @@ def hands_differ(draft: Draft) -> Verdict:
 
 def hands_move_physically(draft: Draft) -> Verdict:
     """Hands do not jump by more than 1.5 times their own size from one frame to the next, but rarely."""
-    table = draft.table(*HAND)
     jumps, steps = 0, 0
-    for side in ("left", "right"):
-        hands = _by_frame(table, side)
-        for clip, frame in hands:
-            before = hands.get((clip, frame - 1))
-            if before is not None:
-                now = hands[clip, frame]
-                size = float(np.ptp(before, axis=0).max()) or 1.0
-                steps += 1
-                jumps += bool(np.linalg.norm(now.mean(axis=0) - before.mean(axis=0)) > MAX_HAND_JUMP * size)
+    for rows in draft.by_clip(*HAND):
+        for hands in (_by_frame(rows, side) for side in ("left", "right")):
+            moves = [(hands[frame - 1], now) for frame, now in hands.items() if frame - 1 in hands]
+            steps += len(moves)
+            jumps += sum(_jumps(before, now) for before, now in moves)
     share = jumps / steps if steps else 0.0
     return verdict(
         "hands_move_physically", f"hands jump in {share:.0%} of frames" if share > MAX_SHARE_OF_JUMPS else ""
@@ -107,42 +106,43 @@ def hands_move_physically(draft: Draft) -> Verdict:
 
 def boxes_inside(draft: Draft) -> Verdict:
     """Boxes have an area and touch the picture."""
-    x0, y0, x1, y1 = (column.to_numpy() for column in draft.table("x0", "y0", "x1", "y1").columns)
-    bad = int(np.sum((x1 <= x0) | (y1 <= y0)))
+    bad = 0
+    for boxes in draft.by_clip("x0", "y0", "x1", "y1"):
+        x0, y0, x1, y1 = (column.to_numpy() for column in boxes.columns)
+        bad += int(np.sum((x1 <= x0) | (y1 <= y0)))
     return verdict("boxes_inside", f"{bad} boxes have no area" if bad else "")
 
 
 def masks_not_empty(draft: Draft) -> Verdict:
     """No mask is empty or covers the whole picture."""
-    table = draft.table("area", "width", "height")
-    area = np.asarray(table["area"].to_numpy(), dtype=float)
-    size = np.asarray(table["width"].to_numpy() * table["height"].to_numpy(), dtype=float)
-    bad = int(np.sum((area <= 0) | (area >= 0.98 * size)))
-    return verdict("masks_not_empty", f"{bad} of {len(area)} masks are empty or cover everything" if bad else "")
+    bad = 0
+    for masks in draft.by_clip("area", "width", "height"):
+        area, width, height = (np.asarray(column.to_numpy(), dtype=float) for column in masks.columns)
+        bad += int(np.sum((area <= 0) | (area >= 0.98 * (width * height))))
+    fault = f"{bad} of {draft.rows(draft.asset)} masks are empty or cover everything" if bad else ""
+    return verdict("masks_not_empty", fault)
 
 
 def cameras_are_real(draft: Draft) -> Verdict:
     """Registered camera poses are rotations and positions that move, never the identity throughout."""
-    rows = draft.table("registered", "T_world_camera").filter(pc.field("registered"))
-    if rows.num_rows == 0:
+    registered, skewed, farthest = 0, 0, 0.0
+    for poses in _camera_paths(draft):
+        registered += len(poses)
+        skewed += int(_skewed(poses).sum())
+        farthest = max(farthest, float(np.abs(poses - np.eye(4)).max(initial=0.0)))
+    if registered == 0:
         return verdict("cameras_are_real", "no frame was registered; see the notes of its clips", blocking=False)
-    poses = _matrices(rows["T_world_camera"])
-    rotations = poses[:, :3, :3]
-    skewed = np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) > 1e-3
-    if skewed.any():
-        return verdict("cameras_are_real", f"{int(skewed.sum())} poses are not rigid")
-    if len(poses) > 1 and np.abs(poses - np.eye(4)).max() < 1e-9:
-        return verdict("cameras_are_real", "all camera poses are the identity yet marked registered")
-    return verdict("cameras_are_real", "")
+    if skewed:
+        return verdict("cameras_are_real", f"{skewed} poses are not rigid")
+    still = registered > 1 and farthest < 1e-9
+    return verdict("cameras_are_real", "all camera poses are the identity yet marked registered" if still else "")
 
 
 def cameras_move_smoothly(draft: Draft) -> Verdict:
     """The camera's speed does not change by more than itself from frame to frame."""
-    rows = draft.table("clip_id", "frame", "registered", "T_world_camera").filter(pc.field("registered"))
     worst = 0.0
-    for clip in rows["clip_id"].unique().to_pylist():
-        of_clip = rows.filter(pc.field("clip_id") == clip)
-        steps = np.diff(_matrices(of_clip["T_world_camera"])[:, :3, 3], axis=0)
+    for poses in _camera_paths(draft):
+        steps = np.diff(poses[:, :3, 3], axis=0)
         speeds = np.linalg.norm(steps, axis=1)
         if len(steps) >= MIN_STEPS and np.median(speeds) > 0:
             worst = max(worst, float(np.median(np.linalg.norm(np.diff(steps, axis=0), axis=1)) / np.median(speeds)))
@@ -156,39 +156,56 @@ def cameras_move_smoothly(draft: Draft) -> Verdict:
 
 def poses_are_rigid(draft: Draft) -> Verdict:
     """Object poses are rigid and in front of the camera; none at all is a warning."""
-    rows = draft.table("T_camera_object")
-    if rows.num_rows == 0:
+    if draft.rows(draft.asset) == 0:
         return verdict("poses_are_rigid", "no object pose could be trusted", blocking=False)
-    poses = _matrices(rows["T_camera_object"])
-    skewed = np.abs(poses[:, :3, :3] @ poses[:, :3, :3].transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) > 1e-3
-    behind = poses[:, 2, 3] <= 0
-    bad = int((skewed | behind).sum())
+    bad = 0
+    for rows in draft.by_clip("T_camera_object"):
+        poses = _matrices(rows["T_camera_object"])
+        bad += int((_skewed(poses) | (poses[:, 2, 3] <= 0)).sum())
     return verdict("poses_are_rigid", f"{bad} poses are not rigid or lie behind the camera" if bad else "")
 
 
 def joints_move_physically(draft: Draft) -> Verdict:
     """Joints do not turn faster than 40 rad/s, but rarely."""
     fps = draft.input_table("videos").to_pylist()[0]["fps"] or 30.0
-    before: dict[tuple[str, str], tuple[int, NDArray[np.float64]]] = {}
     fast, steps = 0, 0
-    batches = draft.table("clip_id", "side", "frame", "positions").to_batches(ROWS_AT_ONCE)
-    for row in (row for batch in batches for row in batch.to_pylist()):
-        key = (row["clip_id"], row["side"])
-        now = np.asarray(row["positions"], dtype=np.float64)
-        if key in before and before[key][0] == row["frame"] - 1:
-            steps += 1
-            fast += bool(np.abs(now - before[key][1]).max() * fps > MAX_JOINT_SPEED)
-        before[key] = (row["frame"], now)
+    for joints in draft.by_clip("side", "frame", "positions"):
+        before: dict[str, tuple[int, NDArray[np.float64]]] = {}
+        for row in (row for batch in joints.to_batches(ROWS_AT_ONCE) for row in batch.to_pylist()):
+            side, now = row["side"], np.asarray(row["positions"], dtype=np.float64)
+            if side in before and before[side][0] == row["frame"] - 1:
+                steps += 1
+                fast += bool(np.abs(now - before[side][1]).max() * fps > MAX_JOINT_SPEED)
+            before[side] = (row["frame"], now)
     share = fast / steps if steps else 0.0
     return verdict(
         "joints_move_physically", f"joints jump in {share:.0%} of frames" if share > MAX_SHARE_OF_JUMPS else ""
     )
 
 
-def _by_frame(table: pa.Table, side: str) -> dict[tuple[str, int], NDArray[np.float64]]:
-    """Keypoints [21x2] px of one side by (clip, frame)."""
-    rows = table.filter(pc.field("side") == side).select(["clip_id", "frame", "keypoints_2d"]).to_pylist()
-    return {(r["clip_id"], r["frame"]): np.asarray(r["keypoints_2d"], dtype=np.float64).reshape(21, 2) for r in rows}
+def _by_frame(hands: pa.Table, side: str) -> dict[int, NDArray[np.float64]]:
+    """Keypoints [21x2] px of one side of a clip's hands by frame."""
+    rows = hands.filter(pc.field("side") == side)
+    points = _numbers(rows["keypoints_2d"]).reshape(-1, 21, 2)
+    return dict(zip(rows["frame"].to_pylist(), points, strict=True))
+
+
+def _jumps(before: NDArray[np.float64], now: NDArray[np.float64]) -> bool:
+    """Whether a hand's points [21x2] move farther than a hand can from one frame to the next."""
+    size = float(np.ptp(before, axis=0).max()) or 1.0
+    return bool(np.linalg.norm(now.mean(axis=0) - before.mean(axis=0)) > MAX_HAND_JUMP * size)
+
+
+def _camera_paths(draft: Draft) -> Iterator[NDArray[np.float64]]:
+    """T_world_camera [n, 4, 4] of the registered frames of one clip after the other."""
+    for rows in draft.by_clip("registered", "T_world_camera"):
+        yield _matrices(rows.filter(pc.field("registered"))["T_world_camera"])
+
+
+def _skewed(poses: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of poses [n, 4, 4] have no rotation in them."""
+    rotations = poses[:, :3, :3]
+    return np.abs(rotations @ rotations.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) > 1e-3
 
 
 def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -201,4 +218,9 @@ def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 def _matrices(column: pa.ChunkedArray) -> NDArray[np.float64]:
     """A column of row-major 4x4 matrices as [n, 4, 4]."""
-    return np.asarray(column.to_pylist(), dtype=np.float64).reshape(-1, 4, 4)
+    return _numbers(column).reshape(-1, 4, 4)
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """All numbers of a column of lists without gaps, one after the other."""
+    return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from egoworld_runner import ClipFailed
 SIDES = ("right", "left")
 FIRST_OBJECT = 3
 """obj_id 1 and 2 are the hands."""
+ROBOT = ("side", "robot", "joint_names")
+ROWS_AT_ONCE = 1000
 POSE = [f"{row}{column}" for row in range(4) for column in range(4)]
 
 
@@ -32,19 +34,19 @@ class JointLayout:
         return [f"{side}.{joint}" for side in SIDES for joint in self.joints[side]]
 
     @classmethod
-    def of(cls, table: pa.Table) -> JointLayout:
-        """From a whole video's robot_trajectories; a side never seen gets the other side's joints.
+    def of(cls, robots: Iterable[pa.Table]) -> JointLayout:
+        """From the columns ``ROBOT`` of a whole video's clips; a side never seen gets the other side's joints.
 
         Raises ClipFailed when one side is served by two robots or two joint orders.
         """
+        known = {kind for table in robots for batch in table.to_batches(ROWS_AT_ONCE) for kind in _kinds(batch)}
         found: dict[str, tuple[str, list[str]]] = {}
         for side in SIDES:
-            rows = table.filter(pc.equal(table["side"], side)).select(["robot", "joint_names"])
-            kinds = sorted({(str(r), tuple(n)) for r, n in zip(*(c.to_pylist() for c in rows.columns), strict=True)})
+            kinds = sorted((robot, joints) for of_side, robot, joints in known if of_side == side)
             if len(kinds) > 1:
-                robots = ", ".join(f"{robot} ({len(joints)} joints)" for robot, joints in kinds)
+                robots_told = ", ".join(f"{robot} ({len(joints)} joints)" for robot, joints in kinds)
                 raise ClipFailed(
-                    f"robot_trajectories: the {side} hand has more than one joint layout ({robots}); "
+                    f"robot_trajectories: the {side} hand has more than one joint layout ({robots_told}); "
                     "make robot_trajectories again with one robot per side"
                 )
             if kinds:
@@ -53,6 +55,12 @@ class JointLayout:
             return cls("", {side: [] for side in SIDES})
         joints = {side: found[side][1] if side in found else _mirrored(found, side) for side in SIDES}
         return cls("+".join(sorted({robot for robot, _ in found.values()})), joints)
+
+
+def _kinds(rows: pa.RecordBatch) -> set[tuple[str, str, tuple[str, ...]]]:
+    """Side, robot and joint names of some rows, each combination once."""
+    columns = (rows.column(name).to_pylist() for name in ROBOT)
+    return {(side, robot, tuple(joints)) for side, robot, joints in zip(*columns, strict=True)}
 
 
 def _mirrored(found: dict[str, tuple[str, list[str]]], side: str) -> list[str]:

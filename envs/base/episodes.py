@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from ego_video import EgoVideo, Letterbox
-from episode_values import JointLayout, features, grid, values_of_clip
+from episode_values import ROBOT, JointLayout, features, grid, values_of_clip
 from lerobot_v3 import VIDEO_FILE, VIDEO_KEY, DatasetFiles, video
 from numpy.typing import NDArray
 
@@ -52,7 +51,7 @@ class LeRobotEpisodes(Runner):
     def _write(self, clip: Clip, inputs: Inputs, params: Params, chosen: Sequence[Any]) -> None:
         fps, max_objects = int(params["fps"]), int(params["max_objects"])
         letterbox = Letterbox.fit(clip.width, clip.height, int(params["width"]), int(params["height"]))
-        layout = JointLayout.of(given_table(inputs, tables.RobotPose))
+        layout = JointLayout.of(_robots(inputs))
         declared = {VIDEO_KEY: video(fps, letterbox.width, letterbox.height), **features(layout, max_objects)}
         declared = {name: feature for name, feature in declared.items() if feature["shape"] != [0]}
         files = DatasetFiles(clip.folder, declared, fps, layout.robot, str(params["task"]))
@@ -61,8 +60,7 @@ class LeRobotEpisodes(Runner):
         with EgoVideo(path, fps, letterbox, int(params["crf"]), int(params["keyframe_interval"])) as ego:
             for row, frames in chosen:
                 span = (row["start_frame"], row["end_frame"])
-                shown = replace(inputs, clip_id=row["clip_id"])
-                of_clip = {table.table: given_table(shown, table) for table in READS}
+                of_clip = {table.table: given_table(inputs.of_clip(row["clip_id"]), table) for table in READS}
                 values = values_of_clip(of_clip, layout, letterbox, span, frames, max_objects)
                 self._encode(clip, ego, frames)
                 files.add(
@@ -88,6 +86,13 @@ def given_table(inputs: Inputs, row: type[tables.Row]) -> pa.Table:
     return inputs.table(row.table) if row.table in inputs.artifacts else tables.schema(row).empty_table()
 
 
+def _robots(inputs: Inputs) -> Iterator[pa.Table]:
+    """Sides, robots and joint names of one clip after the other."""
+    clips = inputs.clips("robot_trajectories") if "robot_trajectories" in inputs.artifacts else []
+    for clip_id in clips:
+        yield inputs.of_clip(clip_id).table("robot_trajectories", columns=ROBOT)
+
+
 def _check(params: Params) -> None:
     if int(params["fps"]) < 1 or params["fps"] != int(params["fps"]):
         raise ClipFailed(f"params.episodes.fps is {params['fps']}; LeRobot needs a whole number of frames per second")
@@ -102,10 +107,7 @@ def _check(params: Params) -> None:
 
 def _choose(spans: Sequence[Any], inputs: Inputs, require: Sequence[str]) -> tuple[list[Any], list[str]]:
     """Clips that have rows of every required asset, and for the others why not."""
-    there = {
-        name: set(inputs.table(name)["clip_id"].unique().to_pylist()) if name in inputs.artifacts else set()
-        for name in require
-    }
+    there = {name: set(inputs.clips(name)) if name in inputs.artifacts else set[str]() for name in require}
     kept, left_out = [], []
     for row in spans:
         missing = [name for name in require if row["clip_id"] not in there[name]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from content import Content, Span, share_of_frames
+from content import Content, Span
 from numpy.typing import NDArray
 from painter import Painter
 from palette import BACKGROUND, MUTED, RULE, SIDES, TEXT, Colour, colour_of
@@ -143,18 +143,19 @@ def _header(draw: ImageDraw.ImageDraw, content: Content, shown: int, width: int)
 def _legend(content: Content) -> Iterator[tuple[Colour, str]]:
     """Colours with what they stand for and how often it was found."""
     frames = sum(len(span) for span in content.spans)
-    hands, masks = content.hands.table, content.masks.table
+    hands, masks = content.hands.frames_by("side"), content.masks.frames_by("obj_id")
+
+    def share(found: int) -> str:
+        return f"{found / frames if frames else 0.0:.0%}"
+
     for side, obj in SIDES.items():
-        rows = hands.filter(np.array(hands["side"].to_pylist(), dtype=object) == side) if len(hands) else hands
-        yield colour_of(obj), f"{side} hand {share_of_frames(rows, frames):.0%}"
+        yield colour_of(obj), f"{side} hand {share(hands[side])}"
     for obj, label in content.labels.items():
         if obj not in SIDES.values():
-            rows = masks.filter(masks["obj_id"].to_numpy() == obj)
-            yield colour_of(obj), f"{label} (obj_id {obj}) {share_of_frames(rows, frames):.0%}"
-    if len(content.robots.table):
-        errors = content.robots.table["tip_error"].to_numpy()
-        robots = ", ".join(sorted(set(content.robots.table["robot"].unique().to_pylist())))
-        yield MUTED, f"robot {robots}, median tip error {np.median(errors) * 1000:.1f} mm"
+            yield colour_of(obj), f"{label} (obj_id {obj}) {share(masks[obj])}"
+    if len(content.tip_errors):
+        error = np.median(content.tip_errors) * 1000
+        yield MUTED, f"robot {', '.join(content.robot_names)}, median tip error {error:.1f} mm"
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

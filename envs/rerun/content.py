@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,43 +16,6 @@ from numpy.typing import NDArray
 from plyfile import PlyData, PlyParseError
 
 from egoworld_runner import Clip, ClipFailed, Inputs, tables
-
-
-class ByFrame:
-    """One table in frame order. A stage that was not made, or found nothing, gives no rows."""
-
-    def __init__(self, inputs: Inputs, row: type[tables.Row]) -> None:
-        given = inputs.table(row.table) if row.table in inputs.artifacts else tables.schema(row).empty_table()
-        self.table: pa.Table = given.take(pc.sort_indices(given, sort_keys=[("frame", "ascending")]))
-        self._frames: NDArray[np.int64] = self.table["frame"].to_numpy()
-
-    def between(self, first: int, last: int) -> pa.Table:
-        """Rows of frames first to last, both included."""
-        low = int(np.searchsorted(self._frames, first, side="left"))
-        high = int(np.searchsorted(self._frames, last, side="right"))
-        return self.table.slice(low, high - low)
-
-    def rows(self, frame: int) -> list[dict[str, Any]]:
-        return self.between(frame, frame).to_pylist()
-
-
-class ByClip:
-    """A large table by frame, of which one clip is held at a time."""
-
-    def __init__(self, inputs: Inputs, row: type[tables.Row], spans: Sequence[Span]) -> None:
-        self._inputs = inputs
-        self._row = row
-        self._spans = spans
-        self._held: tuple[Span, ByFrame] | None = None
-
-    def between(self, first: int, last: int) -> pa.Table:
-        """Rows of frames first to last, both included, of the clip that has the last one."""
-        if self._held is None or not self._held[0].start <= last < self._held[0].end:
-            span = next((span for span in self._spans if span.start <= last < span.end), None)
-            if span is None:
-                return tables.schema(self._row).empty_table()
-            self._held = span, ByFrame(replace(self._inputs, clip_id=span.clip_id), self._row)
-        return self._held[1].between(first, last)
 
 
 @dataclass(frozen=True)
@@ -70,32 +34,90 @@ class Span:
         return self.end - self.start
 
 
+class ByFrame:
+    """One table by frame, of which one clip is held at a time: a long video needs no more memory than its longest clip.
+
+    A stage that was not made, or found nothing, gives no rows.
+    """
+
+    def __init__(self, inputs: Inputs, row: type[tables.Row], spans: Sequence[Span]) -> None:
+        self._inputs, self._row, self._spans = inputs, row, spans
+        self._held: Span | None = None
+        self._table: pa.Table = tables.schema(row).empty_table()
+        self._frames: NDArray[np.int64] = np.empty(0, np.int64)
+
+    def between(self, first: int, last: int) -> pa.Table:
+        """Rows of frames first to last, both included, of the clip that has the last one, in frame order."""
+        if self._held is None or not self._held.start <= last < self._held.end:
+            self._hold(next((span for span in self._spans if span.start <= last < span.end), None))
+        low = int(np.searchsorted(self._frames, first, side="left"))
+        high = int(np.searchsorted(self._frames, last, side="right"))
+        return self._table.slice(low, high - low)
+
+    def _hold(self, span: Span | None) -> None:
+        given = tables.schema(self._row).empty_table()
+        if span is not None and self._row.table in self._inputs.artifacts:
+            given = self._inputs.of_clip(span.clip_id).table(self._row.table)
+        self._held = span
+        self._table = given.take(pc.sort_indices(given, sort_keys=[("frame", "ascending")]))
+        self._frames = self._table["frame"].to_numpy()
+
+    def rows(self, frame: int) -> list[dict[str, Any]]:
+        return self.between(frame, frame).to_pylist()
+
+    def by_clip(self) -> Iterator[pa.Table]:
+        """The rows of one clip after the other."""
+        return (self.between(span.start, span.end - 1) for span in self._spans)
+
+    def frames_by(self, column: str) -> Counter[Any]:
+        """In how many frames each value of a column is found."""
+        found: Counter[Any] = Counter()
+        for table in self.by_clip():
+            counts = table.group_by(column).aggregate([("frame", "count_distinct")])
+            found.update(
+                dict(zip(*(counts[name].to_pylist() for name in (column, "frame_count_distinct")), strict=True))
+            )
+        return found
+
+
 class Content:
     """All that is known of a video: its clips and every table."""
 
     def __init__(self, clip: Clip, inputs: Inputs) -> None:
         self.clip = clip
-        self.hands = ByFrame(inputs, tables.HandPose)
-        self.detections = ByFrame(inputs, tables.Detection)
-        self.masks = ByFrame(inputs, tables.Mask)
-        self.cameras = ByFrame(inputs, tables.CameraPose)
-        self.objects = ByFrame(inputs, tables.ObjectPose)
-        self.robots = ByFrame(inputs, tables.RobotPose)
         rows = sorted(inputs.rows("clips"), key=lambda row: (row["start_frame"], row["end_frame"]))
         names = ("clip_id", "start_frame", "end_frame", "start_s", "end_s", "shot")
         self.spans = [Span(number, *(row[name] for name in names)) for number, row in enumerate(rows, start=1)]
         if not self.spans:
             raise ClipFailed("the video has no clip, so there is nothing to show; look at the clips of this video")
-        self.tracks = ByClip(inputs, tables.TrackPoint, self.spans)
+        self.hands = ByFrame(inputs, tables.HandPose, self.spans)
+        self.detections = ByFrame(inputs, tables.Detection, self.spans)
+        self.masks = ByFrame(inputs, tables.Mask, self.spans)
+        self.tracks = ByFrame(inputs, tables.TrackPoint, self.spans)
+        self.cameras = ByFrame(inputs, tables.CameraPose, self.spans)
+        self.objects = ByFrame(inputs, tables.ObjectPose, self.spans)
+        self.robots = ByFrame(inputs, tables.RobotPose, self.spans)
         made = inputs.has("reconstructions")
         self._reconstruction: Path | None = inputs.folder("reconstructions") if made else None
 
     @cached_property
     def labels(self) -> dict[int, str]:
         """The label of every obj_id that has a mask."""
-        pairs = self.masks.table.select(["obj_id", "label"]).group_by(["obj_id", "label"]).aggregate([])
-        found = zip(pairs["obj_id"].to_pylist(), pairs["label"].to_pylist(), strict=True)
+        found: set[tuple[int, str]] = set()
+        for masks in self.masks.by_clip():
+            pairs = masks.group_by(["obj_id", "label"]).aggregate([])
+            found.update(zip(pairs["obj_id"].to_pylist(), pairs["label"].to_pylist(), strict=True))
         return dict(sorted(found, reverse=True))
+
+    @cached_property
+    def robot_names(self) -> list[str]:
+        """The robots whose hands follow, in the order of their names."""
+        return sorted({name for table in self.robots.by_clip() for name in table["robot"].unique().to_pylist()})
+
+    @cached_property
+    def tip_errors(self) -> NDArray[np.float64]:
+        """How far robot fingertips are from where they should be, m, one per row."""
+        return np.concatenate([table["tip_error"].to_numpy() for table in self.robots.by_clip()])
 
     def points(self, span: Span) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
         """Positions [n, 3] and colours [n, 3] of a clip's reconstructed points; None when there are none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from egoworld_resources.manifest import ClipReport, Verdict
+from egoworld_runner.clip_rows import by_clip
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,12 @@ class Draft:
     inputs: Mapping[str, Path]
 
     def table(self, *columns: str) -> pa.Table:
-        """Rows of its table, of these columns only when any is named: a long video's masks and tracks are large."""
+        """Rows of its table, of these columns only when any is named; what grows with a video is read by clip."""
         return pq.read_table(self.folder / f"{self.asset}.parquet", columns=list(columns) or None)
+
+    def by_clip(self, *columns: str) -> Iterator[pa.Table]:
+        """These columns of its table, the rows of one clip after the other."""
+        return by_clip(self.folder / f"{self.asset}.parquet", columns)
 
     def rows(self, table: str) -> int:
         """How many rows one of its tables has, without reading them."""

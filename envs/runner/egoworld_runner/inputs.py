@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from egoworld_runner.clip_rows import clip_ids, rows_of_clip
 from egoworld_runner.errors import ClipFailed
 from egoworld_runner.tables import empty_table
 
@@ -35,16 +36,34 @@ class Inputs:
             raise ClipFailed(f"this stage was given no artifact '{asset}' (given: {given}); add it to the job's inputs")
         return self.artifacts[asset]
 
-    def table(self, asset: str, table: str | None = None) -> pa.Table:
-        """Rows of ``<table>.parquet`` in an artifact (the table named like the asset by default), file order kept."""
+    def of_clip(self, clip_id: str) -> Inputs:
+        """The same artifacts, of which only this clip is shown: how a whole video is read in bounded memory."""
+        return replace(self, clip_id=clip_id)
+
+    def clips(self, asset: str) -> list[str]:
+        """The ids of the clips that have rows in an artifact, in file order; none when it was not made."""
+        path = self._file(asset, asset)
+        return clip_ids(path) if path else []
+
+    def _file(self, asset: str, table: str) -> Path | None:
         artifact = self._artifact(asset)
-        if artifact is None:
-            return empty_table(table or asset)
-        path = artifact / f"{table or asset}.parquet"
-        if not path.is_file():
+        path = artifact / f"{table}.parquet" if artifact else None
+        if path and not path.is_file():
             raise ClipFailed(f"artifact '{asset}' has no {path.name}; make it again with the current code")
-        keep = None if self.clip_id is None else [("clip_id", "=", self.clip_id)]
-        return pq.read_table(path, filters=keep)
+        return path
+
+    def table(self, asset: str, table: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of ``<table>.parquet`` in an artifact (the table named like the asset by default), file order kept.
+
+        columns: what is read of them, all by default.
+        """
+        path = self._file(asset, table or asset)
+        if path is None:
+            empty = empty_table(table or asset)
+            return empty if columns is None else empty.select(list(columns))
+        if self.clip_id is None:
+            return pq.read_table(path, columns=None if columns is None else list(columns))
+        return rows_of_clip(path, self.clip_id, columns)
 
     def rows(self, asset: str, table: str | None = None) -> list[dict[str, Any]]:
         """The same as plain dictionaries; vectors are flat lists, row-major."""
