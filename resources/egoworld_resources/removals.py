@@ -1,6 +1,6 @@
 """Backups and removals keep out of each other's way: a lock of one home, which the kernel frees when its holder dies.
 
-A backup lists first what names things and copies what is named later: what is removed in between would be missing in it.
+A backup lists first what names things and copies what is named later: what goes in between would be missing in it.
 """
 
 from __future__ import annotations
