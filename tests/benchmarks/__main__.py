@@ -26,6 +26,7 @@ LETTERS = {
     "g": "status",
     "h": "s3_transfer",
     "i": "server_flow",
+    "j": "fabric",
 }
 """The module of each benchmark; (d) is counted in the run of (a)."""
 
