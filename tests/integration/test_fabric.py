@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -285,3 +286,15 @@ def test_code_that_runs_too_long_is_ended(fabric: Fabric) -> None:
         fabric.run(KEY, "print('begun', flush=True)\nwhile True: pass", TESTER, timeout_s=1)
     assert ended.value.details["stdout"] == "begun\n"
     assert written(fabric)[-1] == ("run", "EXECUTION_TIMEOUT")
+
+
+def test_what_the_cache_lacks_is_unpacked_once(tmp_path: Path, uv: Path, index: MadeIndex) -> None:
+    index.add("wanted", "1.0")
+    fabric = made_fabric(tmp_path, uv)
+    keys = [EnvKey("many", str(number)) for number in range(8)]
+    with ThreadPoolExecutor(len(keys)) as pool:
+        envs = list(pool.map(lambda key: fabric.create(key, TESTER, packages=["wanted"]), keys))
+    assert {imported(env, "wanted") for env in envs} == {"1.0"}
+    modules = [next(env.python.parents[1].glob("lib/*/site-packages/wanted.py")) for env in envs]
+    assert len({module.stat().st_ino for module in modules}) == 1
+    assert len(list(fabric.config.uv_cache_dir.rglob("wanted.py"))) == 1

@@ -51,11 +51,13 @@ class Ledger:
             self._learned[distribution] = known
 
     def save(self) -> None:
-        """Write what was learned, whole or not at all; the caller holds the lock of the cache."""
+        """Write what was learned, whole or not at all; others may do so at the same time."""
         if not self._learned:
             return
         try:
             self._write()
+        except sqlite3.OperationalError:  # busy or full: what is not remembered is read once more
+            return
         except sqlite3.DatabaseError:  # damaged: it only spares reading, so it begins anew
             self._path.unlink()
             self._write()

@@ -154,6 +154,8 @@ class UvBackend:
 
 
 def _project(name: str, python: str, dependencies: list[str]) -> dict[str, Any]:
+    """A project that is nothing but its dependencies, and the root of a workspace: uv then looks at no folder above."""
+    tool = {"package": False, "environments": [LINUX], "required-environments": [LINUX], "workspace": {"members": []}}
     return {
         "project": {
             "name": name,
@@ -161,7 +163,7 @@ def _project(name: str, python: str, dependencies: list[str]) -> dict[str, Any]:
             "requires-python": f"=={python}.*",
             "dependencies": dependencies,
         },
-        "tool": {"uv": {"package": False, "environments": [LINUX], "required-environments": [LINUX]}},
+        "tool": {"uv": tool},
     }
 
 
