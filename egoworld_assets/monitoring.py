@@ -19,6 +19,7 @@ from egoworld_assets.cli_upkeep import total
 from egoworld_assets.plan import plan
 from egoworld_assets.stages import stages
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.production.last_backup import last_backup
 from egoworld_resources.workbench import Workbench
 
 LOOPBACK = "127.0.0.1"
@@ -40,6 +41,7 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "egoworld_backlog_steps": ("What a refresh would make; possible: only if its input changes.", ("stage", "when")),
     "egoworld_backlog_seconds": ("What that takes by past runs, one step after the other.", ("bound",)),
     "egoworld_backlog_unpriced_steps": ("Steps of the backlog whose cost is not known.", ()),
+    "egoworld_last_backup_timestamp_seconds": ("When the newest backup was begun; nothing while there is none.", ()),
     "egoworld_scan_timestamp_seconds": ("When the store was last looked through.", ()),
     "egoworld_scan_seconds": ("How long that took.", ()),
 }
@@ -73,6 +75,9 @@ def scan(bench: Workbench) -> Scan:
     result.add("egoworld_backlog_seconds", cost.seconds_certain, "at_least")
     result.add("egoworld_backlog_seconds", cost.seconds, "at_most")
     result.add("egoworld_backlog_unpriced_steps", cost.unknown)
+    backup = last_backup(bench.layout.server)
+    if backup:
+        result.add("egoworld_last_backup_timestamp_seconds", backup.made_at.timestamp())
     result.add("egoworld_scan_timestamp_seconds", time.time())
     result.add("egoworld_scan_seconds", time.monotonic() - began)
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from egoworld_resources.doctor import Finding, server
 from egoworld_resources.doctor.checks.server import TABLES
 from egoworld_resources.production import s3_accounts
 from egoworld_resources.production.environment import EnvFile
+from egoworld_resources.production.last_backup import LastBackup, note
 from egoworld_resources.production.postgres import PostgresAddress
 from egoworld_resources.production.s3_servers import S3Address
 from egoworld_resources.s3_access import S3Access
@@ -34,7 +36,7 @@ def told(title: str, folder: Path) -> dict[str, Finding]:
 
 
 def test_without_a_server_nothing_is_judged(tmp_path: Path) -> None:
-    for title in ("server", "Postgres", "S3"):
+    for title in ("server", "Postgres", "S3", "backup"):
         assert {finding.state for finding in told(title, tmp_path).values()} == {"not needed"}
 
 
@@ -185,3 +187,17 @@ def test_a_clock_that_is_wrong_and_a_server_that_is_gone_are_told(
     assert (found.state, "set-ntp" in found.mend) == ("fault", True)
     gone = told("S3", tmp_path)
     assert (list(gone), gone["server"].state) == (["server"], "fault")
+
+
+def test_the_newest_backup_is_young_and_still_there(tmp_path: Path) -> None:
+    set_up(tmp_path)
+    state, made = server.folder(subject(tmp_path)), tmp_path / "to" / "backups" / "2026"
+    assert told("backup", tmp_path)["newest"].state == "warning", "none was made"
+    made.mkdir(parents=True)
+    note(state, LastBackup(folder=made, made_at=datetime.now(UTC)))
+    assert "is not there now" in told("backup", tmp_path)["newest"].found
+    (made / "backup.json").write_text("{}")
+    assert told("backup", tmp_path)["newest"].state == "ok"
+    note(state, LastBackup(folder=made, made_at=datetime.now(UTC) - timedelta(days=3)))
+    found = told("backup", tmp_path)["newest"]
+    assert (found.state, "3.0 days old" in found.found) == ("warning", True)

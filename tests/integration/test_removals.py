@@ -15,6 +15,7 @@ import pytest
 from egoworld_resources.manifest import Manifest
 from egoworld_resources.production.backup_files import Backup, backups, chosen
 from egoworld_resources.production.environment import EnvFile
+from egoworld_resources.production.last_backup import last_backup
 from egoworld_resources.production.postgres import PostgresAddress
 from egoworld_resources.production.restore import verify
 from egoworld_resources.production.s3_servers import S3Address
@@ -76,6 +77,9 @@ class Lab:
         """The newest backup, in which every object lies that its records and manifests name."""
         made = chosen(self.to)
         assert verify(made) == []
+        noted = last_backup(self.env_file.path.parent)
+        assert noted
+        assert noted.folder == made.folder
         keys = {one.key for one in made.listing.all()}
         assert "records/live/masks/v.json" in keys
         for manifest in (self.old, self.live):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
@@ -14,6 +15,7 @@ from egoworld_resources.layout import Layout
 from egoworld_resources.production import dagster_parts, probes
 from egoworld_resources.production.backup import Whole, back_up
 from egoworld_resources.production.backup_files import Backup, Total, chosen
+from egoworld_resources.production.last_backup import LastBackup, note
 from egoworld_resources.production.postgres import binaries
 from egoworld_resources.production.restore import ALL, What, restore, verify
 from egoworld_resources.production.running import Server
@@ -41,6 +43,7 @@ def backup(to: To, keep: Annotated[int, typer.Option(min=0, help="Keep so many b
             raise BadConfiguration(f"{name} must run to be backed up ({error}); `make up` starts it") from error
     with copying(server.parts.settings.home):
         made = back_up(whole_of(server), to.absolute(), keep)
+    note(server.folder, LastBackup(folder=made.folder, made_at=datetime.fromisoformat(made.facts.made_at)))
     told = ", ".join(f"{name} {shown(total)}" for name, total in made.facts.buckets.items())
     typer.echo(f"{made.folder}: {sum(made.facts.tables.values())} rows; {told}; new: {shown(made.facts.new)}")
     typer.echo(f"it holds the server's passwords and keys: {made.folder / ENV}")

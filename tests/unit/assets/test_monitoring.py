@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from egoworld_assets.cli import app
 from egoworld_assets.monitoring import CONDITIONS, METRICS, Exporter, Scan, runs_of, scan, server_of
 from egoworld_assets.stages import stages
+from egoworld_resources.production.last_backup import LastBackup, note
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.workbench import Workbench
 from tests.benchmarks.made_store import FAILED, NEW, QUARANTINED, STALE, add_video, unflushed
@@ -188,3 +190,24 @@ def test_the_dashboard_asks_for_nothing_that_is_not_told() -> None:
         assert names, query
         assert used <= known, query
     assert named == METRICS.keys(), "every metric is shown"
+
+
+def test_the_panels_lie_beside_each_other() -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken.keys(), panel["title"]
+        taken |= dict.fromkeys(cells, panel["title"])
+
+
+def test_the_newest_backup_is_told_when_there_is_one(tmp_path: Path) -> None:
+    made = workbench(tmp_path)
+    name = "egoworld_last_backup_timestamp_seconds"
+    assert name not in scan(made.snapshot()).found
+    made.layout.server.mkdir(parents=True)
+    note(made.layout.server, LastBackup(folder=tmp_path, made_at=datetime(2026, 1, 2, tzinfo=UTC)))
+    assert scan(made.snapshot()).found[name] == {(): datetime(2026, 1, 2, tzinfo=UTC).timestamp()}
+    (made.layout.server / "last_backup.json").write_text("{")
+    assert name not in scan(made.snapshot()).found
