@@ -59,7 +59,7 @@ class UvBackend:
 
     def start(self, folder: Path, env: str, wish: Wish) -> None:
         """A project of the name ``env`` with the packages that are wished for."""
-        (folder / PYPROJECT).write_text(tomli_w.dumps(_project(env, _python(wish.python), [])), encoding="utf-8")
+        self._declare(folder, env, wish.python, [])
         self._resolve(folder, ["add"], wish.packages or []) if wish.packages else self._resolve(folder, ["lock"])
 
     def add(self, folder: Path, packages: Sequence[str]) -> None:
@@ -78,8 +78,7 @@ class UvBackend:
     def update(self, folder: Path, wish: Wish) -> None:
         """Begin with another list or Python, keeping locked versions where they still fit."""
         packages = self.declared(folder).dependencies if wish.packages is None else ()
-        project = _project(_name(folder), _python(wish.python), list(packages))
-        (folder / PYPROJECT).write_text(tomli_w.dumps(project), encoding="utf-8")
+        self._declare(folder, _name(folder), wish.python, packages)
         upgrade = ["--upgrade"] if wish.upgrade else []
         if wish.packages:
             self._resolve(folder, ["add", *upgrade], wish.packages)
@@ -120,6 +119,26 @@ class UvBackend:
         """Every byte against RECORD."""
         return [file for files in damaged_files(site_packages(generation)).values() for file in files]
 
+    def _declare(self, folder: Path, name: str, python: str, dependencies: Sequence[str]) -> None:
+        """A project that is nothing but its dependencies, and the root of a workspace: uv looks at no folder above."""
+        if python not in PYTHONS:
+            raise PythonNotFound(f"Python {python!r} is not offered; known: {', '.join(PYTHONS)}", known=list(PYTHONS))
+        project = {
+            "name": name,
+            "version": "0",
+            "requires-python": f"=={python}.*",
+            "dependencies": list(dependencies),
+        }
+        rules = {
+            "package": False,
+            "environments": [LINUX],
+            "required-environments": [LINUX],
+            "constraint-dependencies": list(self._policy.constraints),
+            "workspace": {"members": []},
+        }
+        text = tomli_w.dumps({"project": project, "tool": {"uv": rules}})
+        (folder / PYPROJECT).write_text(text, encoding="utf-8")
+
     def _resolve(self, folder: Path, command: Sequence[str], packages: Sequence[str] = ()) -> None:
         """Run a command of uv that changes the lock, then write the pylock that the policy allows of it."""
         wanted = parsed(packages) if command[0] != "remove" else []
@@ -153,28 +172,8 @@ class UvBackend:
         return Lock.read(_name(folder), folder / PYLOCK)
 
 
-def _project(name: str, python: str, dependencies: list[str]) -> dict[str, Any]:
-    """A project that is nothing but its dependencies, and the root of a workspace: uv then looks at no folder above."""
-    tool = {"package": False, "environments": [LINUX], "required-environments": [LINUX], "workspace": {"members": []}}
-    return {
-        "project": {
-            "name": name,
-            "version": "0",
-            "requires-python": f"=={python}.*",
-            "dependencies": dependencies,
-        },
-        "tool": {"uv": tool},
-    }
-
-
 def _name(folder: Path) -> str:
     return str(read_toml(folder / PYPROJECT)["project"]["name"])
-
-
-def _python(version: str) -> str:
-    if version not in PYTHONS:
-        raise PythonNotFound(f"Python {version!r} is not offered; known: {', '.join(PYTHONS)}", known=list(PYTHONS))
-    return version
 
 
 @contextmanager
