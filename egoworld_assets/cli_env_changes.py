@@ -1,0 +1,141 @@
+"""`egoworld env create | sync | add | remove | update | run | delete | cleanup`: changing envs of workflows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from egoworld_assets.cli_env_fabric import (
+    Json,
+    Packages,
+    Python,
+    Wait,
+    Which,
+    commands_of,
+    fabric,
+    key_of,
+    me,
+    show_env,
+    text_of,
+    told,
+)
+from egoworld_resources.errors import BadConfiguration
+
+RequirementsFile = Annotated[Path | None, typer.Option("-r", "--requirements", help="A requirements.txt to read too.")]
+
+app = typer.Typer()
+command = commands_of(app)
+
+
+@command
+def create(
+    env: Which,
+    packages: Annotated[list[str] | None, typer.Argument(metavar="[PACKAGE]...")] = None,
+    python: Python = "",
+    requirements: RequirementsFile = None,
+    backend: Annotated[str, typer.Option(help="uv, or conda for what PyPI lacks.")] = "uv",
+    wait: Wait = 0,
+    as_json: Json = False,
+) -> None:
+    """Make an env of these packages."""
+    wanted = [*(packages or ()), *_from_file(requirements)]
+    options: dict[str, Any] = {"python_version": python, "backend": backend, "wait_s": wait}
+    show_env(fabric().create(key_of(env), me(), packages=wanted, **options), "created", as_json)
+
+
+@command
+def sync(env: Which, wait: Wait = 0, as_json: Json = False) -> None:
+    """Make an env anew from its lock, whatever happened to its files."""
+    show_env(fabric().sync(key_of(env), me(), wait_s=wait), "synced", as_json)
+
+
+@command
+def add(env: Which, packages: Packages, wait: Wait = 0, as_json: Json = False) -> None:
+    """Declare more packages."""
+    show_env(fabric().add(key_of(env), packages, me(), wait_s=wait), "updated", as_json)
+
+
+@command
+def remove(env: Which, packages: Packages, wait: Wait = 0, as_json: Json = False) -> None:
+    """Declare fewer packages, named without versions."""
+    show_env(fabric().remove(key_of(env), packages, me(), wait_s=wait), "updated", as_json)
+
+
+@command
+def update(
+    env: Which,
+    packages: Annotated[
+        list[str] | None, typer.Argument(metavar="[PACKAGE]...", help="The whole new list; none keeps it.")
+    ] = None,
+    python: Python = "",
+    requirements: RequirementsFile = None,
+    upgrade: Annotated[bool, typer.Option("--upgrade", help="Newest versions that fit.")] = False,
+    wait: Wait = 0,
+    as_json: Json = False,
+) -> None:
+    """Another Python, another list of packages, or newer versions."""
+    wanted = [*(packages or ()), *_from_file(requirements)] or None
+    options: dict[str, Any] = {"python_version": python, "upgrade": upgrade, "wait_s": wait}
+    show_env(fabric().update(key_of(env), me(), packages=wanted, **options), "updated", as_json)
+
+
+@command
+def run(
+    env: Which,
+    file: Annotated[Path | None, typer.Argument(help="A Python program; - is standard input.")] = None,
+    code: Annotated[str | None, typer.Option("-c", "--code", help="The program itself.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds it may run.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run Python code in an env, bounded and apart from everything else; ends with the code's own exit status."""
+    from egoworld_resources.environments.api.models import Ran
+
+    if (file is None) == (code is None):
+        raise BadConfiguration("name a file, or give the program with -c")
+    text = code if code is not None else sys.stdin.read() if str(file) == "-" else text_of(file)
+    outcome = fabric().run(key_of(env), text, me(), timeout_s=timeout)
+    if as_json:
+        told(Ran.of_outcome(key_of(env), outcome))
+    else:
+        sys.stdout.write(outcome.stdout)
+        sys.stderr.write(outcome.stderr)
+        if outcome.truncated or outcome.killed_for:
+            why = f"ended for its {outcome.killed_for}" if outcome.killed_for else "output was longer than is kept"
+            Console(stderr=True).print(why)
+    raise typer.Exit(outcome.exit_code)
+
+
+@command
+def delete(env: Which, wait: Wait = 0) -> None:
+    """Remove an env."""
+    fabric().delete(key_of(env), me(), wait_s=wait)
+    print(f"deleted {env}")
+
+
+@command
+def cleanup(
+    idle_hours: Annotated[float | None, typer.Option(min=0, help="Default: CLEANUP_IDLE_HOURS.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Remove them; without this only say which.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove envs that nothing was done with for a while; those in use stay."""
+    from egoworld_resources.environments.api.models import Cleaned, Key
+
+    gone = fabric().cleanup(me(), idle_hours=idle_hours, dry_run=not apply)
+    if as_json:
+        told(Cleaned(dry_run=not apply, removed=[Key.of(key) for key in gone]))
+        return
+    for key in gone:
+        print(key)
+    print(f"{len(gone)} {'removed' if apply else 'would be removed (dry run; --apply removes them)'}")
+
+
+def _from_file(path: Path | None) -> Sequence[str]:
+    from egoworld_resources.environments.fabric.requirements import of_file
+
+    return of_file(text_of(path)) if path else ()

@@ -1,0 +1,118 @@
+"""`egoworld env list | show | verify | export | deps | log`: looking at envs of workflows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from egoworld_assets.cli_env_fabric import Json, Which, commands_of, console, fabric, key_of, show_env, told, when
+
+app = typer.Typer()
+command = commands_of(app)
+
+
+@command
+def list_(as_json: Json = False) -> None:
+    """All envs of workflows: Python, packages, sizes, last use."""
+    from egoworld_resources.environments.api.models import Envs, listed
+
+    envs = Envs(envs=listed(fabric()))
+    if as_json:
+        told(envs)
+        return
+    table = Table(show_edge=False, pad_edge=False, box=None)
+    for column in ("env", "status", "backend", "python", "packages", "size", "last used", "lock"):
+        table.add_column(column, overflow="fold")
+    for one in envs.envs:
+        name = "/".join(part for part in (one.workflow_id, one.node_id, one.version_id) if part)
+        figures = (str(one.packages), decimal(one.bytes), when(one.used_at), one.lock_digest[:12])
+        table.add_row(name, one.status, one.backend, one.python_version, *figures)
+    console.print(table if envs.envs else "no envs yet: `egoworld env create WORKFLOW/NODE PACKAGE...`")
+
+
+@command
+def show(env: Which, as_json: Json = False) -> None:
+    """One env as it stands."""
+    show_env(fabric().get(key_of(env)), None, as_json)
+
+
+@command
+def verify(env: Which, as_json: Json = False) -> None:
+    """Compare every byte of an env with what was installed."""
+    show_env(fabric().verify(key_of(env)), None, as_json)
+
+
+@command
+def export(
+    env: Which,
+    to: Annotated[Path | None, typer.Option(help="Folder for the files; without it they are printed.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Declaration and lock of an env: what makes it again."""
+    found = fabric()
+    made = found.get(key_of(env))
+    names = found.backends[made.backend].files
+    files = {name: (made.python.parents[1] / name).read_text(encoding="utf-8") for name in names}
+    if to:
+        to.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (to / name).write_text(text, encoding="utf-8")
+    elif as_json:
+        print(json.dumps(files, indent=2, ensure_ascii=False))
+    else:
+        for name, text in files.items():
+            print(f"# {name}\n{text}")
+
+
+@command
+def deps(env: Which, as_json: Json = False) -> None:
+    """What an env declares, and the versions that its lock chose."""
+    from egoworld_resources.environments.api.models import Dependencies, named
+
+    made = fabric().get(key_of(env)).declared
+    known = Dependencies(
+        **named(key_of(env)), dependencies=list(made.dependencies), locked_versions=made.locked_versions
+    )
+    if as_json:
+        told(known)
+        return
+    for dependency in known.dependencies:
+        print(dependency)
+    for name, version in known.locked_versions.items():
+        print(f"  {name}=={version}")
+
+
+@command
+def log(
+    env: Annotated[str | None, typer.Argument(metavar="[ENV]", help="Only of this env.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 30,
+    running: Annotated[bool, typer.Option("--running", help="Only those without an end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Who did what to envs, newest first."""
+    from egoworld_resources.environments.api.models import OperationFacts, Operations
+
+    parts = key_of(env).parts if env else None
+    found = [
+        OperationFacts.of_operation(one)
+        for one in fabric().operations.history(parts=parts, limit=limit, running=running)
+    ]
+    if as_json:
+        told(Operations(operations=found, next=found[-1].id if len(found) == limit else None))
+        return
+    table = Table(show_edge=False, pad_edge=False, box=None)
+    for column in ("at", "who", "from", "did", "to", "result", "s", "lock", "message"):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        name = "/".join(part for part in (one.workflow_id, one.node_id, one.version_id) if part)
+        lock = one.lock_before[:8] + ("→" + one.lock_after[:8] if one.lock_after != one.lock_before else "")
+        result = "running" if one.running else one.result
+        words = (one.action, name, result, f"{one.seconds:.2f}", lock, escape(one.message.partition("\n")[0][:100]))
+        table.add_row(when(one.started_at), escape(one.actor), escape(one.origin), *words)
+    console.print(table)

@@ -1,0 +1,184 @@
+"""Routes of envs: create, list, get, export, sync, update, delete, cleanup."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.security import HTTPBearer
+
+from egoworld_resources.environments.api import forms
+from egoworld_resources.environments.api.disk import disk_of
+from egoworld_resources.environments.api.errors import BodyTooLarge, Forbidden, WrongMediaType, declared
+from egoworld_resources.environments.api.gate import actor_of
+from egoworld_resources.environments.api.links import linked
+from egoworld_resources.environments.api.models import (
+    KEY_PART,
+    VERSION_PART,
+    Cleaned,
+    Cleanup,
+    CreateEnv,
+    Deleted,
+    Disk,
+    Env,
+    Envs,
+    Exported,
+    Key,
+    Synced,
+    UpdateEnv,
+    listed,
+    named,
+)
+from egoworld_resources.environments.fabric.actors import Actor
+from egoworld_resources.environments.fabric.envs import Fabric
+from egoworld_resources.environments.fabric.errors import (
+    CondaFailed,
+    Damaged,
+    EnvAlreadyExists,
+    EnvLocked,
+    EnvNotFound,
+    IndexSilent,
+    InvalidKey,
+    InvalidPackages,
+    NoSpace,
+    PolicyRefused,
+    PythonNotFound,
+    ResolutionFailed,
+    UvFailed,
+)
+from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.environments.fabric.requirements import of_file
+
+LONGEST_WAIT_S = 600
+KEYED = (InvalidKey, EnvNotFound)
+CHANGES = (*KEYED, Forbidden, EnvLocked, NoSpace, BodyTooLarge)
+BUILDS = (InvalidPackages, PolicyRefused, ResolutionFailed, PythonNotFound, UvFailed, CondaFailed, Damaged, IndexSilent)
+
+router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
+
+
+def fabric_of(request: Request) -> Fabric:
+    """The fabric that is served."""
+    return request.app.state.fabric
+
+
+def key_of(
+    workflow_id: Annotated[str, Path(json_schema_extra=dict(KEY_PART))],
+    node_id: Annotated[str, Path(json_schema_extra=dict(KEY_PART))],
+    version_id: Annotated[str, Query(json_schema_extra=dict(VERSION_PART))] = "",
+) -> EnvKey:
+    """The env that an address means. Raises InvalidKey."""
+    return EnvKey(workflow_id, node_id, version_id)
+
+
+FabricOf = Annotated[Fabric, Depends(fabric_of)]
+Asker = Annotated[Actor, Depends(actor_of)]
+Which = Annotated[EnvKey, Depends(key_of)]
+Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for an env that is locked.")]
+
+
+@router.post(
+    "/envs",
+    status_code=201,
+    operation_id="create_env",
+    openapi_extra=forms.described(),
+    responses={
+        **declared(*CHANGES, *BUILDS, EnvAlreadyExists, WrongMediaType),
+        **linked(201, "Made."),
+    },
+)
+def create(
+    body: Annotated[CreateEnv, Depends(forms.create_env)],
+    response: Response,
+    fabric: FabricOf,
+    actor: Asker,
+    wait: Wait = 0,
+) -> Env:
+    """Make an env."""
+    key = EnvKey(body.workflow_id, body.node_id, body.version_id)
+    packages = [*body.packages, *of_file(body.requirements)]
+    made = fabric.create(
+        key, actor, python_version=body.python_version, packages=packages, backend=body.backend, wait_s=wait
+    )
+    version = f"?version_id={key.version_id}" if key.version_id else ""
+    response.headers["Location"] = f"/envs/{key.workflow_id}/{key.node_id}{version}"
+    return Env.of_facts(made, "created")
+
+
+@router.get("/envs", operation_id="list_envs", responses=declared())
+def list_envs(fabric: FabricOf) -> Envs:
+    """All envs, by key."""
+    return Envs(envs=listed(fabric))
+
+
+@router.post("/envs/cleanup", operation_id="cleanup_envs", responses=declared(Forbidden, NoSpace, BodyTooLarge))
+def cleanup(body: Cleanup, fabric: FabricOf, actor: Asker) -> Cleaned:
+    """Remove envs that nothing was done with for a while; those in use stay."""
+    gone = fabric.cleanup(actor, idle_hours=body.idle_hours, dry_run=body.dry_run)
+    return Cleaned(dry_run=body.dry_run, removed=[Key.of(key) for key in gone])
+
+
+@router.get(
+    "/envs/{workflow_id}/{node_id}",
+    operation_id="get_env",
+    responses={**declared(*KEYED), **linked(200, "As it stands.", ("export_env", "list_deps", "delete_env"))},
+)
+def get(key: Which, fabric: FabricOf) -> Env:
+    """One env."""
+    return Env.of_facts(fabric.get(key))
+
+
+@router.get("/envs/{workflow_id}/{node_id}/export", operation_id="export_env", responses=declared(*KEYED))
+def export(key: Which, fabric: FabricOf) -> Exported:
+    """The declaration and the lock of an env."""
+    env = fabric.get(key)
+    texts = {"pyproject_toml": env.declared.declaration, "uv_lock": env.declared.lock}
+    return Exported(**named(key), backend=env.backend, lock_digest=env.lock_digest, **texts)
+
+
+@router.get("/envs/{workflow_id}/{node_id}/disk", operation_id="disk_of_env", responses=declared(*KEYED))
+def disk(key: Which, fabric: FabricOf) -> Disk:
+    """How much of an env is on disk for it alone."""
+    return disk_of(fabric.get(key))
+
+
+@router.get("/envs/{workflow_id}/{node_id}/verify", operation_id="verify_env", responses=declared(*KEYED, Damaged))
+def verify(key: Which, fabric: FabricOf) -> Env:
+    """Compare every byte of an env with what was installed; ENV_DAMAGED names files that differ."""
+    return Env.of_facts(fabric.verify(key))
+
+
+@router.post(
+    "/envs/{workflow_id}/{node_id}/sync",
+    operation_id="sync_env",
+    responses={**declared(*CHANGES, *BUILDS), **linked(200, "Made anew.", ("get_env", "run_code", "delete_env"))},
+)
+def sync(key: Which, fabric: FabricOf, actor: Asker, wait: Wait = 0) -> Synced:
+    """Make an env anew from its lock, whatever happened to its files."""
+    env = fabric.sync(key, actor, wait_s=wait)
+    told = Env.of_facts(env, "synced").model_dump()
+    return Synced(**told, packages_installed=len(env.declared.locked_versions))
+
+
+@router.put(
+    "/envs/{workflow_id}/{node_id}",
+    operation_id="update_env",
+    responses={**declared(*CHANGES, *BUILDS), **linked(200, "Changed.", ("get_env", "list_deps", "run_code"))},
+)
+def update(key: Which, body: UpdateEnv, fabric: FabricOf, actor: Asker, wait: Wait = 0) -> Env:
+    """Another Python, another list of packages, or newer versions."""
+    env = fabric.update(
+        key, actor, python_version=body.python_version, packages=body.packages, upgrade=body.upgrade, wait_s=wait
+    )
+    return Env.of_facts(env, "updated")
+
+
+@router.delete(
+    "/envs/{workflow_id}/{node_id}",
+    operation_id="delete_env",
+    responses={**declared(*CHANGES), **linked(200, "Gone.", ("get_env", "export_env"))},
+)
+def delete(key: Which, fabric: FabricOf, actor: Asker, wait: Wait = 0) -> Deleted:
+    """Remove an env; ENV_LOCKED while code runs in it."""
+    fabric.delete(key, actor, wait_s=wait)
+    return Deleted.of(key)

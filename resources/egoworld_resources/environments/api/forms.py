@@ -1,0 +1,89 @@
+"""The body of POST /envs: the form of seed 003, or the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import FormData, UploadFile
+
+from egoworld_resources.environments.api.errors import InvalidRequest, WrongMediaType
+from egoworld_resources.environments.api.gate import LONGEST
+from egoworld_resources.environments.api.models import MOST_PACKAGES, CreateEnv
+
+JSON: Final = "application/json"
+FORM: Final = "multipart/form-data"
+SHORT_FORM: Final = "application/x-www-form-urlencoded"
+FILE: Final = "requirements_file"
+
+
+async def create_env(request: Request) -> CreateEnv:
+    """The body, whichever of the forms it has. Raises WrongMediaType, InvalidRequest."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == JSON:
+        try:
+            given = await request.json()
+        except ValueError as error:
+            raise InvalidRequest(f"the body is no JSON: {error}") from error
+    elif kind in (FORM, SHORT_FORM):
+        form = await request.form(max_files=1, max_fields=MOST_PACKAGES + 20, max_part_size=LONGEST)
+        given = await _of_form(form)
+    else:
+        raise WrongMediaType(f"a body of type {kind or 'none'} is not read; send {FORM} or {JSON}")
+    try:
+        return CreateEnv.model_validate(given)
+    except ValidationError as error:
+        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
+
+
+async def _of_form(form: FormData) -> dict[str, Any]:
+    """Fields by name. packages: repeated, or one that holds a JSON list, as in the seed."""
+    given: dict[str, Any] = {}
+    for name in form:
+        values = form.getlist(name)
+        if name == "packages":
+            given[name] = _packages(values)
+        elif name == FILE:
+            given["requirements"] = await _text(values)
+        else:
+            given[name] = values[0] if len(values) == 1 else values
+    return given
+
+
+def _packages(values: list[Any]) -> list[Any]:
+    if len(values) == 1 and isinstance(values[0], str) and values[0].lstrip().startswith("["):
+        try:
+            return json.loads(values[0])
+        except ValueError as error:
+            raise InvalidRequest(f"packages begins like a JSON list and is none: {error}") from error
+    return values
+
+
+async def _text(values: list[Any]) -> str:
+    """The content of an uploaded file; a field that holds the text itself is taken too."""
+    if len(values) != 1:
+        raise InvalidRequest(f"{FILE}: send one file")
+    if not isinstance(values[0], UploadFile):
+        return str(values[0])
+    try:
+        return (await values[0].read()).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{FILE} is no text in UTF-8: {error}") from error
+
+
+def described() -> dict[str, Any]:
+    """For OpenAPI: what FastAPI cannot see, since the body is read by hand."""
+    as_json = CreateEnv.model_json_schema()
+    fields = {name: schema for name, schema in as_json["properties"].items() if name != "requirements"}
+    short = {**as_json, "properties": fields, "description": "packages: repeated, or one field with a JSON list"}
+    file = {"type": "string", "format": "binary", "description": "a requirements.txt, added to packages"}
+    whole = {**short, "properties": {**fields, FILE: file}}
+    content = {
+        FORM: {"schema": whole, "encoding": {FILE: {"contentType": "text/plain"}}},
+        JSON: {"schema": as_json},
+        SHORT_FORM: {"schema": short},
+    }
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,0 +1,93 @@
+"""Who gets in: a token for everything but the page, its role for changes, and no body longer than is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from egoworld_resources.environments.api.errors import BodyTooLarge, Forbidden, Unauthorized, answer
+from egoworld_resources.environments.api.tokens import Tokens
+from egoworld_resources.environments.fabric.actors import Actor
+from egoworld_resources.environments.fabric.errors import FabricError
+
+OPEN = frozenset({"/", "/page.css", "/page.js", "/health", "/openapi.json"})
+"""What needs no token: it says nothing of any env."""
+LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
+LONGEST = 1 << 20
+"""Bytes of a body: a long program or a requirements.txt of hundreds of packages with hashes fits."""
+ACTOR = "egoworld.actor"
+PLAIN: Mapping[bytes, bytes] = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
+
+
+class Gate:
+    """Around an app: answers by itself what may not get in, before a byte of the body is read."""
+
+    def __init__(self, app: ASGIApp, tokens: Tokens, longest: int = LONGEST) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._longest = longest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def plain(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *PLAIN.items()]
+            await send(message)
+
+        try:
+            self._admit(scope)
+        except FabricError as error:
+            await answer(error)(scope, receive, plain)
+            return
+        await self._app(scope, self._bounded(receive), plain)
+
+    def _admit(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        if scope["path"] not in OPEN:
+            scope[ACTOR] = self._actor(scope, headers)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._longest:
+            raise BodyTooLarge(self._too_long, longest=self._longest)
+
+    def _actor(self, scope: Scope, headers: Headers) -> Actor:
+        kind, _, text = headers.get("authorization", "").partition(" ")
+        token = self._tokens.whose(text.strip()) if kind.lower() == "bearer" else None
+        if token is None:
+            raise Unauthorized(
+                "a token is needed: send the header 'Authorization: Bearer TOKEN'; "
+                "`egoworld env token create NAME` makes one"
+            )
+        if token.role != "writer" and scope["method"] not in LOOKING:
+            raise Forbidden(f"token {token.name!r} may look and not change; it needs the role writer", role=token.role)
+        host, port = scope.get("client") or ("?", 0)
+        return Actor(token.name, f"http {host}:{port}")
+
+    @property
+    def _too_long(self) -> str:
+        return f"the body is longer than {self._longest} bytes, more than is ever needed"
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Counts what comes: a body need not say beforehand how long it is."""
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._longest:
+                raise HTTPException(BodyTooLarge.status, self._too_long)
+            return message
+
+        return counted
+
+
+def actor_of(request: Request) -> Actor:
+    """Who asks, as the gate found out."""
+    return request.scope[ACTOR]

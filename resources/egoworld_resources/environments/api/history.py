@@ -1,0 +1,46 @@
+"""Routes of what happened: operations, and whether the service works."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.security import HTTPBearer
+
+from egoworld_resources.environments.api.envs import FabricOf
+from egoworld_resources.environments.api.errors import declared
+from egoworld_resources.environments.api.models import Health, OperationFacts, Operations
+from egoworld_resources.environments.fabric.errors import InvalidKey
+from egoworld_resources.environments.fabric.keys import PART, EnvKey
+from egoworld_resources.environments.fabric.sandbox import capabilities
+
+router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
+open_router = APIRouter()
+
+LONGEST_PAGE = 500
+KEY = f"^{PART.pattern}/{PART.pattern}(/{PART.pattern})?$"
+ID = "^[0-9a-f]{32}$"
+
+
+@router.get("/operations", operation_id="list_operations", responses=declared(InvalidKey))
+def list_operations(
+    fabric: FabricOf,
+    env: Annotated[
+        str | None, Query(pattern=KEY, description="Only of this env: workflow_id/node_id or …/version_id.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE)] = 100,
+    before: Annotated[str | None, Query(pattern=ID, description="`next` of the page before.")] = None,
+    running: Annotated[bool, Query(description="Only those without an end.")] = False,
+) -> Operations:
+    """Who did what to envs, newest first."""
+    parts = EnvKey(*env.split("/")).parts if env else None
+    found = fabric.operations.history(parts=parts, limit=limit, before=before, running=running)
+    more = found[-1].id if len(found) == limit else None
+    return Operations(operations=[OperationFacts.of_operation(one) for one in found], next=more)
+
+
+@open_router.get("/health", operation_id="health", responses=declared())
+def health(fabric: FabricOf) -> Health:
+    """Whether the audit database answers: without it nothing can be changed."""
+    fabric.operations.history(limit=1)
+    return Health(isolation=capabilities().sentences())

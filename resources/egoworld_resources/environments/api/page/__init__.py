@@ -1,0 +1,1 @@
+"""The page over the API: one file of each kind, nothing fetched from elsewhere."""

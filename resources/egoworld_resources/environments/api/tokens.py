@@ -1,0 +1,126 @@
+"""Bearer tokens of the API: made once, shown once; the file holds only their digests and is read by its owner alone."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.errors import BadConfiguration, UnknownName
+from egoworld_resources.settings import Settings
+
+Role = Literal["reader", "writer"]
+ROLES: Final[tuple[Role, ...]] = ("reader", "writer")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+PREFIX = "ego_"
+"""Begins every token, so that a search for leaked ones finds them."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """Who may do what. name: as the audit calls them; role: reader looks, writer changes too; sha256: of the token."""
+
+    name: str
+    role: Role
+    sha256: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the file said, and which file that was."""
+
+    stamp: tuple[int, int, int]
+    tokens: tuple[Token, ...]
+
+
+class Tokens:
+    """The tokens in ``file``. A change of the file, by another process too, counts from the next request on."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._read = _Read((0, 0, 0), ())
+
+    @classmethod
+    def of(cls, settings: Settings) -> Tokens:
+        """Those of an installation."""
+        return cls(settings.home / "env_tokens.json")
+
+    def create(self, name: str, role: str) -> str:
+        """Make a token and return it; nobody can ask for it again. Raises BadConfiguration."""
+        if not NAME.fullmatch(name):
+            raise BadConfiguration(f"token name {name!r} is not allowed; it must be: {NAME.pattern}")
+        if role not in ROLES:
+            raise BadConfiguration(f"unknown role {role!r}; known: {', '.join(ROLES)}")
+        text = PREFIX + secrets.token_urlsafe(32)
+        with exclusive(self._lock, 10):
+            tokens = self.all()
+            if any(token.name == name for token in tokens):
+                raise BadConfiguration(f"there is a token {name!r} already; revoke it first, or choose another name")
+            self._write([*tokens, Token(name, role, _digest(text), round(time.time(), 3))])
+        return text
+
+    def revoke(self, name: str) -> None:
+        """Make a token worthless. Raises UnknownName."""
+        with exclusive(self._lock, 10):
+            tokens = self.all()
+            left = [token for token in tokens if token.name != name]
+            if len(left) == len(tokens):
+                raise UnknownName("token", name, [token.name for token in tokens])
+            self._write(left)
+
+    def all(self) -> tuple[Token, ...]:
+        """All of them, oldest first. Raises BadConfiguration when others may read the file, or when it is damaged."""
+        try:
+            found = self.file.stat()
+        except FileNotFoundError:
+            return ()
+        stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
+        read = self._read
+        if read.stamp == stamp:
+            return read.tokens
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            raise BadConfiguration(f"{self.file} may be read by others; run: chmod 600 {self.file}")
+        try:
+            tokens = tuple(Token(**entry) for entry in json.loads(self.file.read_text(encoding="utf-8"))["tokens"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadConfiguration(f"{self.file} is no file of tokens ({error}); remove it, make new ones") from error
+        self._read = _Read(stamp, tokens)
+        return tokens
+
+    def whose(self, text: str) -> Token | None:
+        """The token that ``text`` is; each is compared, in time that tells nothing about how close one was."""
+        given = _digest(text)
+        found: Token | None = None
+        for token in self.all():
+            if hmac.compare_digest(given, token.sha256):
+                found = token
+        return found
+
+    @property
+    def _lock(self) -> Path:
+        return self.file.with_name(f".{self.file.name}.lock")
+
+    def _write(self, tokens: Sequence[Token]) -> None:
+        """The whole file anew, never readable by others, not for a moment."""
+        fresh = self.file.with_name(f".{self.file.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            json.dump({"tokens": [asdict(token) for token in tokens]}, out, indent=2)
+            out.flush()
+            os.fsync(out.fileno())
+        fresh.replace(self.file)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,63 @@
+"""Routes of what is in an env and runs in it: dependencies and code."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from fastapi.security import HTTPBearer
+
+from egoworld_resources.environments.api.envs import BUILDS, CHANGES, KEYED, Asker, FabricOf, Wait, Which
+from egoworld_resources.environments.api.errors import declared
+from egoworld_resources.environments.api.links import linked
+from egoworld_resources.environments.api.models import (
+    AddPackages,
+    Dependencies,
+    Env,
+    Ran,
+    RemovePackages,
+    RunCode,
+    named,
+)
+from egoworld_resources.environments.fabric.errors import DependencyNotFound, RunTimeout
+from egoworld_resources.environments.fabric.sandbox import SandboxFailed
+
+router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
+NEXT = ("list_deps", "remove_deps", "run_code", "export_env")
+
+
+@router.get("/envs/{workflow_id}/{node_id}/deps", operation_id="list_deps", responses=declared(*KEYED))
+def list_deps(key: Which, fabric: FabricOf) -> Dependencies:
+    """What an env declares, and the versions that its lock chose."""
+    declared_ = fabric.get(key).declared
+    return Dependencies(
+        **named(key), dependencies=list(declared_.dependencies), locked_versions=declared_.locked_versions
+    )
+
+
+@router.post(
+    "/envs/{workflow_id}/{node_id}/deps",
+    operation_id="add_deps",
+    responses={**declared(*CHANGES, *BUILDS), **linked(200, "Added.", NEXT)},
+)
+def add_deps(key: Which, body: AddPackages, fabric: FabricOf, actor: Asker, wait: Wait = 0) -> Env:
+    """Declare more packages."""
+    return Env.of_facts(fabric.add(key, body.packages, actor, wait_s=wait), "updated")
+
+
+@router.delete(
+    "/envs/{workflow_id}/{node_id}/deps",
+    operation_id="remove_deps",
+    responses={**declared(*CHANGES, *BUILDS, DependencyNotFound), **linked(200, "Removed.", ("add_deps", "run_code"))},
+)
+def remove_deps(key: Which, body: RemovePackages, fabric: FabricOf, actor: Asker, wait: Wait = 0) -> Env:
+    """Declare fewer packages, named without versions."""
+    return Env.of_facts(fabric.remove(key, body.packages, actor, wait_s=wait), "updated")
+
+
+@router.post(
+    "/envs/{workflow_id}/{node_id}/run",
+    operation_id="run_code",
+    responses=declared(*CHANGES, RunTimeout, SandboxFailed),
+)
+def run_code(key: Which, body: RunCode, fabric: FabricOf, actor: Asker) -> Ran:
+    """Run Python code in an env, bounded and apart from everything else. See exit_code for what it did."""
+    return Ran.of_outcome(key, fabric.run(key, body.code, actor, timeout_s=body.timeout))
