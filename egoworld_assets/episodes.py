@@ -34,7 +34,7 @@ def episodes(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbenc
 def dataset(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> dg.MaterializeResult[Any]:
     """One LeRobot v3.0 dataset over all videos that pass their checks; unchanged videos are not copied again."""
     target = bench.layout.dataset
-    with FileLock(target.with_suffix(".lock")):
+    with FileLock(target.with_suffix(".lock")), bench.store.reading():
         report = merge(usable_episodes(bench), target, previous=target if target.is_dir() else None)
     for video, why in report.refused.items():
         context.log.warning("%s is not in the dataset: %s", video, why)

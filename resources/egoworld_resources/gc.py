@@ -91,15 +91,16 @@ def orphaned(what: str, faults: list[Fault]) -> Removal:
 
 
 def apply(store: Inspected, removal: Removal) -> bool:
-    """Remove what was planned, unless it is needed by now; whether it was removed."""
+    """Remove what was planned, unless it is needed by now or somebody reads it; whether it was removed."""
     version = removal.version
-    if version:
-        if version.key in needed_versions(store, version.video):
+    if version is None:
+        store.remove(removal.keys)
+        return True
+    with store.unread(version.key) as unread:
+        if not unread or version.key in needed_versions(store, version.video):
             return False
         store.remove(removal.keys[:1])  # without its manifest a version counts as not there and would be written anew
         if version.key in needed_versions(store, version.video):
             return False  # it came back to life this moment: its writer looks after it
         store.remove(removal.keys[1:])
-    else:
-        store.remove(removal.keys)
     return True

@@ -5,6 +5,7 @@
     sources/<sha256><suffix>                    bytes of the videos
     records/<kind>/<key>.json                   small facts: arrivals, failures
     incoming/                                   what is being written; swept when its writer is gone
+    leases                                      a lock file: one byte for each version, held while somebody reads it
 
 Everything is written to incoming/ and renamed, so a reader sees all of a thing or nothing of it.
 """
@@ -15,7 +16,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from egoworld_resources.errors import DamagedArtifact, DiskFull
+from egoworld_resources.leases import Leases
 from egoworld_resources.manifest import MANIFEST, Manifest, file_digest
 from egoworld_resources.scratch import scratch_file, scratch_folder
 from egoworld_runner.space import FULL
@@ -143,20 +146,29 @@ class Inspected(Store, Protocol):
         """Remove objects in this order; those that are not there count as removed."""
         ...
 
+    def unread(self, key: str) -> AbstractContextManager[bool]:
+        """Whether nobody reads a version from the store's own files; while it lasts nobody begins to."""
+        ...
+
 
 class FolderStore:
     """Artifacts, video bytes and records below one folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._scope: ContextVar[Leases | None] = ContextVar("scope", default=None)
 
     @property
     def incoming(self) -> Path:
         return self.root / "incoming"
 
     def folder(self, manifest: Manifest) -> Path:
-        """Where an artifact's files are readable."""
-        return self.root / f"artifacts/{manifest.asset}/{manifest.video}/{manifest.data_version}"
+        """Where an artifact's files are readable; held against gc until the end of the ``reading`` block around it."""
+        key = f"artifacts/{manifest.asset}/{manifest.video}/{manifest.data_version}"
+        held = self._scope.get()
+        if held:
+            held.hold(key)
+        return self.root / key
 
     def where(self, manifest: Manifest) -> str:
         return str(self.folder(manifest))
@@ -164,8 +176,23 @@ class FolderStore:
     def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:  # noqa: ARG002
         return None
 
-    def reading(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with self._leases() as leases:
+            token = self._scope.set(leases)
+            try:
+                yield
+            finally:
+                self._scope.reset(token)
+
+    @contextmanager
+    def unread(self, key: str) -> Iterator[bool]:
+        with self._leases() as leases:
+            yield leases.try_alone(key)
+
+    def _leases(self) -> Leases:
+        self.root.mkdir(parents=True, exist_ok=True)
+        return Leases(self.root / "leases")
 
     def glance(self) -> Store:
         return self

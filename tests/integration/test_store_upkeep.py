@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,10 +17,25 @@ from egoworld_resources.fsck import Fault, fsck
 from egoworld_resources.gc import Policy, apply, plan
 from egoworld_resources.manifest import Manifest, file_digest
 from egoworld_resources.scratch import scratch_file
+from egoworld_resources.store import FolderStore
 from tests.made_stores import KINDS, AnyStore, Place, artifact, environment, place
 
 LATER = datetime.now(UTC) + timedelta(days=30)
 ALL = Policy(keep=0, older_than=timedelta(0))
+READS = """
+import sys
+from pathlib import Path
+from egoworld_resources.manifest import Manifest
+from egoworld_resources.store import FolderStore
+
+store = FolderStore(Path(sys.argv[1]))
+with store.reading():
+    folder = store.folder(Manifest.model_validate_json(sys.argv[2]))
+    print("reading", flush=True)
+    sys.stdin.readline()
+    print((folder / "clips.parquet").read_text(), flush=True)
+sys.stdin.readline()
+"""
 
 
 @pytest.fixture(params=KINDS)
@@ -178,3 +195,30 @@ def test_the_commands_say_what_and_how_much_and_remove_only_when_asked(
         ("damaged", "clips.parquet")
     ]
     assert os.environ.get("S3_SECRET_KEY", "nothing") not in output
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["it ends", "it is killed"])
+def test_what_another_process_reads_stays_until_it_has(tmp_path: Path, killed: bool) -> None:
+    store = FolderStore(tmp_path / "store")
+    first = put(store, "clips", "a", tmp_path)
+    put(store, "clips", "b", tmp_path)
+    (removal,) = plan(store, ALL, LATER)
+    command = [sys.executable, "-c", READS, str(store.root), first.model_dump_json()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdin
+        assert reader.stdout
+        assert reader.stdout.readline() == "reading\n"
+        assert apply(store, removal) is False
+        assert store.version("clips", "v", first.data_version) == first
+        if killed:
+            reader.kill()
+            reader.wait()
+        else:
+            reader.stdin.write("go on\n")
+            reader.stdin.flush()
+            assert reader.stdout.readline() == "a\n"
+            reader.stdin.write("end\n")
+            reader.stdin.flush()
+            reader.wait()
+        assert apply(store, removal) is True
+    assert store.version("clips", "v", first.data_version) is None
