@@ -1,0 +1,85 @@
+"""The audit's schema, brought up to date by whoever comes first and checked by everyone."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager, nullcontext
+
+from sqlalchemy import Connection, text
+
+from egoworld_resources.environments.fabric.errors import AuditFailed
+from egoworld_resources.environments.fabric.operations.database import Address
+from egoworld_resources.environments.generations import exclusive
+
+MIGRATIONS = "egoworld_resources.environments.fabric.operations:migrations"
+WAIT_S = 60.0
+"""How long one server waits for another that migrates."""
+ADVISORY_LOCK = 0x656E765F6F7073  # "env_ops"
+
+TRIGGERS = {
+    "postgresql": (
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass('env_operations') AND tgenabled IN ('A', 'O')",
+        {"env_operations_append_only"},
+    ),
+    "sqlite": (
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'env_operations'",
+        {"env_operations_no_update", "env_operations_no_delete", "env_operations_no_replace"},
+    ),
+}
+
+_ONE_AT_A_TIME = threading.Lock()  # alembic keeps what it works on in module globals
+
+
+def migrate(address: Address) -> None:
+    """Bring the schema to the newest revision, in one transaction; databases and processes are excluded meanwhile.
+
+    Raises AuditFailed when the triggers are gone, and the errors of SQLAlchemy, alembic and the file system.
+    """
+    with _ONE_AT_A_TIME, _file_lock(address):
+        if address.file:
+            _prepare_file(address)
+        with address.engine(WAIT_S, pooled=False).begin() as connection:
+            if not address.file:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+            _upgrade(connection)
+            _check(connection, address.shown)
+
+
+def _file_lock(address: Address) -> AbstractContextManager[object]:
+    if not address.file:
+        return nullcontext()
+    return exclusive(address.file.with_name(f"{address.file.name}.lock"), WAIT_S)
+
+
+def _prepare_file(address: Address) -> None:
+    """Make the file when there is none, and let readers and a writer work at once: write-ahead log."""
+    assert address.file is not None
+    address.file.touch(mode=0o600)
+    engine = address.engine(WAIT_S)
+    with engine.connect() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar_one()
+    engine.dispose()
+    if mode != "wal":
+        raise AuditFailed(f"the audit database {address.shown} cannot use a write-ahead log; put it on a local disk")
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", MIGRATIONS)
+    command.upgrade(config, "head")
+
+
+def _check(connection: Connection, shown: str) -> None:
+    """The table answers, and still refuses changes."""
+    connection.execute(text("SELECT id FROM env_operations LIMIT 1"))
+    query, wanted = TRIGGERS[connection.dialect.name]
+    missing = wanted - {str(name) for (name,) in connection.execute(text(query))}
+    if missing:
+        raise AuditFailed(
+            f"the audit database {shown} no longer refuses changes: {', '.join(sorted(missing))} is gone or switched "
+            "off; find out by whom, then switch it on again or restore the database from a backup",
+            database=shown,
+        )

@@ -1,0 +1,13 @@
+"""What alembic runs: the revisions, on the connection and in the transaction that it was given."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from egoworld_resources.environments.fabric.operations.table import METADATA, VERSION_TABLE
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=METADATA, version_table=VERSION_TABLE
+)
+with context.begin_transaction():
+    context.run_migrations()
