@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.production.tools import Tools
 from egoworld_resources.settings import PROJECT, Settings
 
 TEMPLATES = PROJECT / "infra" / "systemd"
@@ -21,7 +22,9 @@ def write_units(folder: Path, settings: Settings, user: str = "") -> list[Path]:
     """
     if user == "root":
         raise BadConfiguration("Postgres refuses to run as root: name an ordinary user")
-    for path in (PROJECT, settings.home):
+    places = {"EGOWORLD_HOME": settings.home, "UV_CACHE_DIR": settings.uv_cache_folder}
+    places["EGOWORLD_TOOLS"] = Tools.of(settings).folder
+    for path in (PROJECT, *places.values()):
         if re.search(r"[\s%\"'\\\\]", str(path)):
             raise BadConfiguration(
                 f"systemd reads blanks, quotes, backslashes and % of {path} as its own signs: move it"
@@ -30,9 +33,9 @@ def write_units(folder: Path, settings: Settings, user: str = "") -> list[Path]:
     written: list[Path] = []
     for template in sorted(TEMPLATES.iterdir()):
         text = template.read_text(encoding="utf-8")
-        text = text.replace(f"EGOWORLD_HOME={CHECKOUT}/data", f"EGOWORLD_HOME={settings.home}")
-        text = text.replace(f"UV_CACHE_DIR={CHECKOUT}/data/uv-cache", f"UV_CACHE_DIR={settings.uv_cache_folder}")
-        text = text.replace(CHECKOUT, str(PROJECT))
+        text = text.replace(f"={CHECKOUT}", f"={PROJECT}")
+        for name, path in places.items():
+            text = re.sub(rf"\b{name}=\S+", f"{name}={path}", text)
         if user:
             text = text.replace("User=egoworld", f"User={user}")
         else:  # a user's systemd knows neither other users nor the targets of the system
