@@ -107,13 +107,14 @@ accuracy: envs ## measure every stage against what is true, write the README's t
 	@$(PYTHON) -m tests.accuracy --readme
 
 .PHONY: check
-check: setup ## what CI asks besides the tests: lint, format, types, import directions, architecture
+check: setup ## what CI asks besides the tests: lint, format, types, import directions, architecture, policy of envs
 	@set -x
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports --no-logo
 	$(PYTHON) -m pytest tests/architecture --durations=0
+	.venv/bin/egoworld env check
 	$(ENVIRONMENTS) audit
 
 .PHONY: bench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from rich.table import Table
 from egoworld_assets.cli_errors import errors_shown
 from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.checkout import checkout_catalog
+from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.uv import Uv
+from egoworld_resources.layout import Layout
 from egoworld_resources.settings import Settings
 
 app = typer.Typer()
@@ -29,9 +33,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return app.command()(errors_shown(function))
 
 
-def checkout() -> Catalog:
-    """The envs of the project and of its tests."""
-    return checkout_catalog(Settings.load().project)
+def checkout(profile: str = "") -> Catalog:
+    """The envs of the project and of its tests, with the locks of a profile or those of the servers."""
+    return checkout_catalog(Settings.load().project, profile)
 
 
 @command
@@ -53,3 +57,74 @@ def phase(as_json: Json = False) -> None:
         table.add_row(one.env, f"{one.phase}: {one.why}", one.driver or "no CUDA", escape(lacks))
     console.print(host.told(), highlight=False)
     console.print(table)
+
+
+@command
+def check(as_json: Json = False) -> None:
+    """Ask every env, its lock and its code about the rules of envs/policy.toml; exit status 1 when one is broken."""
+    from egoworld_resources.environments import policy_check
+    from egoworld_resources.environments.matrix import MATRIX, matrix_breach
+
+    settings = Settings.load()
+    project, built = settings.project, Layout(settings.home).envs
+    rules = Policy.read(project / "envs" / "policy.toml", settings.env_profile)
+    checked = policy_check.check(checkout(settings.env_profile), rules, built)
+    matrix_file = project / "envs" / MATRIX
+    if breach := matrix_breach(checkout(), Policy.read(project / "envs" / "policy.toml"), matrix_file):
+        checked.found.append(policy_check.Found(matrix_file, breach))
+    if as_json:
+        found = [{"file": str(one.file), **asdict(one.breach)} for one in checked.found]
+        print(json.dumps({"profile": rules.profile, "breaches": found, "told": checked.summary()}, indent=2))
+    else:
+        sys.stdout.writelines(f"{one.told(project)}\n" for one in checked.found)
+        under = f", profile {rules.profile}: not for servers" if rules.profile else ""
+        console.print(f"{checked.summary()}{under}", highlight=False, soft_wrap=True)
+    if checked.found:
+        raise typer.Exit(1)
+
+
+@command
+def matrix(
+    check_only: Annotated[bool, typer.Option("--check", help="Write nothing; fail when it is not of today.")] = False,
+) -> None:
+    """Write envs/matrix.md: driver, glibc, CUDA and tools that each lock needs, and what changed in which lock."""
+    from egoworld_resources.environments.matrix import MATRIX, matrix_breach, write_matrix
+    from egoworld_resources.environments.policy_check import Found
+
+    envs = Settings.load().project / "envs"
+    file, rules = envs / MATRIX, Policy.read(envs / "policy.toml")
+    if check_only:
+        if breach := matrix_breach(checkout(), rules, file):
+            print(Found(file, breach).told(envs.parent))
+            raise typer.Exit(1)
+        return
+    for change in write_matrix(checkout(), rules, file, dt.datetime.now(dt.UTC).date()):
+        print(f"{change.env}: {change.what}")
+    print(file)
+
+
+@command
+def conflicts(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of model envs; default all of the project.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Which model envs could be one and which cannot, in uv's own words: a conflict is the only reason to split."""
+    from egoworld_resources.environments.conflicts import conflicts
+
+    settings = Settings.load()
+    catalog, envs = checkout(settings.env_profile), settings.project / "envs"
+    asked = names or [name for name in catalog.names if catalog.env(name).folder.parent == envs]
+    policy = Policy.read(envs / "policy.toml", settings.env_profile)
+    answer = conflicts(catalog, Uv(settings.uv, settings.uv_cache_folder), policy, asked)
+    if as_json:
+        print(json.dumps({**asdict(answer), "split_without_conflict": answer.unneeded()}, indent=2, ensure_ascii=False))
+        return
+    for pair in answer.pairs:
+        print(f"{' + '.join(pair.envs)}: {pair.told()}{', uv says:' if pair.words else ''}")
+        sys.stdout.writelines(f"    {line}\n" for line in pair.words.splitlines())
+    print(f"fewest envs, taken in this order: {len(answer.groups)}")
+    sys.stdout.writelines(f"    {' + '.join(group)}\n" for group in answer.groups)
+    if unneeded := answer.unneeded():
+        print(f"no conflict keeps these out of our own interpreter: {', '.join(unneeded)}")
+    if answer.offline:
+        print("the index could not be reached: uv's cache answered; with a network ask again what is not known")

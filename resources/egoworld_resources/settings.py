@@ -26,9 +26,17 @@ class Settings(BaseSettings):
     inbox: Path | None = Field(None, description="Folder watched for new videos; default <home>/inbox.")
     project: Path = Field(PROJECT, description="Folder with envs/ and locks/.")
     extra_envs: tuple[Path, ...] = Field((), description="More folders of model envs, beside <project>/envs.")
+    env_profile: str = Field(
+        "", description="Profile of envs/policy.toml that locks are taken for: cpu on a machine without a GPU."
+    )
     uv: Path = Field(PROJECT / ".tools/bin/uv", description="The uv executable that builds model envs.")
     uv_cache: Path | None = Field(
         None, description="uv's cache, on the partition of <home>; default UV_CACHE_DIR or <home>/uv-cache."
+    )
+    wheelhouse: Path | None = Field(
+        None,
+        description="Folder of wheels that envs are installed from before the network is asked; "
+        "default that of the kit which the project was installed from, if it was.",
     )
     tools: Path | None = Field(
         None, description="Programs of the server (`make up`); default egoworld-tools beside uv's cache."

@@ -17,6 +17,7 @@ from egoworld_resources.assemble import assemble
 from egoworld_resources.catalog import Catalog
 from egoworld_resources.claims import claimed
 from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.checkout import catalog_of, checkout_wheels
 from egoworld_resources.errors import DamagedArtifact, DiskFull, EgoworldError, Terminal, Transient, UnknownName
 from egoworld_resources.evidence import keep
 from egoworld_resources.inbox import Inbox
@@ -78,13 +79,14 @@ class Workbench:
 
     @cached_property
     def catalog(self) -> Catalog:
-        project = self.settings.project
-        folders = (project / "envs", *self.settings.extra_envs)
-        return Catalog.load(folders, tuple(folder.parent / "locks" for folder in folders))
+        folders = (self.settings.project / "envs", *self.settings.extra_envs)
+        return catalog_of(folders, self.settings.env_profile)
 
     @cached_property
     def builder(self) -> EnvBuilder:
-        return EnvBuilder(self.layout.envs, self.catalog, self.settings.uv, self.settings.uv_cache_folder)
+        settings = self.settings
+        wheels = checkout_wheels(settings.project, settings.wheelhouse)
+        return EnvBuilder(self.layout.envs, self.catalog, settings.uv, settings.uv_cache_folder, wheels=wheels)
 
     @cached_property
     def _contract(self) -> str:

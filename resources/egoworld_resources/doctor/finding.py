@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Final, Literal
 
 from egoworld_resources.catalog import Catalog, ModelEnv, StageModel
+from egoworld_resources.environments.checkout import catalog_of
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.layout import Layout
 from egoworld_resources.settings import Settings
@@ -85,7 +86,7 @@ class Subject:
     def catalog(self) -> Catalog:
         """The model envs that can be chosen; raises BadConfiguration naming the file that is wrong."""
         folders = (self.settings.project / "envs", *self.settings.extra_envs)
-        return Catalog.load(folders, tuple(folder.parent / "locks" for folder in folders))
+        return catalog_of(folders, self.settings.env_profile)
 
     def models(self) -> dict[str, StageModel]:
         """The model in force by stage; a stage whose env does not serve it is left to the check of stages."""

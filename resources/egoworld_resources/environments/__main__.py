@@ -11,7 +11,7 @@ import typer
 from egoworld_resources.catalog import BASE, Catalog
 from egoworld_resources.environments import audit as audits
 from egoworld_resources.environments.builder import EnvBuilder
-from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
+from egoworld_resources.environments.checkout import PROFILE, checkout_catalog, checkout_uv, checkout_wheels
 from egoworld_resources.environments.lock import lock as make_lock
 from egoworld_resources.errors import EgoworldError
 
@@ -23,13 +23,17 @@ Upgrade = Annotated[bool, typer.Option(help="take the newest versions that fit")
 
 
 @app.command()
-def lock(names: Names = None, upgrade: Upgrade = False) -> None:
+def lock(
+    names: Names = None,
+    upgrade: Upgrade = False,
+    profile: Annotated[str, typer.Option(envvar=PROFILE, help="of envs/policy.toml, for machines without a GPU")] = "",
+) -> None:
     """Compile the lock of each env from its pyproject.toml."""
     project = Path.cwd()
-    catalog, uv = checkout_catalog(project), checkout_uv(project)
+    catalog, uv = checkout_catalog(project, profile), checkout_uv(project)
     own = [name for name in catalog.names if catalog.env(name).interpreter != BASE]
-    for name in names or [BASE, *own]:
-        for file in make_lock(name, catalog, uv, upgrade=upgrade):
+    for name in names or [*([] if profile else [BASE]), *own]:
+        for file in make_lock(name, catalog, uv, upgrade=upgrade, profile=profile):
             typer.echo(file.relative_to(project))
 
 
@@ -71,7 +75,8 @@ def audit(
 def _builder() -> tuple[EnvBuilder, Catalog]:
     project = Path.cwd()
     catalog, uv = checkout_catalog(project), checkout_uv(project)
-    return EnvBuilder(project / "data" / "envs", catalog, uv.program, uv.cache), catalog
+    wheels = checkout_wheels(project)
+    return EnvBuilder(project / "data" / "envs", catalog, uv.program, uv.cache, wheels=wheels), catalog
 
 
 def main() -> None:

@@ -12,11 +12,9 @@ from egoworld_resources.catalog import ModelEnv
 from egoworld_resources.doctor.asking import ask
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 from egoworld_resources.doctor.installed import interpreter
+from egoworld_resources.environments.drivers import OLDEST_DRIVER, cuda_version
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.gpu import gpus
-
-OLDEST_DRIVER = {11: Version("450"), 12: Version("525"), 13: Version("580")}
-"""Driver by major version of CUDA: docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"""
 
 NO_STAGE = "no stage in force uses a GPU"
 ASK_DRIVER = ("--query-gpu=driver_version,name", "--format=csv,noheader")
@@ -86,11 +84,8 @@ def _fits(subject: Subject, env: ModelEnv, found: Version) -> Finding:
 
 def cuda_of(packages: Mapping[str, str]) -> int | None:
     """The major version of CUDA of a lock: from its runtime package, else from torch's local version (+cu124)."""
-    for name, version in packages.items():
-        if re.fullmatch(r"nvidia-cuda-runtime(-cu\d+)?", name):
-            return Version(version).major
-    local = re.fullmatch(r"cu(\d+)\d", Version(packages.get("torch", "0")).local or "")
-    return int(local[1]) if local else None
+    told = cuda_version(packages)
+    return Version(told).major if told else None
 
 
 @check("torch.cuda")
