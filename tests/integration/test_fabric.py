@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -44,12 +45,40 @@ fabric = made_fabric(Path(sys.argv[1]), Path(sys.argv[2]))
 getattr(fabric, sys.argv[3])(KEY, ["leaf"], TESTER)
 """
 
+FULL_DISK = """
+import json, sys
+from pathlib import Path
+from made_fabric import KEY, TESTER, made_fabric, versions
+from egoworld_resources.environments.fabric.errors import FabricError
+from tests.faults import Disk, own_mounts
+if reason := own_mounts():
+    sys.exit(print(f"skip: no file system of its own here: {reason}"))
+small = Path(sys.argv[1]) / "small"
+disk = Disk(small, 8 << 20)
+fabric = made_fabric(small, Path(sys.argv[2]), f"sqlite:///{sys.argv[1]}/audit.sqlite")
+before = fabric.create(KEY, TESTER)
+give_back = disk.fill(4096)
+try:
+    fabric.add(KEY, ["leaf"], TESTER)
+    code = "none"
+except FabricError as error:
+    code = error.code
+unchanged = fabric.get(KEY) == before
+give_back()
+after = fabric.add(KEY, ["leaf"], TESTER)
+left = [entry for entry in after.env_path.iterdir() if not entry.is_symlink()]
+later = {"leaf": versions(after)["leaf"]}
+print(json.dumps({"error": code, "unchanged": unchanged, "left": len(left), "later": later}))
+"""
+
 SLOW_UV = """#!/bin/sh
 case "$*" in *"pip sync"*) ;; *) exec {uv} "$@" ;; esac
 {uv} "$@" || exit
 echo $$ > {mark}
 exec sleep 60
 """
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -298,3 +327,13 @@ def test_what_the_cache_lacks_is_unpacked_once(tmp_path: Path, uv: Path, index: 
     modules = [next(env.python.parents[1].glob("lib/*/site-packages/wanted.py")) for env in envs]
     assert len({module.stat().st_ino for module in modules}) == 1
     assert len(list(fabric.config.uv_cache_dir.rglob("wanted.py"))) == 1
+
+
+def test_a_full_disk_changes_nothing(tmp_path: Path, uv: Path) -> None:
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(REPOSITORY)])}
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(uv)]
+    done = subprocess.run(command, env=path, capture_output=True, text=True, check=False)
+    if done.stdout.startswith("skip:"):
+        pytest.skip(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"error": "DISK_FULL", "unchanged": True, "left": 2, "later": {"leaf": "1.0"}}

@@ -96,13 +96,14 @@ class Fabric:
                 raise EnvAlreadyExists(key)
             details = {"packages": list(packages), "python_version": wish.python, "backend": backend}
             with self._written_down("create", key, actor, details) as step:
-                self._replace(key, chosen, held, step, lambda folder: chosen.start(folder, project_name(key), wish))
-            return self.get(key)
+                return self._replaced(
+                    key, chosen, held, step, lambda folder: chosen.start(folder, project_name(key), wish)
+                )
 
     def get(self, key: EnvKey) -> EnvFacts:
         """One env. Raises EnvNotFound."""
         generation, ready, backend = self._live(key)
-        return facts.read(key, generation, ready, backend)
+        return facts.read(key, generation, ready, backend, backend.stamp(generation))
 
     def list(self) -> list[EnvFacts]:
         """All envs by key; one that is removed meanwhile is left out."""
@@ -157,7 +158,7 @@ class Fabric:
         if wrong := backend.damaged(generation):
             shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
             raise Damaged(f"env {key}: {shown} changed after the installation; sync it", files=wrong[:100])
-        return facts.read(key, generation, ready, backend)
+        return facts.read(key, generation, ready, backend, backend.stamp(generation))
 
     def delete(self, key: EnvKey, actor: Actor, *, wait_s: float = 0) -> None:
         """Remove an env. Raises EnvLocked when code runs in it."""
@@ -229,10 +230,11 @@ class Fabric:
         with self._changing(key, wait_s) as held:
             _, ready, backend = self._live(key)
             with self._written_down(action, key, actor, details, ready.lock_digest) as step:
-                self._replace(key, backend, held, step, lambda folder: make(backend, folder))
-            return self.get(key)
+                return self._replaced(key, backend, held, step, lambda folder: make(backend, folder))
 
-    def _replace(self, key: EnvKey, backend: Backend, held: int, step: _Step, make: Callable[[Path], None]) -> None:
+    def _replaced(
+        self, key: EnvKey, backend: Backend, held: int, step: _Step, make: Callable[[Path], None]
+    ) -> EnvFacts:
         """A new generation whose files ``make`` decides, beside the live one, swapped when it is whole."""
         generations = self.places.generations(key)
         live = generations.current()
@@ -241,13 +243,13 @@ class Fabric:
                 for name in backend.files:
                     shutil.copyfile(live / name, folder / name)
             make(folder)
-            digest = backend.digest(folder)
-            generation = generations.fresh(digest)
+            generation = generations.fresh(backend.digest(folder))
             ready = backend.install(folder, generation, held, trust=True, operation=step.began.id)
             ready.write(generation)
             generations.swap(generation)
-        step.lock_after = digest
+        step.lock_after = ready.lock_digest
         self._collect(key)
+        return facts.read(key, generation, ready, backend, ready.stamp)
 
     def _collect(self, key: EnvKey) -> None:
         try:

@@ -28,15 +28,15 @@ class EnvFacts:
     declared: Declared
 
 
-def read(key: EnvKey, generation: Path, ready: Ready, backend: Backend) -> EnvFacts:
-    """The facts of the live ``generation`` of an env."""
+def read(key: EnvKey, generation: Path, ready: Ready, backend: Backend, stamp: str) -> EnvFacts:
+    """The facts of the live ``generation`` of an env. stamp: of its files as they are now."""
     return EnvFacts(
         key=key,
         backend=backend.name,
         env_path=generation.parent,
         python=generation / ready.python,
         generation=generation.name,
-        status="ready" if backend.stamp(generation) == ready.stamp else "damaged",
+        status="ready" if stamp == ready.stamp else "damaged",
         lock_digest=ready.lock_digest,
         bytes=ready.bytes,
         created_at=(generation / READY).stat().st_mtime,
