@@ -31,13 +31,23 @@ class BuiltEnv:
 class EnvBuilder:
     """Builds model envs under ``root``; envs share files with uv's ``cache`` by hardlinks.
 
-    ``root`` and ``cache`` should lie on one partition. ``grace_s``: how long a superseded generation is kept.
+    ``root`` and ``cache`` should lie on one partition. ``grace_s``: how long a superseded generation is kept;
+    ``wheels``: folder of wheels that locks are installed from before their addresses are asked.
     """
 
-    def __init__(self, root: Path, catalog: Catalog, uv: Path, cache: Path, *, grace_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        catalog: Catalog,
+        uv: Path,
+        cache: Path,
+        *,
+        grace_s: float = 600.0,
+        wheels: Path | None = None,
+    ) -> None:
         self.root = root.absolute()
         self._catalog = catalog
-        self._building = Building(Uv(uv, cache.absolute()))
+        self._building = Building(Uv(uv, cache.absolute()), wheels)
         self._grace_s = grace_s
 
     def ensure(self, env: str, *, fresh: bool = False) -> BuiltEnv:

@@ -7,17 +7,19 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
-from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged, PythonMissing
+from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged, IndexUnreachable, PythonMissing
 from egoworld_resources.environments.generations import Ready, exclusive, site_packages
 from egoworld_resources.environments.ledger import Ledger
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.records import Files, damaged_files
 from egoworld_resources.environments.uv import Uv
+from egoworld_resources.environments.wheelhouse import lock_here
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +41,14 @@ class Content:
 
 
 class Building:
-    """Makes venvs with uv; all that share its cache are made one after another, so nothing is fetched twice."""
+    """Makes venvs with uv. Those whose packages the cache holds are made side by side; what it lacks is fetched by
+    one at a time, so that nothing is fetched or unpacked twice.
+    """
 
-    def __init__(self, uv: Uv) -> None:
+    def __init__(self, uv: Uv, wheels: Path | None = None) -> None:
+        """wheels: folder that is looked into before an address of a lock; None without one."""
         self.uv = uv
+        self.wheels = wheels
 
     def make(self, content: Content, generation: Path, held: int, *, trust: bool = True, operation: str = "") -> Ready:
         """Fill the new folder ``generation`` and return what to write into it as its last file.
@@ -52,11 +58,12 @@ class Building:
         collector.
         """
         began = time.monotonic()
-        cache = self.uv.cache
-        with exclusive(cache / "egoworld-build.lock") as cache_held:
-            self._warn_about_partitions(generation.parent)
-            log.info("building env %s (%d packages) ...", content.env, len(content.lock.entries))
-            files = self._install(content, generation, (held, cache_held), trust=trust)
+        self.uv.cache.mkdir(parents=True, exist_ok=True)
+        self._warn_about_partitions(generation.parent)
+        log.info("building env %s (%d packages) ...", content.env, len(content.lock.entries))
+        with lock_here(content.lock, self.wheels) as lock:
+            self._make_venv(content, generation, held)
+            files = self._install(content, lock, generation, held, trust=trust)
         files.make_read_only()
         for file in content.keep:
             shutil.copyfile(file, generation / file.name)
@@ -87,27 +94,39 @@ class Building:
             ) from error
         return Path(found.strip())
 
-    def _install(self, content: Content, generation: Path, held: tuple[int, ...], *, trust: bool) -> Files:
-        """Make the venv, install the lock and check every file; returns the files."""
-        what = f"building env '{content.env}' from {content.lock.path}"
+    def _make_venv(self, content: Content, generation: Path, held: int) -> None:
         generation.mkdir()
-        ledger = Ledger(self.uv.cache / "egoworld-ledger.sqlite") if trust else None
         python = self.interpreter(content.env, content.python, generation)
         venv = ["venv", "--relocatable", "--allow-existing", "--python", python, generation]
-        self.uv.run(venv, cwd=generation, held=held, what=what)
+        self.uv.run(venv, cwd=generation, held=(held,), what=f"making a venv for env '{content.env}'")
         if content.path:
             file = site_packages(generation) / "egoworld.pth"
             file.write_text(f"{content.path}\n", encoding="utf-8")
+
+    def _install(self, content: Content, lock: Path, generation: Path, held: int, *, trust: bool) -> Files:
+        """Install the lock and check every file; returns the files.
+
+        Side by side with others as long as the cache holds all of it, unharmed; else again, alone with the cache.
+        """
+        ledger = Ledger(self.uv.cache / "egoworld-ledger.sqlite") if trust else None
+        what = f"building env '{content.env}' from {content.lock.path}"
         builds = [part for name in content.sdists for part in ("--no-binary", name)]
         sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
-        sync += ["--only-binary", ":all:", *builds, content.lock.path]
-        self.uv.run(sync, cwd=generation, held=held, what=what)
-        files, damaged = _checked(generation, ledger)
-        if damaged:
-            log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
-            self.uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=held, what=what)
-            self.uv.run([*sync, "--reinstall"], cwd=generation, held=held, what=what)
+        sync += ["--only-binary", ":all:", *builds, lock]
+        mutex = self.uv.cache / "egoworld-build.lock"
+        with exclusive(mutex, shared=True) as shared, suppress(IndexUnreachable):
+            self.uv.run([*sync, "--offline"], cwd=generation, held=(held, shared), what=what)
             files, damaged = _checked(generation, ledger)
+            if not damaged:
+                return files
+        with exclusive(mutex) as alone:
+            self.uv.run(sync, cwd=generation, held=(held, alone), what=what)
+            files, damaged = _checked(generation, ledger)
+            if damaged:
+                log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
+                self.uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=(held, alone), what=what)
+                self.uv.run([*sync, "--reinstall"], cwd=generation, held=(held, alone), what=what)
+                files, damaged = _checked(generation, ledger)
         if damaged:
             raise EnvDamaged(content.env, generation, [file for files in damaged.values() for file in files])
         return files

@@ -12,6 +12,9 @@ from egoworld_resources.environments.uv import Uv, find_uv
 
 PROFILE = "EGOWORLD_ENV_PROFILE"
 """Names the profile of envs/policy.toml that locks are made and taken for; unset: that of the servers."""
+WHEELHOUSE = "EGOWORLD_WHEELHOUSE"
+KIT_WHEELS = Path("data") / "kit" / "files" / "wheels"
+"""Where a kit that was installed keeps its wheels, in the checkout."""
 
 
 def checkout_catalog(project: Path, profile: str | None = None) -> Catalog:
@@ -37,3 +40,15 @@ def checkout_uv(project: Path) -> Uv:
     """uv with the cache of UV_CACHE_DIR, or of the project."""
     cache = Path(os.environ.get("UV_CACHE_DIR") or project / "data" / "uv-cache")
     return Uv(find_uv(project), cache.absolute())
+
+
+def checkout_wheels(project: Path, given: Path | None = None) -> Path | None:
+    """The folder of wheels that envs are installed from before the network is asked; None where there is none.
+
+    given: default EGOWORLD_WHEELHOUSE; without it, that of the kit which the project was installed from.
+    """
+    named = given or os.environ.get(WHEELHOUSE)
+    if named:
+        return Path(named).absolute()
+    kit = project.absolute() / KIT_WHEELS
+    return kit if kit.is_dir() else None

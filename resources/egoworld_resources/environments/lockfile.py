@@ -84,6 +84,11 @@ class Lock:
         return cls(path, document)
 
     @property
+    def requires_python(self) -> str:
+        """Versions of Python that the lock is for."""
+        return str(self._document.get("requires-python", ">=3.11"))
+
+    @property
     def source(self) -> str | None:
         """Digest of the declaration that the lock was made from."""
         return self._document.get("tool", {}).get("egoworld", {}).get("source")

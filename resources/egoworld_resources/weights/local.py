@@ -24,6 +24,11 @@ def local_weights(declared: Sequence[Weights], python: Path) -> dict[str, Path]:
     return {weights.name: _verified(weights, python) for weights in declared}
 
 
+def model_home() -> Path:
+    """Where weights outside packages lie: EGOWORLD_MODEL_HOME, default ./models."""
+    return Path(os.environ.get("EGOWORLD_MODEL_HOME", "models")).resolve()
+
+
 def _verified(weights: Weights, python: Path) -> Path:
     path = _folder(weights, python) / weights.path
     if not path.is_file():
@@ -40,7 +45,7 @@ def _verified(weights: Weights, python: Path) -> Path:
 
 def _folder(weights: Weights, python: Path) -> Path:
     if weights.package is None:
-        return Path(os.environ.get("EGOWORLD_MODEL_HOME", "models")).resolve()
+        return model_home()
     root = python.parent.parent
     found = sorted(root.glob(f"lib/python3*/site-packages/{weights.package}"))
     if not found:

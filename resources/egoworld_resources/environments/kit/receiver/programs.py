@@ -1,0 +1,133 @@
+"""Interpreter, uv, our own interpreter's packages and the model envs, all out of the verified files of a kit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from egoworld_resources.environments.kit.receiver.manifest import KitManifest
+from egoworld_resources.environments.kit.receiver.refused import KitRefused
+from egoworld_resources.environments.kit.receiver.taking import Store
+
+OUTER = ("UV_", "PIP_", "PYTHON", "EGOWORLD_WHEELHOUSE", "VIRTUAL_ENV", "MAKE", "MFLAGS")
+"""Beginnings of variables that would lead uv, pip or make elsewhere than to the kit."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Making an installation in ``target`` run. python: a given interpreter, None for the kit's."""
+
+    target: Path
+    store: Store
+    manifest: KitManifest
+    python: Path | None
+    say: Callable[[str], None]
+
+    def interpreter(self) -> Path:
+        """The interpreter that the envs rest on; the kit's is unpacked once and kept, since venvs link to it."""
+        kit = self.manifest.one("interpreter")
+        if self.python is None and kit is not None:
+            folder = self.target / "data" / "kit" / f"python-{kit.sha256[:12]}"
+            _unpacked(self.store.path(kit), folder)
+            return _checked(folder / "usr" / "bin" / f"python{self.manifest.python}", self.manifest.python)
+        return _checked(self.python or Path(sys.executable), self.manifest.python)
+
+    def uv(self) -> Path:
+        """uv from its wheel, where the Makefile would have put it."""
+        file = self.manifest.one("uv")
+        if file is None:
+            raise KitRefused("the kit holds no uv; build it again")
+        program = self.target / ".tools" / "bin" / "uv"
+        program.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(self.store.path(file)) as wheel:
+            inside = next((name for name in wheel.namelist() if name.endswith(".data/scripts/uv")), None)
+            if inside is None:
+                raise KitRefused(f"{file.path} holds no program uv; build the kit again")
+            fresh = program.with_name(".uv")
+            with wheel.open(inside) as content, fresh.open("wb") as copy:
+                shutil.copyfileobj(content, copy)
+        fresh.chmod(0o755)
+        fresh.replace(program)
+        return program
+
+    def own_interpreter(self, uv: Path, python: Path) -> None:
+        """``.venv`` from the kit's lock, with our own packages as links to this folder; made beside, then renamed."""
+        fresh, final = self.target / ".tools" / "venv", self.target / ".venv"
+        shutil.rmtree(fresh, ignore_errors=True)
+        wheels, lock = self.store.folder / "wheels", self.store.folder / self.manifest.base
+        self.run([uv, "venv", "--quiet", "--relocatable", "--python", python, fresh])
+        inside = ["--quiet", "--python", fresh / "bin" / "python"]
+        sync = ["pip", "sync", *inside, "--only-binary", ":all:", "--preview-features", "pylock", lock]
+        self.run([uv, *sync])
+        links = ["--no-index", "--find-links", wheels, "-e", self.target, "-e", self.target / "envs" / "runner"]
+        self.run([uv, "pip", "install", *inside, "--no-deps", *links])
+        shutil.rmtree(final, ignore_errors=True)
+        fresh.rename(final)
+
+    def envs(self) -> None:
+        """Every model env of the kit, by the project's own builder."""
+        python = self.target / ".venv" / "bin" / "python"
+        if self.manifest.envs:
+            self.run([python, "-m", "egoworld_resources.environments", "build", *self.manifest.envs])
+
+    def demo(self) -> None:
+        """``make demo``; make itself comes from the kit where the system has none."""
+        self.run([self.program("make"), "demo"])
+
+    def program(self, name: str) -> Path:
+        """A program of the system, or the one beside the kit's interpreter."""
+        found = shutil.which(name)
+        kit = self.manifest.one("interpreter")
+        beside = self.target / "data" / "kit" / f"python-{kit.sha256[:12]}" / "usr" / "bin" / name if kit else None
+        if found is None and beside is not None and not beside.is_file() and kit is not None:
+            _unpacked(self.store.path(kit), beside.parents[2])
+        if found is None and (beside is None or not beside.is_file()):
+            raise KitRefused(f"this system has no {name}, and the kit holds none; install it from the system's media")
+        return Path(found) if found else beside or Path(name)
+
+    def run(self, command: Sequence[str | Path]) -> None:
+        """Run with the network refused; what it prints is shown. Raises KitRefused when it fails."""
+        words = [str(word) for word in command]
+        done = subprocess.run(words, cwd=self.target, env=self.environment(os.environ), check=False)
+        if done.returncode != 0:
+            raise KitRefused(
+                f"{' '.join(words[:3])} ... failed with exit status {done.returncode}; what it said stands above. "
+                "Nothing is lost: install again when it is mended"
+            )
+
+    def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in outer.items() if not name.startswith(OUTER)}
+        cache = outer.get("UV_CACHE_DIR") or str(self.target / "data" / "uv-cache")
+        kept |= {"UV_CACHE_DIR": cache, "UV_OFFLINE": "1", "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"}
+        return {**kept, "EGOWORLD_ENV_PROFILE": self.manifest.profile} if self.manifest.profile else kept
+
+
+def _checked(python: Path, wanted: str) -> Path:
+    """The interpreter if it runs and has the version that the kit's wheels are for."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise KitRefused(f"the interpreter {python} cannot be started: {error.strerror}") from error
+    if done.stdout.strip() != wanted:
+        found = done.stdout.strip() or done.stderr.strip()[-300:]
+        raise KitRefused(f"the kit is for Python {wanted}, and {python} is {found}; name another with --python")
+    return python
+
+
+def _unpacked(archive: Path, folder: Path) -> None:
+    """The interpreter's tree in ``folder``, whole or not there."""
+    if folder.is_dir():
+        return
+    fresh = folder.with_name(f".{folder.name}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with tarfile.open(archive) as tree:
+        tree.extractall(fresh)  # its bytes are those that were signed
+    fresh.rename(folder)

@@ -1,0 +1,58 @@
+"""Installing from a folder of wheels instead of the network: locks whose addresses are paths, with the same digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+from egoworld_resources.environments.lock import write_lock
+from egoworld_resources.environments.lockfile import Lock
+from egoworld_resources.environments.wheels import wheel_name
+
+
+def localized(entries: list[dict[str, Any]], wheels: Path, prefix: str) -> list[dict[str, Any]]:
+    """The packages of a lock with the files that lie in ``wheels`` as paths ``<prefix>/<name>``; hashes stay.
+
+    A package of which no file lies there keeps its addresses, so that it is still said where it would come from.
+    """
+    return [_localized(entry, wheels, prefix) for entry in entries]
+
+
+@contextmanager
+def lock_here(lock: Lock, wheels: Path | None) -> Iterator[Path]:
+    """The file to install ``lock`` from: itself, or a copy with paths into the folder ``wheels``.
+
+    uv checks the hashes of the lock against these files too. A copy is gone afterwards.
+    """
+    if wheels is None:
+        yield lock.path
+        return
+    with TemporaryDirectory(prefix="egoworld-lock-") as folder:
+        copy = Path(folder) / lock.path.name
+        entries = localized(lock.entries, wheels, str(wheels))
+        yield write_local(lock, copy, entries)
+
+
+def write_local(lock: Lock, target: Path, entries: list[dict[str, Any]]) -> Path:
+    """``lock`` with other addresses of its files."""
+    made_by = f"a copy of {lock.path.name}"
+    return write_lock(target, entries, made_by=made_by, python=lock.requires_python, source=lock.source or "")
+
+
+def _localized(entry: dict[str, Any], wheels: Path, prefix: str) -> dict[str, Any]:
+    kept = {key: value for key, value in entry.items() if key not in ("wheels", "sdist", "index")}
+    listed = cast("list[dict[str, Any]]", entry.get("wheels", []))
+    here = [_as_path(file, prefix) for file in listed if (wheels / wheel_name(file)).is_file()]
+    if here:
+        return {**kept, "wheels": here}
+    sdist = cast("dict[str, Any] | None", entry.get("sdist"))
+    if sdist and (wheels / wheel_name(sdist)).is_file():
+        return {**kept, "sdist": _as_path(sdist, prefix)}
+    return entry
+
+
+def _as_path(file: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {"path": f"{prefix}/{wheel_name(file)}", "hashes": file["hashes"]}
