@@ -12,7 +12,10 @@ from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
 
-pytest_plugins = ["servers"]  # real Postgres and S3 servers: fixtures minio, versitygw, postgres_server
+pytest_plugins = [
+    "servers",  # real Postgres and S3 servers: fixtures minio, versitygw, postgres_server
+    "machines",  # users and kernels by which code is run: fixtures code_folder, machine
+]
 
 if TYPE_CHECKING:
     from tests.made_clips import Ran

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-BLOCK = 1 << 18
+BLOCK = 1 << 19
 
 
 @dataclass

@@ -32,6 +32,8 @@ main()
 """Makes the launcher's package known by its folder, and those above it by name alone: none of them is loaded."""
 GRACE_S = 10.0
 """Seconds after the timeout in which the launcher must have ended everything."""
+PIPE_BYTES = 1 << 19
+"""Less than the 1 MiB that any user may give a pipe (pipe-max-size); a flood is read with fewer turns."""
 REPORT_BYTES = 1 << 16
 KILLED = 128 + signal.SIGKILL
 
@@ -127,6 +129,7 @@ def _start(job: Job, report: int) -> subprocess.Popen[bytes]:
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            pipesize=PIPE_BYTES,
             cwd="/",
             env={"LANG": "C.UTF-8"},
             start_new_session=True,

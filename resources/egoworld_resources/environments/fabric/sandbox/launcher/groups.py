@@ -12,7 +12,7 @@ import time
 from egoworld_resources.environments.fabric.sandbox.launcher.plan import MEMORY_GROUP, PROCESS_GROUP, Plan
 
 MOUNTED = "/sys/fs/cgroup"
-PREFIX = "egoworld-code-"
+PREFIX = "egoworld-sandbox-"
 CONTROLLERS = {MEMORY_GROUP: "memory", PROCESS_GROUP: "pids"}
 PATIENCE_S = 2.0
 """Seconds for the kernel to see that a group is empty."""
@@ -88,7 +88,8 @@ def limit(folder: str, version: int, means: str, plan: Plan) -> None:
 def sweep(parent: str) -> None:
     """Remove groups of launchers that were killed before they could."""
     for name in os.listdir(parent):
-        if name.startswith(PREFIX) and not os.path.exists(f"/proc/{name.removeprefix(PREFIX)}"):
+        pid = name.removeprefix(PREFIX)
+        if name.startswith(PREFIX) and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
             with contextlib.suppress(OSError):
                 os.rmdir(f"{parent}/{name}")
 

@@ -31,6 +31,7 @@ def run(plan: Plan, code: bytes, uid: int, groups: list[Group], lifeline: int) -
         kernel.die_with_parent(signal.SIGKILL)
         if select.select([lifeline], [], [], 0)[0]:
             os._exit(1)
+        die_first()
         surround(plan, code, uid)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0, "prctl(PR_SET_DUMPABLE)")
         child = os.fork()
@@ -41,6 +42,12 @@ def run(plan: Plan, code: bytes, uid: int, groups: list[Group], lifeline: int) -
         report.tell("failed", f"{error}")
     finally:
         os._exit(0)
+
+
+def die_first() -> None:
+    """When the machine has no memory left, the kernel ends the code and not the service."""
+    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
 
 
 def surround(plan: Plan, code: bytes, uid: int) -> None:

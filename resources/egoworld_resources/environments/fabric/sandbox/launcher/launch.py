@@ -83,6 +83,7 @@ def _start(plan: Plan, code: bytes, uid: int, own: list[Group]) -> int:
         os.close(held)
         init.run(plan, code, uid, own, lifeline)
     os.close(lifeline)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0, "prctl(PR_SET_DUMPABLE)")
     return child
 
 

@@ -78,10 +78,10 @@ def filter_calls(plan: Plan) -> None:
 
 
 def _others(plan: Plan) -> int:
-    """Processes of the user that are not the code's: in a user namespace the two of the launcher."""
+    """Tasks of the user that are not the code's: in a user namespace the launcher's two, else all there are."""
     if OWN_UID in plan["allowed"]:
         return 0
-    return 2 if USER in plan["allowed"] else tasks_of(os.getuid())
+    return 2 if USER in plan["allowed"] else tasks_of(os.getuid()) - 1
 
 
 def _lower(limit: int, value: int) -> None:
