@@ -1,0 +1,36 @@
+"""Locks exchanged with other programs: an env made from one, with every step that any env takes, and one written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from egoworld_resources.environments.conda.backend import CondaBackend
+from egoworld_resources.environments.conda.conda_lock import write_conda_lock
+from egoworld_resources.environments.conda.packages import Locked
+from egoworld_resources.environments.fabric.actors import Actor
+from egoworld_resources.environments.fabric.envs import Fabric
+from egoworld_resources.environments.fabric.errors import InvalidPackages
+from egoworld_resources.environments.fabric.facts import EnvFacts
+from egoworld_resources.environments.fabric.keys import EnvKey
+
+
+def create_from_lock(fabric: Fabric, key: EnvKey, actor: Actor, locked: Locked, *, wait_s: float = 0) -> EnvFacts:
+    """A new env that holds exactly what is ``locked``. Raises what Fabric.create raises."""
+    backend = _conda(fabric)
+    once = replace(fabric, backends={**fabric.backends, backend.name: backend.adopting(locked)})
+    return once.create(key, actor, backend=backend.name, wait_s=wait_s)
+
+
+def conda_lock_of(fabric: Fabric, key: EnvKey) -> str:
+    """The text of a conda-lock.yml of an env. Raises InvalidPackages for an env that is not of conda packages."""
+    backend, env = _conda(fabric), fabric.get(key)
+    if env.backend != backend.name:
+        raise InvalidPackages(f"env {key} is of the backend {env.backend}; conda-lock.yml holds conda packages")
+    return write_conda_lock(env.env_path / env.generation, backend.archives)
+
+
+def _conda(fabric: Fabric) -> CondaBackend:
+    backend = fabric.backends.get(CondaBackend.name)
+    if not isinstance(backend, CondaBackend):
+        raise InvalidPackages("this fabric has no conda backend, so it knows no lock of conda")
+    return backend

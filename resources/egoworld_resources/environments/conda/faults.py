@@ -1,0 +1,46 @@
+"""Errors of rattler as what they mean to a caller: it tells them apart by class, and some by their words alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from egoworld_resources.environments.fabric.errors import (
+    CondaFailed,
+    FabricError,
+    IndexSilent,
+    InvalidPackages,
+    NoSpace,
+    ResolutionFailed,
+)
+
+FULL = ("No space left on device", "os error 28", "os error 122")
+UNREACHED = ("error sending request", "tcp connect error", "dns error", "timed out", "Name or service not known")
+
+
+@contextmanager
+def as_fabric_errors() -> Iterator[None]:
+    """Raise what fails inside as an error of the fabric, with rattler's own words."""
+    try:
+        yield
+    except FabricError:
+        raise
+    except Exception as error:
+        words = f"{error}".strip() or type(error).__name__
+        raise _kind(type(error).__name__, words)(words) from error
+
+
+def _kind(error: str, words: str) -> type[FabricError]:
+    if any(sign in words for sign in FULL):
+        return NoSpace
+    if any(sign in words for sign in UNREACHED):
+        return IndexSilent
+    kinds: dict[str, type[FabricError]] = {
+        "SolverError": ResolutionFailed,
+        "GatewayError": IndexSilent,
+        "FetchRepoDataError": IndexSilent,
+        "InvalidMatchSpecError": InvalidPackages,
+        "InvalidPackageNameError": InvalidPackages,
+        "InvalidChannelError": InvalidPackages,
+    }
+    return kinds.get(error, CondaFailed)
