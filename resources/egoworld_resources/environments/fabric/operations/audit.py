@@ -24,7 +24,8 @@ STARTS, ENDS = literal_column("'start'"), literal_column("'end'")
 
 START = OPERATIONS.alias("started")
 END = OPERATIONS.alias("ended")
-JOINED = START.outerjoin(END, and_(END.c.operation == START.c.operation, END.c.event == ENDS))
+SAME = and_(END.c.operation == START.c.operation, END.c.folder == START.c.folder)  # by folder: that one's ends alone
+JOINED = START.outerjoin(END, and_(SAME, END.c.event == ENDS))
 STARTED = START.c.event == STARTS
 INSERT = insert(OPERATIONS).inline()  # the new id is not asked back
 RUNNING = END.c.id.is_(None)
