@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from object_adjustment import Chain, adjust
@@ -15,6 +16,7 @@ from object_points import Array, Fit, Flags, judge, solve, triangulate
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
 
+TRACK = ("track_id", "frame", "x", "y", "visible", "obj_id")
 FIRST_OBJECT = 3
 STILL_SHARE = 0.8
 STILL_LIMIT = 0.25
@@ -39,15 +41,15 @@ class PnpObjectPoses(Runner):
         cv2.setNumThreads(1)
         camera = Cameras.read(inputs.rows("reconstructions"), clip)
         seen = (pc.field("obj_id") >= FIRST_OBJECT) & pc.field("visible")
-        tracks = inputs.table("tracks").filter(seen).to_pylist()
-        objects = sorted({row["obj_id"] for row in tracks})
+        tracks = inputs.table("tracks", columns=TRACK).filter(seen)
+        objects = sorted(tracks["obj_id"].unique().to_pylist())
         clip.note("objects", len(objects))
         if not camera.registered.any():
             clip.note("reason", "no frame of the camera's trajectory is registered, so no size or place is known")
             return
         rows: list[tables.ObjectPose] = []
         for obj_id in objects:
-            seen = camera.seen([row for row in tracks if row["obj_id"] == obj_id], clip)
+            seen = camera.seen(tracks.filter(pc.field("obj_id") == obj_id), clip)
             body = Body(seen, camera, clip.fps, params)
             for frame, fit in sorted(body.follow().items()):
                 rows.append(tables.ObjectPose(clip.start_frame + frame, obj_id, fit.pose @ body.frame, fit.share))
@@ -83,16 +85,15 @@ class Cameras:
         """Mean focal length, px."""
         return float(self.intrinsics[:2].mean())
 
-    def seen(self, tracks: list[dict[str, Any]], clip: Clip) -> Array:
+    def seen(self, tracks: pa.Table, clip: Clip) -> Array:
         """Where each track was seen in each frame of the clip, normalised [m, n, 2], NaN where not."""
-        order = {track: at for at, track in enumerate(sorted({row["track_id"] for row in tracks}))}
-        seen = np.full((len(order), len(clip), 2), np.nan)
+        numbers, order = np.unique(tracks["track_id"].to_numpy(), return_inverse=True)
+        seen = np.full((len(numbers), len(clip), 2), np.nan)
         fx, fy, cx, cy = self.intrinsics
         lens = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
-        pixels = np.array([(row["x"], row["y"]) for row in tracks])
+        pixels = np.stack([tracks["x"].to_numpy(), tracks["y"].to_numpy()], axis=1)
         flat = cv2.undistortPoints(pixels[:, None], lens, self.distortion).reshape(-1, 2)
-        for row, xy in zip(tracks, flat, strict=True):
-            seen[order[row["track_id"]], row["frame"] - clip.start_frame] = xy
+        seen[order, tracks["frame"].to_numpy() - clip.start_frame] = flat
         return seen
 
 
