@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from egoworld_resources.environments.building import Building
+from egoworld_resources.environments.checkout import checkout_wheels
+from egoworld_resources.environments.conda.backend import SERVER, CondaBackend
+from egoworld_resources.environments.fabric.backends import Backend
 from egoworld_resources.environments.fabric.config import FabricConfig
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.operations import Operations
@@ -15,9 +20,19 @@ from egoworld_resources.settings import Settings
 def open_fabric(settings: Settings, config: FabricConfig | None = None) -> Fabric:
     """A fabric that is ready for use. Raises BadConfiguration, AuditFailed."""
     config = config or FabricConfig.load(settings)
-    uv = Uv(settings.uv if settings.uv.is_file() else find_uv(settings.project), config.uv_cache_dir)
-    policy = Policy.read(settings.project / "envs" / "policy.toml")
-    uv_backend = UvBackend(Building(uv), policy)
-    fabric = Fabric(config, {uv_backend.name: uv_backend}, Operations(config.database_url))
+    policy = Policy.read(settings.project / "envs" / "policy.toml", settings.env_profile)
+    fabric = Fabric(config, _backends(settings, config, policy), Operations(config.database_url))
     fabric.open()
     return fabric
+
+
+def _backends(settings: Settings, config: FabricConfig, policy: Policy) -> Mapping[str, Backend]:
+    program = settings.uv if settings.uv.is_file() else find_uv(settings.project)
+    wheels = checkout_wheels(settings.project, settings.wheelhouse)
+    cuda = {"__cuda": config.cuda} if config.cuda else {}
+    machine = {**SERVER, "__glibc": policy.glibc, **cuda}
+    backends: list[Backend] = [
+        UvBackend(Building(Uv(program, config.uv_cache_dir), wheels), policy),
+        CondaBackend(config.uv_cache_dir / "egoworld-conda", policy.channels, machine),
+    ]
+    return {backend.name: backend for backend in backends}
