@@ -58,7 +58,6 @@ def conflicts(catalog: Catalog, uv: Uv, policy: Policy, names: Iterable[str]) ->
     asking = _Asking(catalog, uv, policy)
     wanted = sorted({BASE if catalog.env(name).interpreter == BASE else name for name in names})
     ordered = [*(name for name in wanted if name == BASE), *(name for name in wanted if name != BASE)]
-    pairs = [asking.ask(pair) for pair in itertools.combinations(ordered, 2)]
     groups: list[tuple[str, ...]] = []
     for name in ordered:
         place = next((place for place, group in enumerate(groups) if asking.joins(group, name)), None)
@@ -66,6 +65,11 @@ def conflicts(catalog: Catalog, uv: Uv, policy: Policy, names: Iterable[str]) ->
             groups.append((name,))
         else:
             groups[place] = (*groups[place], name)
+    together = {frozenset(pair) for group in groups for pair in itertools.combinations(group, 2)}
+    pairs = [
+        Verdict(pair) if frozenset(pair) in together else asking.ask(pair)
+        for pair in itertools.combinations(ordered, 2)
+    ]
     return Conflicts(pairs, groups, asking.offline)
 
 
@@ -78,8 +82,8 @@ class _Asking:
     known: dict[tuple[str, ...], Verdict] = field(default_factory=dict[tuple[str, ...], Verdict])
 
     def joins(self, group: tuple[str, ...], name: str) -> bool:
-        """Whether ``name`` could be one with the whole group; a pair that cannot answers without asking again."""
-        return all(self.ask((one, name)).could for one in group) and bool(self.ask((*group, name)).could)
+        """Whether ``name`` could be one with the whole group; then it could with each env of it too."""
+        return bool(self.ask((*group, name)).could)
 
     def ask(self, envs: tuple[str, ...]) -> Verdict:
         if envs not in self.known:
@@ -103,16 +107,19 @@ class _Asking:
         return Verdict(envs)
 
     def _resolve(self, together: Wanted) -> None:
-        """Once the index did not answer it is not waited for again."""
+        """What the cache can resolve needs no index; an index that did not answer once is not waited for again."""
         with tempfile.TemporaryDirectory(prefix="egoworld-conflicts-") as folder:
             asked = [*prepare(together, Path(folder), self.policy), "--quiet", "--no-annotate"]
-            if not self.offline:
+            try:
+                self.uv.run([*asked, "--offline"], Path(folder), what="resolving")
+            except (EnvBuildFailed, IndexUnreachable) as by_cache:
+                if self.offline:
+                    raise
                 try:
                     self.uv.run(asked, Path(folder), what="resolving")
-                    return
                 except IndexUnreachable:
                     self.offline = True
-            self.uv.run([*asked, "--offline"], Path(folder), what="resolving")
+                    raise by_cache from None
 
     def _together(self, envs: Sequence[str]) -> Wanted:
         """What one env in the place of all of them would be made from."""
