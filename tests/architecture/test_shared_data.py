@@ -17,8 +17,8 @@ def test_missing_data_is_a_skip_at_home_and_a_failure_in_ci(
 ) -> None:
     tests = tmp_path / "checkout" / "tests"
     tests.mkdir(parents=True)
-    for name in ("conftest.py", "servers.py"):
-        shutil.copy(repository / "tests" / name, tests)
+    for file in (repository / "tests").glob("*.py"):
+        shutil.copy(file, tests)
     shutil.copy(repository / "pyproject.toml", tests.parent)
     (tests / "test_one.py").write_text("def test_one(shared_data):\n    pass\n")
     program = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
