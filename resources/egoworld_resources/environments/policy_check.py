@@ -13,7 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from egoworld_resources.catalog import BASE, Catalog, ModelEnv
-from egoworld_resources.environments.contract import root_dependencies, root_overrides, root_source
+from egoworld_resources.environments.contract import contract_folder, root_dependencies, root_overrides, root_source
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import LockMissing, LockStale
 from egoworld_resources.environments.generations import Generations, site_packages
@@ -44,19 +44,26 @@ class Found:
 
 @dataclass
 class Checked:
-    """What was asked. packages: locked ones; read: those whose licence was read; unbuilt: envs that are not built."""
+    """What was asked.
+
+    packages: locked ones; unread: those whose licence could not be read; unbuilt: envs that are not built.
+    """
 
     found: list[Found] = field(default_factory=list[Found])
     envs: int = 0
     packages: int = 0
-    read: int = 0
+    unread: list[str] = field(default_factory=list[str])
     unbuilt: list[str] = field(default_factory=list[str])
 
     def summary(self) -> str:
         """The counts; licences that were not read never look as if they had passed."""
-        unread = f"; not built, licences not read: {', '.join(self.unbuilt)}" if self.unbuilt else ""
-        licences = f"licences of {self.read} of {self.packages} locked packages read{unread}"
-        return f"{self.envs} envs, {licences}; {len(self.found)} breaches"
+        read = self.packages - len(self.unread)
+        told = f"{self.envs} envs, licences of {read} of {self.packages} locked packages read"
+        if self.unbuilt:
+            told += f", not built, licences not read: {', '.join(self.unbuilt)}"
+        elif self.unread:
+            told += f", not installed under this Python: {', '.join(self.unread)}"
+        return f"{told}; {len(self.found)} breaches"
 
 
 def check(catalog: Catalog, policy: Policy, built: Path) -> Checked:
@@ -74,9 +81,12 @@ def check(catalog: Catalog, policy: Policy, built: Path) -> Checked:
         checked.found += missing
         if lock:
             locks[BASE if env.interpreter == BASE else name] = lock
-            sdists = [*env.sdists, *_built_from_git(env)]
-            checked.found += [Found(lock.path, breach) for breach in lock_breaches(lock, sdists, policy)]
+            breaches = [*lock_breaches(lock, env.sdists, policy), *_commits(env, lock)]
+            checked.found += [Found(lock.path, breach) for breach in breaches]
+    checked.found += [Found(file, breach) for file, breach in installations(contract_folder().parent)]
     checked.found += _root(catalog, policy, locks)
+    for folder in catalog.locks_folders:
+        checked.found += _without_digest(sorted(folder.glob("*.txt")))
     checked.found += _left_over(catalog, locks)
     checked.found += _licences(policy, locks, built, checked, catalog)
     return checked
@@ -88,12 +98,8 @@ def _lock(catalog: Catalog, env: ModelEnv) -> tuple[Lock | None, list[Found]]:
         return catalog.lock(env.name), []
     except (LockMissing, LockStale) as error:
         name = BASE if env.interpreter == BASE else env.name
-        found = (
-            "there is none"
-            if isinstance(error, LockMissing)
-            else f"was made from other dependencies than {env.name} names"
-        )
         lock = None if isinstance(error, LockMissing) else Lock.read(name, path)
+        found = f"was made from other dependencies than {name} names" if lock else "there is none"
         return lock, [Found(path, Breach("lock", found, f"make lock ENV={name}"))]
 
 
@@ -136,8 +142,15 @@ def git_breaches(requirements: Iterable[str]) -> Iterator[Breach]:
             )
 
 
-def _built_from_git(env: ModelEnv) -> list[str]:
-    return [requirement.name for text in env.dependencies if (requirement := Requirement(text)).url]
+def _commits(env: ModelEnv, lock: Lock) -> Iterator[Breach]:
+    """Git dependencies whose commit in the lock is not the declared one."""
+    locked = {canonicalize_name(entry["name"]): entry.get("vcs", {}).get("commit-id") for entry in lock.entries}
+    for requirement in (Requirement(text) for text in env.dependencies):
+        commit = (requirement.url or "").partition("#")[0].rpartition("@")[2]
+        found = locked.get(canonicalize_name(requirement.name))
+        if COMMIT.match(commit) and found != commit:
+            told = f"{requirement.name} is locked at {found}, declared at {commit}"
+            yield Breach("git", told, f"make lock ENV={env.name}")
 
 
 def lock_breaches(lock: Lock, sdists: Sequence[str], policy: Policy) -> Iterator[Breach]:
@@ -187,6 +200,16 @@ def _root(catalog: Catalog, policy: Policy, locks: dict[str, Lock]) -> list[Foun
     return [*found, *(Found(file, breach) for breach in lock_breaches(lock, [], policy))]
 
 
+def _without_digest(files: Iterable[Path]) -> Iterator[Found]:
+    """Requirements of pip's locks (tools that install before any env is there) without a sha256."""
+    for file in files:
+        text = file.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in text.splitlines():
+            name = line.partition("#")[0].partition("==")[0].strip()
+            if name and "--hash=sha256:" not in line:
+                yield Found(file, Breach("lock", f"{name} has no sha256", "compile it with --generate-hashes"))
+
+
 def _left_over(catalog: Catalog, locks: dict[str, Lock]) -> Iterator[Found]:
     wanted = {lock.path for lock in locks.values()} | {catalog.lock_path(name) for name in catalog.names}
     for folder in catalog.locks_folders:
@@ -214,9 +237,8 @@ def _licences(
     checked.packages = len(where)
     for package, file in sorted(where.items()):
         if package not in stated:
-            continue
-        checked.read += 1
-        if why := policy.licences.of_package(package[0], stated[package]):
+            checked.unread.append(" ".join(package))
+        elif why := policy.licences.of_package(package[0], stated[package]):
             mend = "choose another package, or decide in [licences] of envs/policy.toml (packages, told, excepted)"
             yield Found(file, Breach("licences", f"licence of {package[0]} {package[1]}: {why}", mend))
     outlived = policy.licences.named_packages() - {name for name, _ in where}
