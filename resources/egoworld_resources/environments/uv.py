@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable
+from egoworld_resources.environments.words import Words, words_of
 from egoworld_resources.errors import BadConfiguration
 
 UNREACHABLE = (
@@ -47,20 +48,28 @@ class Uv:
             "pylock",
             *(str(argument) for argument in arguments),
         ]
+        with words_of(["uv", *command[4:]]) as words:
+            done = self._ran(command, cwd, kept, words, held)
+            said = words.said()
+        if done.returncode == 0:
+            return done.stdout
+        said = (said or done.stdout.strip())[-4000:]
+        if any(sign in said for sign in UNREACHABLE):
+            raise IndexUnreachable(
+                f"{what}: packages could not be fetched and are not in the cache {self.cache}; uv says:\n{said}"
+            )
+        raise EnvBuildFailed(f"{what} failed (uv exit status {done.returncode}); uv says:\n{said}")
+
+    def _ran(
+        self, command: Sequence[str], cwd: Path, environ: dict[str, str], words: Words, held: Sequence[int]
+    ) -> subprocess.CompletedProcess[str]:
+        pipe = subprocess.PIPE
         try:
-            done = subprocess.run(
-                command, cwd=cwd, env=kept, capture_output=True, text=True, check=False, pass_fds=tuple(held)
+            return subprocess.run(
+                command, cwd=cwd, env=environ, stdout=pipe, stderr=words.file, text=True, check=False, pass_fds=held
             )
         except OSError as error:
             raise BadConfiguration(f"cannot run uv at {self.program}: {error}; run: make setup") from error
-        if done.returncode == 0:
-            return done.stdout
-        words = (done.stderr.strip() or done.stdout.strip())[-4000:]
-        if any(sign in words for sign in UNREACHABLE):
-            raise IndexUnreachable(
-                f"{what}: packages could not be fetched and are not in the cache {self.cache}; uv says:\n{words}"
-            )
-        raise EnvBuildFailed(f"{what} failed (uv exit status {done.returncode}); uv says:\n{words}")
 
 
 def find_uv(project: Path) -> Path:

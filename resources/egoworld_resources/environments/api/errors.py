@@ -58,6 +58,13 @@ class UnknownAddress(FabricError):
     status: ClassVar[int] = 404
 
 
+class LogNotFound(FabricError):
+    """Programs said nothing in this operation, or it is unknown, or long ago."""
+
+    code: ClassVar[str] = "LOG_NOT_FOUND"
+    status: ClassVar[int] = 404
+
+
 class WrongMethod(FabricError):
     """Something is served there, and not by this method."""
 

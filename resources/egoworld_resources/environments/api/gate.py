@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from egoworld_resources.environments.api.errors import BodyTooLarge, Forbidden, Unauthorized, answer
-from egoworld_resources.environments.api.tokens import Tokens
+from egoworld_resources.environments.api.tokens import Token, Tokens
 from egoworld_resources.environments.fabric.actors import Actor
 from egoworld_resources.environments.fabric.errors import FabricError
 
@@ -19,7 +19,7 @@ OPEN = frozenset({"/", "/page.css", "/page.js", "/health", "/openapi.json"})
 LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
 LONGEST = 1 << 20
 """Bytes of a body: a long program or a requirements.txt of hundreds of packages with hashes fits."""
-ACTOR = "egoworld.actor"
+TOKEN = "egoworld.token"
 PLAIN: Mapping[bytes, bytes] = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
 
 
@@ -51,12 +51,12 @@ class Gate:
     def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         if scope["path"] not in OPEN:
-            scope[ACTOR] = self._actor(scope, headers)
+            scope[TOKEN] = self._token(scope, headers)
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._longest:
             raise BodyTooLarge(self._too_long, longest=self._longest)
 
-    def _actor(self, scope: Scope, headers: Headers) -> Actor:
+    def _token(self, scope: Scope, headers: Headers) -> Token:
         kind, _, text = headers.get("authorization", "").partition(" ")
         token = self._tokens.whose(text.strip()) if kind.lower() == "bearer" else None
         if token is None:
@@ -66,8 +66,7 @@ class Gate:
             )
         if token.role != "writer" and scope["method"] not in LOOKING:
             raise Forbidden(f"token {token.name!r} may look and not change; it needs the role writer", role=token.role)
-        host, port = scope.get("client") or ("?", 0)
-        return Actor(token.name, f"http {host}:{port}")
+        return token
 
     @property
     def _too_long(self) -> str:
@@ -88,6 +87,12 @@ class Gate:
         return counted
 
 
+def token_of(request: Request) -> Token:
+    """The token that the gate let in."""
+    return request.scope[TOKEN]
+
+
 def actor_of(request: Request) -> Actor:
-    """Who asks, as the gate found out."""
-    return request.scope[ACTOR]
+    """Who asks, for the audit."""
+    host, port = request.client or ("?", 0)
+    return Actor(token_of(request).name, f"http {host}:{port}")

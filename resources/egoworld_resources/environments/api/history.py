@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.security import HTTPBearer
 
 from egoworld_resources.environments.api.envs import FabricOf
-from egoworld_resources.environments.api.errors import declared
-from egoworld_resources.environments.api.models import Health, OperationFacts, Operations
+from egoworld_resources.environments.api.errors import LogNotFound, declared
+from egoworld_resources.environments.api.gate import token_of
+from egoworld_resources.environments.api.models import Health, Me, OperationFacts, OperationLog, Operations
 from egoworld_resources.environments.fabric.errors import InvalidKey
 from egoworld_resources.environments.fabric.keys import PART, EnvKey
 from egoworld_resources.environments.fabric.sandbox import capabilities
@@ -18,6 +20,7 @@ router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
 open_router = APIRouter()
 
 LONGEST_PAGE = 500
+LONGEST_LOG = 1 << 16
 KEY = f"^{PART.pattern}/{PART.pattern}(/{PART.pattern})?$"
 ID = "^[0-9a-f]{32}$"
 
@@ -37,6 +40,25 @@ def list_operations(
     found = fabric.operations.history(parts=parts, limit=limit, before=before, running=running)
     more = found[-1].id if len(found) == limit else None
     return Operations(operations=[OperationFacts.of_operation(one) for one in found], next=more)
+
+
+@router.get("/operations/{operation}/log", operation_id="operation_log", responses=declared(LogNotFound))
+def operation_log(operation: Annotated[str, Path(pattern=ID)], fabric: FabricOf) -> OperationLog:
+    """What uv said in an operation, up to now while it runs."""
+    try:
+        with fabric.places.log(operation).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_LOG))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError as error:
+        raise LogNotFound(f"there is no log of operation {operation}: they are kept for a week") from error
+    return OperationLog(id=operation, text=text)
+
+
+@router.get("/me", operation_id="me", responses=declared())
+def me(request: Request) -> Me:
+    """Whose token this is."""
+    token = token_of(request)
+    return Me(name=token.name, role=token.role)
 
 
 @open_router.get("/health", operation_id="health", responses=declared())

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from egoworld_resources.environments.api.tokens import Role
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.facts import EnvFacts
 from egoworld_resources.environments.fabric.keys import PART, EnvKey
@@ -237,6 +238,20 @@ class Operations(BaseModel):
 
     operations: list[OperationFacts]
     next: str | None
+
+
+class OperationLog(BaseModel):
+    """What uv said in an operation, its last part when that is long."""
+
+    id: str
+    text: str
+
+
+class Me(BaseModel):
+    """Whose token was sent, and what it may do."""
+
+    name: str
+    role: Role
 
 
 class Health(BaseModel):

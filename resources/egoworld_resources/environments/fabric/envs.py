@@ -32,6 +32,7 @@ from egoworld_resources.environments.fabric.reconcile import reconcile, reconcil
 from egoworld_resources.environments.fabric.sandbox import Bounds, Outcome, run_code
 from egoworld_resources.environments.fabric.space import naming_a_full_disk, refuse_two_partitions
 from egoworld_resources.environments.generations import Ready
+from egoworld_resources.environments.words import words_into
 
 GB, MB = 10**9, 10**6
 FAULT = "INTERNAL_ERROR"
@@ -272,7 +273,8 @@ class Fabric:
         """A start row before what happens inside, an end row after it, whatever its end is."""
         step = _Step(self.operations.begin(action, key.folder, key.parts, actor, details, before))
         try:
-            yield step
+            with words_into(self.places.log(step.began.id)):
+                yield step
         except BaseException as error:
             step.result = error.code if isinstance(error, FabricError) else FAULT
             step.message = str(error)[:4000]

@@ -4,6 +4,7 @@
 <base>/<folder of the key>/current         symlink to the live generation
 <base>/.locks/change/<folder>              flock: one operation at a time
 <base>/.locks/run/<folder>                 flock, shared: code runs in the env
+<base>/.logs/<operation>                   what uv said, kept for a week
 <base>/.scratch/                           declarations that are being resolved; <base>/.removed/  envs on their way out
 """
 
@@ -23,6 +24,7 @@ from egoworld_resources.environments.generations import Generations, exclusive
 from egoworld_resources.errors import LockBusy
 
 OLD_S = 3600
+KEPT_S = 7 * 24 * 3600
 
 
 class Places:
@@ -92,6 +94,13 @@ class Places:
         old = [left for left in (self.base / ".scratch").glob("*") if time.time() - left.stat().st_mtime > OLD_S]
         for left in [*(self.base / ".removed").glob("*"), *old]:
             shutil.rmtree(left, ignore_errors=True)
+        for log in (self.base / ".logs").glob("*"):
+            if time.time() - log.stat().st_mtime > KEPT_S:
+                log.unlink(missing_ok=True)
+
+    def log(self, operation: str) -> Path:
+        """What programs said in an operation; there when they said something."""
+        return self.base / ".logs" / operation
 
     def _lock(self, kind: str, key: EnvKey) -> Path:
         return self.base / ".locks" / kind / key.folder

@@ -1,0 +1,50 @@
+"""What programs say while they work for an operation, kept in a file that can be read meanwhile."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import BinaryIO
+
+_FILE: ContextVar[Path | None] = ContextVar("egoworld_words", default=None)
+
+
+@contextmanager
+def words_into(file: Path) -> Generator[None]:
+    """Programs that are started inside, by this thread, say it into ``file``; it appears with their first word."""
+    before = _FILE.set(file)
+    try:
+        yield
+    finally:
+        _FILE.reset(before)
+
+
+class Words:
+    """Where one program's standard error goes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self._begin = file.seek(0, 2)
+
+    def said(self) -> str:
+        """What the program said."""
+        self.file.seek(self._begin)
+        return self.file.read().decode(errors="replace").strip()
+
+
+@contextmanager
+def words_of(command: Sequence[str]) -> Generator[Words]:
+    """For one program: the file of the operation that it works for, after a line with the command, else a temporary."""
+    kept = _FILE.get()
+    if kept is None:
+        with tempfile.TemporaryFile() as file:
+            yield Words(file)
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.open("ab+", buffering=0) as file:
+        file.write(f"$ {shlex.join(command)}\n".encode(errors="replace"))
+        yield Words(file)
