@@ -11,10 +11,13 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import Requirement
 
 from egoworld_resources.environments.errors import IndexUnreachable
 from egoworld_resources.environments.kit.receiver.refused import KitRefused
@@ -70,11 +73,18 @@ def unpacked_bytes(wheel: Path) -> int:
 
 def licence_of(wheel: Path) -> str:
     """The SPDX expression that a wheel states, "" where none can be read."""
+    return stated(_metadata(wheel))
+
+
+def requirements_of(wheel: Path) -> list[Requirement]:
+    """What a wheel says it needs."""
+    return [Requirement(text) for text in _metadata(wheel).get_all("Requires-Dist") or []]
+
+
+def _metadata(wheel: Path) -> Message:
     with zipfile.ZipFile(wheel) as archive:
         inside = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA") and name.count("/") == 1]
-        if not inside:
-            return ""
-        return stated(HeaderParser().parsestr(archive.read(inside[0]).decode("utf-8", "replace")))
+        return HeaderParser().parsestr(archive.read(inside[0]).decode("utf-8", "replace") if inside else "")
 
 
 def sha256_of(file: Path) -> str:

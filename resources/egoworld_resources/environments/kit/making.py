@@ -98,7 +98,7 @@ def _gather(
     project, locks = order.project, order.project / "locks"
     policy = Policy.read(project / "envs" / "policy.toml", order.profile)
     envs = _chosen(order, catalog)
-    files = needed_wheels(catalog, locks, envs, policy, PYTHON, dev=order.dev)
+    files = needed_wheels(catalog, project, envs, policy, PYTHON, order.fetched, dev=order.dev)
     say(f"{len(files)} wheels for {', '.join([BASE, *envs])} ...")
     wheels = wheel_pieces(files, order.fetched)
     tool = tool_wheel(locks / "uv.txt", uv, order.fetched)
@@ -141,7 +141,7 @@ def _own_wheels(order: Order, uv: Uv, work: Path) -> list[Piece]:
     out = work / "own"
     for folder in (order.project, order.project / "envs" / "runner"):
         asked = ["build", "--wheel", "--quiet", "--no-index", "--find-links", order.fetched, "--out-dir", out, folder]
-        uv.run(asked, work, what=f"building the wheel of {folder}")
+        uv.run(asked, folder, what=f"building the wheel of {folder}")
     return [piece(f"own/{wheel.name}", "own wheel", wheel) for wheel in sorted(out.glob("*.whl"))]
 
 

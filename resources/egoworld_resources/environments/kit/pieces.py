@@ -10,17 +10,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
 from egoworld_resources.catalog import BASE, Catalog
+from egoworld_resources.environments.contract import strings
 from egoworld_resources.environments.declaration import Weights
-from egoworld_resources.environments.kit.fetched import Wanted, fetch, licence_of, sha256_of, unpacked_bytes, wanted
+from egoworld_resources.environments.kit.fetched import (
+    Wanted,
+    fetch,
+    licence_of,
+    requirements_of,
+    sha256_of,
+    unpacked_bytes,
+    wanted,
+)
 from egoworld_resources.environments.kit.receiver.manifest import KitFile
 from egoworld_resources.environments.kit.receiver.refused import KitRefused
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.wheelhouse import localized, write_local
 
-BUILD_BACKEND = ("hatchling", "editables", "packaging", "pathspec", "pluggy", "trove-classifiers")
-"""What an editable install of our own packages needs; the lock of the developer tools has their hashes."""
 TESTS = ("tests/", ".ci/")
 
 
@@ -51,12 +61,13 @@ def wheel_pieces(files: dict[str, Wanted], fetched: Path) -> list[Piece]:
 
 
 def needed_wheels(
-    catalog: Catalog, locks: Path, envs: Sequence[str], policy: Policy, python: str, *, dev: bool
+    catalog: Catalog, project: Path, envs: Sequence[str], policy: Policy, python: str, fetched: Path, *, dev: bool
 ) -> dict[str, Wanted]:
     """Name to file of everything that our own interpreter and ``envs`` install; raises KitRefused when two disagree."""
+    locks = project / "locks"
     base = Lock.read(BASE, locks / f"pylock.{'dev' if dev else BASE}.toml")
     tools = Lock.read(BASE, locks / "pylock.dev.toml")
-    found = [*wanted(BASE, base, python, policy), *_backend(tools, python, policy)]
+    found = [*wanted(BASE, base, python, policy), *build_backend(project, wanted(BASE, tools, python, policy), fetched)]
     for name in envs:
         env = catalog.env(name)
         if env.interpreter != BASE:
@@ -159,9 +170,26 @@ def _git(project: Path, *words: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _backend(tools: Lock, python: str, policy: Policy) -> list[Wanted]:
-    named = Lock(tools.path, {"packages": [entry for entry in tools.entries if entry["name"] in BUILD_BACKEND]})
-    return wanted(BASE, named, python, policy)
+def build_backend(project: Path, tools: Sequence[Wanted], fetched: Path) -> list[Wanted]:
+    """Of ``tools`` those that an editable install of our own packages needs, with all that they need in turn.
+
+    Raises KitRefused naming what the lock of the developer tools lacks.
+    """
+    by_name = {
+        canonicalize_name(parse_wheel_filename(file.name)[0]): file for file in tools if file.name.endswith(".whl")
+    }
+    left = [Requirement(text) for text in strings(project / "pyproject.toml", "build-system.requires")]
+    found: dict[str, Wanted] = {}
+    while left:
+        name = canonicalize_name(left.pop().name)
+        if name in found:
+            continue
+        if name not in by_name:
+            raise KitRefused(f"building our own packages needs {name}, which locks/pylock.dev.toml lacks")
+        found[name] = by_name[name]
+        wheel = fetch({name: by_name[name]}, fetched)[name]
+        left += [need for need in requirements_of(wheel) if not need.marker or need.marker.evaluate({"extra": ""})]
+    return list(found.values())
 
 
 def _weights_file(weights: Weights, home: Path) -> Piece:

@@ -24,6 +24,8 @@ from egoworld_resources.environments.kit.receiver.signature import check, wanted
 from egoworld_resources.environments.kit.receiver.taking import Store, take
 
 KIT = Path("data") / "kit"
+CONDA_ARCHIVES = Path("egoworld-conda") / "archives"
+"""Where the conda backend looks for archives, in uv's cache."""
 TRUSTED = "key.txt"
 INSTALLING = "installing"
 READY = (Path(".venv/.ready"), Path(".tools/.ready"))
@@ -95,11 +97,8 @@ def _set_up(setup: Setup, before: list[KitManifest]) -> None:
     uv = setup.uv()
     setup.say("making our own interpreter ...")
     setup.own_interpreter(uv, python)
-    for file in setup.manifest.of_kind("weights"):
-        place = setup.target / "models" / file.path.removeprefix("weights/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)
-        os.link(setup.store.path(file), place)
+    setup.place("weights", "weights/", setup.target / "models")
+    setup.place("conda", "conda/archives/", setup.cache / CONDA_ARCHIVES)
     setup.envs()
     for ready in reversed(READY):  # make looks at times: uv first, then what rests on it
         (setup.target / ready).touch()

@@ -112,7 +112,7 @@ def _file(entry: Mapping[str, Any], where: str) -> KitFile:
         if type(getattr(file, field.name)).__name__ != field.type:
             raise KitRefused(f"{where}: {field.name} of {file.path!r} must be of type {field.type}")
     parts = PurePosixPath(file.path).parts
-    if not NAME.match(file.path) or ".." in parts or str(PurePosixPath(file.path)) != file.path:
+    if not parts or not NAME.match(file.path) or ".." in parts or str(PurePosixPath(file.path)) != file.path:
         raise KitRefused(f"{where}: {file.path!r} is no path inside a kit")
     if file.path in (MANIFEST, SIGNATURE) or file.kind not in KINDS:
         raise KitRefused(f"{where}: {file.path!r} cannot be a file of a kit of kind {file.kind!r}")

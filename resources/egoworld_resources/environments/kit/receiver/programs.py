@@ -71,6 +71,23 @@ class Setup:
         shutil.rmtree(final, ignore_errors=True)
         fresh.rename(final)
 
+    @property
+    def cache(self) -> Path:
+        """uv's cache, where the Makefile has it."""
+        return Path(os.environ.get("UV_CACHE_DIR") or self.target / "data" / "uv-cache").absolute()
+
+    def place(self, kind: str, prefix: str, folder: Path) -> None:
+        """Files of a kind below ``folder``, by hardlinks where the partition allows it."""
+        for file in self.manifest.of_kind(kind):
+            if file.path.startswith(prefix):
+                place = folder / file.path.removeprefix(prefix)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.unlink(missing_ok=True)
+                try:
+                    os.link(self.store.path(file), place)
+                except OSError:
+                    shutil.copyfile(self.store.path(file), place)
+
     def envs(self) -> None:
         """Every model env of the kit, by the project's own builder."""
         python = self.target / ".venv" / "bin" / "python"
@@ -104,8 +121,12 @@ class Setup:
 
     def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
         kept = {name: value for name, value in outer.items() if not name.startswith(OUTER)}
-        cache = outer.get("UV_CACHE_DIR") or str(self.target / "data" / "uv-cache")
-        kept |= {"UV_CACHE_DIR": cache, "UV_OFFLINE": "1", "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"}
+        kept |= {
+            "UV_CACHE_DIR": str(self.cache),
+            "UV_OFFLINE": "1",
+            "UV_NO_CONFIG": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+        }
         return {**kept, "EGOWORLD_ENV_PROFILE": self.manifest.profile} if self.manifest.profile else kept
 
 
