@@ -59,8 +59,10 @@ def test_without_lists_nothing_is_asked() -> None:
         ("License: UNKNOWN\nClassifier: License :: OSI Approved :: MIT License", "MIT"),
         ("Classifier: License :: OSI Approved :: MIT License\nClassifier: Programming Language :: Python", "MIT"),
         (
-            "Classifier: License :: OSI Approved :: BSD License\n"
-            "Classifier: License :: OSI Approved :: Apache Software License",
+            (
+                "Classifier: License :: OSI Approved :: BSD License\n"
+                "Classifier: License :: OSI Approved :: Apache Software License"
+            ),
             "Apache-2.0 AND BSD-3-Clause",
         ),
         ("License: see the file", ""),
