@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from egoworld_resources.environments.fabric.sandbox import Bounds, SandboxFailed, run_code
@@ -226,3 +227,27 @@ def test_runs_at_once_do_not_meet(code_folder: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda number: machine.run(code.format(number), BOUNDS), range(8)))
     assert [outcome.stdout for outcome in outcomes] == [f"{number} ['own']\n" for number in range(8)]
+
+
+@pytest.mark.parametrize("victim", ["keeper", "init"])
+def test_kill_9_of_the_launcher(code_folder: Path, victim: str) -> None:
+    machine = machine_named("whole", code_folder)
+    if "pid" not in machine.means:
+        pytest.skip("without a PID namespace nobody is left to end what left its session; capabilities() says so")
+    with ThreadPoolExecutor(1) as pool:
+        ran = pool.submit(machine.run, LEAVES_A_SESSION + "time.sleep(600)", BOUNDS)
+        while len(machine.processes()) < 3 and not ran.done():
+            time.sleep(0.01)
+        assert len(machine.processes()) == 3
+        program = min(machine.processes(), key=lambda pid: psutil.Process(pid).create_time())
+        init = psutil.Process(program).parent()
+        assert init is not None
+        keeper = init.parent()
+        assert keeper is not None
+        (keeper if victim == "keeper" else init).kill()
+        if victim == "keeper":
+            with pytest.raises(SandboxFailed, match="launcher was killed"):
+                ran.result()
+        else:
+            assert ran.result().exit_code == KILLED
+    assert none_left(machine)

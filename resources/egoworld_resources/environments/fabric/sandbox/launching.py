@@ -112,9 +112,9 @@ def launched(job: Job) -> Told:
         finally:
             _end(child)
     facts = {name: value for line in report.kept.splitlines() for name, value in json.loads(line).items()}
-    failed = str(facts.get("failed", "")) or (
-        "" if ended and facts else f"the launcher died: {out.text}{err.text}"[-500:]
-    )
+    whole = ended and "killed_for" in facts
+    lost = f"its launcher was killed or hangs, what it had started is gone: {out.text}{err.text}"[:500]
+    failed = str(facts.get("failed", "" if whole else lost))
     status = int(facts.get("status", KILLED))
     killed_for = str(facts.get("killed_for", ""))
     if status == KILLED and facts.get("out of memory"):

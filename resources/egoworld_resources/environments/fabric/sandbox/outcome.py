@@ -9,7 +9,7 @@ from egoworld_resources.environments.fabric.errors import FabricError
 
 
 class SandboxFailed(FabricError):
-    """Code was not run: what keeps it apart could not be made, or its interpreter does not start."""
+    """Code could not be run: what keeps it apart cannot be made or was killed, or its interpreter does not start."""
 
     code: ClassVar[str] = "SANDBOX_FAILED"
     status: ClassVar[int] = 500

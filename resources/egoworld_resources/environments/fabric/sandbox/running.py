@@ -26,12 +26,12 @@ def run_code(
     directory and keeps what the code leaves. pass_fds: descriptors that the code inherits: none of a folder, it would
     lead out. means: those to use instead of ``capabilities()``. The code's standard input is empty.
 
-    Raises SandboxFailed when the code was not run; it is never run by fewer means than ``means`` says.
+    Raises SandboxFailed when the code could not be run to its end; it is never run by fewer means than ``means`` says.
     """
     allowed = (means or capabilities()).allowed
     told = launched(Job(python, code.encode("utf-8", "surrogatepass"), env_folder, scratch, bounds, allowed, pass_fds))
     if told.failed:
-        raise SandboxFailed(f"code was not run in {env_folder}: {told.failed}", isolation=list(allowed))
+        raise SandboxFailed(f"code could not be run in {env_folder}: {told.failed}", isolation=list(allowed))
     return Outcome(
         exit_code=told.status,
         stdout=told.stdout.text,
