@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,8 +11,6 @@ import av
 
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, ours
-
-Bytes = Mapping[str, int]
 
 SHORT_S = 10.0
 LONGEST_CLIP_S = 60.0
@@ -23,29 +22,26 @@ MB = 1e6
 
 
 def run(place: Place) -> Iterator[Measure]:
-    """One process per video makes every stage and watches; the long one takes minutes.
+    """One process per video makes every stage and watches, all of them at once; the long one takes minutes.
 
     What is not flat against 10 s is also compared with one clip of the greatest length, after which a stage that works
     clip by clip ends growing.
     """
     long_s = 30.0 if place.quick else 60 * place.minutes
-    shorter, longer = (peaks(place, seconds) for seconds in (SHORT_S, long_s))
-    grown = [name for name in longer if longer[name] > FLAT * shorter[name]]
-    yield from (measure(name, long_s, longer, SHORT_S, shorter) for name in longer)
-    if grown and long_s > LONGEST_CLIP_S:
-        one_clip = peaks(place, LONGEST_CLIP_S)
-        yield from (measure(name, long_s, longer, LONGEST_CLIP_S, one_clip) for name in grown)
+    lengths = [seconds for seconds in (SHORT_S, LONGEST_CLIP_S) if seconds < long_s]
+    paths = {seconds: one_shot(place, seconds) for seconds in (*lengths, long_s)}
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(paths, pool.map(lambda path: peaks(place, path), paths.values()), strict=True))
+    for name, longest in found[long_s].items():
+        grown = longest > FLAT * found[SHORT_S][name]
+        for short_s in lengths if grown else lengths[:1]:
+            what, against = f"peak memory for {long_s / 60:g} min, {name}", f"for {short_s:g} s"
+            yield Measure("f", what, longest / MB, found[short_s][name] / MB, "MB", against, at_most=FLAT)
 
 
-def measure(name: str, long_s: float, longer: Bytes, short_s: float, shorter: Bytes) -> Measure:
-    """One line: a long video against a shorter one."""
-    what, against = f"peak memory for {long_s / 60:g} min, {name}", f"for {short_s:g} s"
-    return Measure("f", what, longer[name] / MB, shorter[name] / MB, "MB", against, at_most=FLAT)
-
-
-def peaks(place: Place, seconds: float) -> Bytes:
-    """The peak of every stage's runner on a video of a length, and that of our own process in all of them."""
-    found = ours("tests.benchmarks.peaks", place.home(f"for-{seconds:g}s"), one_shot(place, seconds))[1]
+def peaks(place: Place, path: Path) -> dict[str, int]:
+    """Bytes: the peak of every stage's runner on a video, and that of our own process in all of them."""
+    found = ours("tests.benchmarks.peaks", place.home(path.stem), path)[1]
     own = max(peak["own"] for peak in found.values())
     return {**{stage: peak["runner"] for stage, peak in found.items()}, "our own process": own}
 
