@@ -21,6 +21,7 @@ from rich.markup import escape
 from egoworld_assets import cli_kit
 from egoworld_assets.cli_env import env
 from egoworld_assets.cli_errors import errors_shown
+from egoworld_assets.cli_weights import weights
 from egoworld_resources.arrivals import Arrival
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.settings import Settings
@@ -29,6 +30,7 @@ from egoworld_resources.workbench import Workbench
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="First-person video to robot-learning data.")
 app.add_typer(env, name="env")
 app.add_typer(cli_kit.app, name="kit")
+app.add_typer(weights, name="weights")
 console = Console(width=None if sys.stdout.isatty() else 200)
 """Programs and files that read our output get lines that are not cut at 80 columns."""
 

@@ -47,7 +47,7 @@ def reproduce(bench: Workbench, made: Manifest, listener: Callable[[Event], None
     with bench.store.reading(), scratch_folder(bench.layout.scratch, f"reproduce-{made.asset}") as scratch:
         work = work_of(bench, made, scratch / "videos" / made.video)
         with bench.process(recipe, scratch) as process:
-            job = job_of(recipe, bench.catalog.model(made.asset, recipe.env), [work], process.python)
+            job = job_of(recipe, bench.catalog.model(made.asset, recipe.env), [work], process.python, bench.weights)
             run_job(job, process, listener)
         reports = assemble(work.output, work.units)
         found = [*clip_differences(made.clips, reports), *file_differences(made.files, stored_files(work.output))]

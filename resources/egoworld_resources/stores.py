@@ -1,4 +1,4 @@
-"""Which store and which inbox are in force: folders of this machine, or buckets of S3."""
+"""Which store, inbox and weights are in force: folders of this machine, or buckets of S3."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from egoworld_resources.store import FolderStore
 
 if TYPE_CHECKING:
     from egoworld_resources.store_s3 import S3Store
+    from egoworld_resources.weights.bucket import WeightsBucket
 
 S3_NEEDS = ("S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY")
 
@@ -40,3 +41,13 @@ def open_inbox(settings: Settings) -> Inbox:
     from egoworld_resources.s3_access import S3Access
 
     return BucketInbox(S3Access.load(), Layout(settings.home).cache)
+
+
+def open_weights(settings: Settings) -> WeightsBucket | None:
+    """The bucket of weights beside the store of a configuration; None when it has no buckets."""
+    if not in_s3(settings):
+        return None
+    from egoworld_resources.s3_access import S3Access
+    from egoworld_resources.weights.bucket import WeightsBucket
+
+    return WeightsBucket(S3Access.load(), Layout(settings.home).cache, int(settings.cache_gb * 1e9))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from egoworld_resources.catalog import StageModel
 from egoworld_resources.manifest import Recipe
 from egoworld_resources.weights import local_weights
 from egoworld_runner.execute import WHOLE
 from egoworld_runner.job import Job, Span, VideoJob
+
+if TYPE_CHECKING:
+    from egoworld_resources.weights.bucket import WeightsBucket
 
 VIDEOS = "videos"
 
@@ -49,14 +53,19 @@ class Work:
         )
 
 
-def job_of(recipe: Recipe, model: StageModel, works: Sequence[Work], python: Path) -> Job:
-    """The job of many videos for one model; raises WeightsMissing. python: the interpreter of the model's env."""
+def job_of(
+    recipe: Recipe, model: StageModel, works: Sequence[Work], python: Path, bucket: WeightsBucket | None = None
+) -> Job:
+    """The job of many videos for one model; raises WeightsMissing.
+
+    python: the interpreter of the model's env. bucket: where weights come from that are not on this machine.
+    """
     return Job(
         stage=recipe.stage,
         folder=str(model.folder),
         entry=recipe.model,
         device=recipe.device,
         params=recipe.params,
-        weights={name: str(path) for name, path in local_weights(model.weights, python).items()},
+        weights={name: str(path) for name, path in local_weights(model.weights, python, bucket).items()},
         videos=tuple(work.video_job() for work in works),
     )

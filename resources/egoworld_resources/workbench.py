@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from egoworld_resources import gpu
 from egoworld_resources.assemble import assemble
@@ -29,9 +29,12 @@ from egoworld_resources.settings import Settings
 from egoworld_resources.snapshot import Snapshot
 from egoworld_resources.stage import Draft, Stage
 from egoworld_resources.store import Store, naming_a_full_disk
-from egoworld_resources.stores import open_inbox, open_store
+from egoworld_resources.stores import open_inbox, open_store, open_weights
 from egoworld_resources.work import Work, job_of
 from egoworld_runner.memory import give_memory_back
+
+if TYPE_CHECKING:
+    from egoworld_resources.weights.bucket import WeightsBucket
 
 Condition = Literal["fresh", "stale", "missing", "failed", "quarantined", "blocked"]
 Listener = Callable[[str, Event], None]
@@ -76,6 +79,10 @@ class Workbench:
     @cached_property
     def inbox(self) -> Inbox:
         return open_inbox(self.settings)
+
+    @cached_property
+    def weights(self) -> WeightsBucket | None:
+        return open_weights(self.settings)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -219,7 +226,7 @@ class Workbench:
                 with self.process(recipe, scratch) as process:
                     making.python, making.gpu = process.python, process.gpu
                     model = self.catalog.model(stage.name, recipe.env)
-                    job = job_of(recipe, model, list(works.values()), process.python)
+                    job = job_of(recipe, model, list(works.values()), process.python, self.weights)
                     run_job(job, process, lambda event: self._tell(recipe, event))
             except (Transient, Terminal) as error:
                 return outcomes | {v: self._failed(making, v, state, error) for v, state in todo}

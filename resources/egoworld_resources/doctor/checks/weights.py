@@ -10,6 +10,7 @@ from egoworld_resources.catalog import StageModel
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 from egoworld_resources.doctor.installed import interpreter, rebuilding
 from egoworld_resources.doctor.places import existing
+from egoworld_resources.stores import in_s3, open_weights
 from egoworld_resources.weights import WeightsMissing, local_weights
 
 
@@ -30,11 +31,14 @@ def _of(subject: Subject, stage: str, model: StageModel) -> Iterator[Finding]:
     if python is None:
         yield warning(about, "cannot be looked at: its env is not built yet", "make envs, then run this again")
         return
-    whole = 0
+    whole, bucket = 0, open_weights(subject.settings)
     for declared in model.weights:
         try:
             local_weights([declared], python)
         except WeightsMissing as error:
+            if bucket and declared.package is None and bucket.holds(declared.sha256):
+                yield ok(about, f"{declared.name} is in {bucket.where(declared.sha256)}, fetched when it is needed")
+                continue
             carried = env.interpreter == "env" and declared.package is not None
             mend = rebuilding(subject, env) if carried else "put there the file whose sha256 is named"
             yield fault(about, str(error), mend)
@@ -53,6 +57,8 @@ def weights_folder(subject: Subject) -> Iterator[Finding]:
     mend = f"mkdir -p {folder}, or set EGOWORLD_MODEL_HOME to the folder of the weights"
     if not readers:
         yield not_needed("EGOWORLD_MODEL_HOME", "every weights file in force lies in a package of its env")
+    elif not folder.exists() and in_s3(subject.settings):
+        yield not_needed("EGOWORLD_MODEL_HOME", f"there is no {folder}: weights come from the bucket")
     elif not folder.is_dir() or not os.access(folder, os.R_OK | os.X_OK):
         yield fault("EGOWORLD_MODEL_HOME", f"{folder} cannot be read; {', '.join(readers)} need it", mend)
     else:
