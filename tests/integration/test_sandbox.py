@@ -198,6 +198,19 @@ def test_an_interpreter_that_does_not_start(machine: Machine) -> None:
         )
 
 
+def test_an_env_that_is_closed_to_others_is_told(code_folder: Path) -> None:
+    machine = machine_named("whole", code_folder)
+    if "uid" not in machine.means:
+        pytest.skip("only a run as another user is kept out of a folder of ours")
+    env = env_of(code_folder)
+    env.chmod(0o700)
+    try:
+        with pytest.raises(SandboxFailed, match="readable by every user"):
+            machine.run("", BOUNDS)
+    finally:
+        env.chmod(0o755)
+
+
 def test_means_that_are_not_there_are_not_done_without(code_folder: Path) -> None:
     bare = machine_named("bare", code_folder)
     asked = {**json.loads(bare.request("print('ran')", BOUNDS)), "means": [*bare.means, "network"]}

@@ -30,6 +30,8 @@ def become(plan: Plan, uid: int, report: Report) -> None:
             os.set_inheritable(descriptor, True)  # noqa: FBT003
         python = plan["python"]
         os.execve(python, [python, "-I", "-B", "-u", code], environment(plan, scratch))
+    except PermissionError as error:
+        report.tell("failed", f"{error} (an env and its interpreter must be readable by every user: umask 022)")
     except OSError as error:
         report.tell("failed", f"{error}")
     finally:
