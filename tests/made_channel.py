@@ -22,15 +22,16 @@ TIME = (2026, 1, 1, 0, 0, 0)
 
 
 class MadeChannel:
-    """The linux-64 packages of the channel in ``folder``; ``url`` is what a policy names."""
+    """The packages of the channel in ``folder``; ``url`` is what a policy names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.url = f"file://{folder}"
-        self._entries: dict[str, dict[str, dict[str, Any]]] = {"packages": {}, "packages.conda": {}}
+        self._entries: dict[str, dict[str, dict[str, Any]]] = {}
         for subdir in ("linux-64", "noarch"):
             (folder / subdir).mkdir(parents=True)
-            self._index(subdir, {"packages": {}, "packages.conda": {}})
+            self._entries[subdir] = {"packages": {}, "packages.conda": {}}
+            self._index(subdir)
 
     def add(
         self,
@@ -42,24 +43,32 @@ class MadeChannel:
         links: Mapping[str, str] | None = None,
         kind: str = ".conda",
         sha256: bool = True,
+        noarch: bool = False,
     ) -> Path:
-        """A package whose files default to share/NAME.txt, which says its version. sha256: the channel tells it."""
+        """A package whose files default to share/NAME.txt, which says its version.
+
+        sha256: the channel tells it; noarch: of Python modules, with a program of its name that calls NAME.main.
+        """
+        subdir = "noarch" if noarch else "linux-64"
         texts = {f"share/{name}.txt": version} if files is None else files
         contents = {path: text.encode() for path, text in texts.items()}
         about = {"name": name, "version": version, "build": "0", "build_number": 0, "depends": list(depends)}
-        about |= {"subdir": "linux-64", "arch": "x86_64", "platform": "linux"}
+        about |= {"subdir": "noarch", "noarch": "python"} if noarch else {"subdir": subdir}
         info = {
             "info/index.json": json.dumps(about).encode(),
             "info/paths.json": json.dumps({"paths_version": 1, "paths": _paths(contents, links or {})}).encode(),
             "info/files": "\n".join([*contents, *(links or {})]).encode(),
         }
-        archive = self.folder / "linux-64" / f"{name}-{version}-0{kind}"
+        if noarch:
+            programs = {"noarch": {"type": "python", "entry_points": [f"{name} = {name}:main"]}}
+            info["info/link.json"] = json.dumps({**programs, "package_metadata_version": 1}).encode()
+        archive = self.folder / subdir / f"{name}-{version}-0{kind}"
         archive.write_bytes(_packed(archive.name.removesuffix(".conda"), info, contents, links or {}, kind))
         data = archive.read_bytes()
         entry = about | {"size": len(data), "md5": hashlib.md5(data).hexdigest()}
         entry |= {"sha256": hashlib.sha256(data).hexdigest()} if sha256 else {}
-        self._entries["packages.conda" if kind == ".conda" else "packages"][archive.name] = entry
-        self._index("linux-64", self._entries)
+        self._entries[subdir]["packages.conda" if kind == ".conda" else "packages"][archive.name] = entry
+        self._index(subdir)
         return archive
 
     def add_python(self, version: str = "3.11.9") -> Path:
@@ -67,8 +76,8 @@ class MadeChannel:
         files = {"bin/where": f"#!/bin/sh\necho {PREFIX}\n", "lib/python.txt": version}
         return self.add("python", version, files, links={"bin/python": sys.executable})
 
-    def _index(self, subdir: str, entries: Mapping[str, Any]) -> None:
-        index = {"info": {"subdir": subdir}, **entries, "repodata_version": 1}
+    def _index(self, subdir: str) -> None:
+        index = {"info": {"subdir": subdir}, **self._entries[subdir], "repodata_version": 1}
         (self.folder / subdir / "repodata.json").write_text(json.dumps(index), encoding="utf-8")
 
 

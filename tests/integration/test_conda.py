@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ from egoworld_resources.environments.fabric.errors import (
 )
 from egoworld_resources.environments.generations import Ready
 from made_channel import MadeChannel
+from made_index import Quiet
+from servers import answering
 
 NONE = Wish("none")
 
@@ -93,6 +97,16 @@ def test_the_folder_of_an_env_is_written_into_its_files(place: Place) -> None:
     assert said.strip() == str(generation)
     ran = [generation / "bin" / "python", "-I", "-c", "print('ran')"]
     assert subprocess.run(ran, capture_output=True, text=True, check=True).stdout == "ran\n"
+
+
+def test_modules_for_every_machine_are_linked_where_this_python_finds_them(place: Place) -> None:
+    module = "def main():\n    print('called')\n"
+    place.first.add("pure", "1.0", {"site-packages/pure.py": module}, depends=("python",), noarch=True)
+    generation, ready = place.installed(place.locked("pure", python="3.11"))
+    assert (generation / "lib" / "python3.11" / "site-packages" / "pure.py").read_text(encoding="utf-8") == module
+    assert (generation / "bin" / "pure").read_bytes().startswith(f"#!{generation}/bin/python".encode())
+    assert place.backend.damaged(generation) == []
+    assert place.backend.stamp(generation) == ready.stamp
 
 
 def test_an_env_without_python_says_so(place: Place) -> None:
@@ -197,6 +211,26 @@ def test_an_archive_that_was_altered_in_the_cache_is_fetched_anew(place: Place) 
     generation, _ = place.installed(declared, "two")
     assert text(generation, "tool") == "1.1"
     assert archive.read_bytes() == (place.first.folder / "linux-64" / archive.name).read_bytes()
+
+
+def test_a_channel_over_http_is_fetched_from_and_compared(place: Place) -> None:
+    archive = place.first.folder / "linux-64" / "tool-1.1-0.tar.bz2"
+    with answering(partial(Quiet, directory=str(place.folder))) as address:
+        place.backend = CondaBackend(place.folder / "cache", [f"{address}/first"])
+        declared = place.locked("app")
+        whole = archive.read_bytes()
+        archive.write_bytes(whole + b"\0")
+        with pytest.raises(Damaged, match=r"/first/linux-64/tool-1\.1-0\.tar\.bz2 is not the file that was locked"):
+            place.installed(declared)
+        archive.unlink()
+        with pytest.raises(IndexSilent, match="404"):
+            place.installed(declared)
+        archive.write_bytes(whole)
+        generation, _ = place.installed(declared)
+    assert (text(generation, "app"), text(generation, "tool")) == ("1.0", "1.1")
+    assert text(place.installed(declared, "two")[0], "tool") == "1.1"
+    records = [json.loads(file.read_bytes()) for file in (generation / "conda-meta").glob("tool-*.json")]
+    assert [one["channel"] for one in records] == [f"{address}/first/"]
 
 
 def test_what_the_cache_holds_needs_no_channel(place: Place) -> None:

@@ -41,6 +41,37 @@ fabric = made_fabric(folder, uv, more={"conda": CondaBackend(cache, [channel], r
 fabric.add(KEY, ["app"], TESTER)
 """
 
+FULL_DISK = """
+import random, sys
+from pathlib import Path
+from egoworld_resources.environments.conda.backend import CondaBackend
+from egoworld_resources.environments.fabric.errors import FabricError
+from made_channel import MadeChannel
+from made_fabric import KEY, TESTER, made_fabric, versions
+from tests.faults import Disk, own_mounts
+if reason := own_mounts():
+    sys.exit(print(f"skip: no file system of its own here: {reason}"))
+folder, small = Path(sys.argv[1]), Path(sys.argv[1]) / "small"
+channel = MadeChannel(folder / "channel")
+channel.add("tool", "1.0")
+channel.add("large", "1.0", {"share/large.txt": random.Random(0).randbytes(1 << 20).hex()})
+disk = Disk(small, 16 << 20)
+conda = CondaBackend(small / "conda", [channel.url])
+fabric = made_fabric(small, Path(sys.argv[2]), f"sqlite:///{folder}/audit.sqlite", {"conda": conda})
+before = fabric.create(KEY, TESTER, python_version="none", packages=["tool"], backend="conda")
+for left in (1 << 19, 5 << 19):  # for the archive of 1 MB, for its file of 2 MB
+    give_back = disk.fill(left)
+    try:
+        fabric.add(KEY, ["large"], TESTER)
+        print("added")
+    except FabricError as error:
+        print(error.code, fabric.verify(KEY) == before)
+    give_back()
+after = fabric.add(KEY, ["large"], TESTER)
+left = [entry for entry in after.env_path.iterdir() if not entry.is_symlink()]
+print(len(left), fabric.verify(KEY) == after)
+"""
+
 
 @pytest.fixture
 def channel(tmp_path: Path) -> MadeChannel:
@@ -121,8 +152,8 @@ def test_a_kill_in_the_middle_of_an_installation_leaves_the_live_env(
 
 def test_code_runs_in_an_env_that_has_python(fabric: Fabric) -> None:
     env = fabric.create(KEY, TESTER, backend="conda")
-    program = [env.python, "-I", "-c", "print('ran')"]
-    assert subprocess.run(program, capture_output=True, text=True, check=True).stdout == "ran\n"
+    outcome = fabric.run(KEY, "import sys; print(sys.executable)", TESTER)
+    assert (outcome.exit_code, outcome.stdout) == (0, f"{env.python}\n")
 
 
 def test_an_env_can_be_made_without_python(fabric: Fabric) -> None:
@@ -175,3 +206,13 @@ def test_a_conda_lock_holds_no_wheels(fabric: Fabric) -> None:
     fabric.create(KEY, TESTER)
     with pytest.raises(InvalidPackages, match="is of the backend uv"):
         conda_lock_of(fabric, KEY)
+
+
+def test_a_full_disk_changes_nothing(tmp_path: Path, uv: Path) -> None:
+    tests = Path(__file__).parents[1]
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(uv)]
+    done = subprocess.run(command, env=path, capture_output=True, text=True, check=False)
+    if done.stdout.startswith("skip:"):
+        pytest.skip(done.stdout)
+    assert (done.returncode, done.stdout) == (0, "DISK_FULL True\nDISK_FULL True\n2 True\n"), done.stderr

@@ -15,7 +15,14 @@ from egoworld_resources.environments.fabric.errors import (
 )
 
 FULL = ("No space left on device", "os error 28", "os error 122")
-UNREACHED = ("error sending request", "tcp connect error", "dns error", "timed out", "Name or service not known")
+UNREACHED = (
+    "error sending request",
+    "HTTP status",
+    "tcp connect error",
+    "dns error",
+    "timed out",
+    "Name or service not known",
+)
 
 
 @contextmanager
