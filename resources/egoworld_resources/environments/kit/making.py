@@ -111,8 +111,8 @@ def _gather(
     interpreter = _interpreter(order, uv, work, say)
     pieces += [*source_pieces(project, tests=order.dev), *weights_pieces(catalog, envs, order.weights)]
     pieces += conda_pieces(order.conda_locks, order.fetched)
-    pieces += [licence_piece(catalog, envs, pieces), *([interpreter] if interpreter else [])]
-    pieces = [*bootstrap_pieces(interpreter), *pieces]
+    first = [*bootstrap_pieces(interpreter), *([interpreter] if interpreter else [])]  # near the beginning of a tar
+    pieces = [*first, *pieces, licence_piece(catalog, envs, pieces)]
     version, commit = version_of(project)
     facts = KitManifest(
         version=version,
