@@ -34,8 +34,8 @@ def oldest_driver(cuda: str) -> Version | None:
     return OLDEST_DRIVER.get(Version(cuda).major) if cuda else None
 
 
-def host_driver(loaded: Path = LOADED, path: str | None = None) -> Version | None:
-    """The version of the driver that this machine's kernel has loaded, or None when it has none.
+def host_driver(loaded: Path = LOADED, path: str | None = None) -> str:
+    """The version of the driver that this machine's kernel has loaded, as it writes it; "" when it has none.
 
     Where /proc does not tell (some sandboxes hide it) nvidia-smi is asked, found on ``path`` (default: PATH).
     """
@@ -45,7 +45,7 @@ def host_driver(loaded: Path = LOADED, path: str | None = None) -> Version | Non
         program = shutil.which("nvidia-smi", path=path)
         text = f"Kernel Module {_asked(program)} " if program else ""
     found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", text)
-    return Version(found[1]) if found else None
+    return found[1] if found else ""
 
 
 def _asked(program: str) -> str:

@@ -47,10 +47,12 @@ def _in_python(file: Path) -> Iterator[tuple[int, str]]:
     except SyntaxError as error:
         yield error.lineno or 1, "cannot be parsed, so cannot be asked"
         return
-    # A docstring is a string that stands alone.
-    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    nodes = list(ast.walk(tree))
+    prose = {
+        id(node.value) for node in nodes if isinstance(node, ast.Expr)
+    }  # a docstring is a string that stands alone
     within: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from ((node.lineno, f"import {name}") for name in sorted(_imported(node) & INSTALLERS))
         elif isinstance(node, ast.List | ast.Tuple | ast.Call):

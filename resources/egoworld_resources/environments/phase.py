@@ -22,7 +22,7 @@ TOOLKIT = ("nvidia-ctk", "nvidia-container-cli")
 class Host:
     """What of this machine decides whether an image could run: driver, container runtimes, NVIDIA's toolkit."""
 
-    driver: Version | None
+    driver: str
     runtimes: tuple[str, ...]
     toolkit: bool
 
@@ -72,9 +72,9 @@ def _phase(catalog: Catalog, name: str, host: Host) -> Phase:
 def _driver_gate(cuda: str, oldest: Version | None, host: Host) -> Iterable[str]:
     if oldest is None:
         yield f"which driver CUDA {cuda} needs is not known here"
-    elif host.driver is None:
+    elif not host.driver:
         yield f"no NVIDIA driver on this machine; CUDA {cuda} needs {oldest} or newer"
-    elif host.driver < oldest:
+    elif Version(host.driver) < oldest:
         yield f"driver {host.driver} is older than {oldest}, which CUDA {cuda} needs"
     if not host.toolkit:
         yield f"no NVIDIA container toolkit ({TOOLKIT[0]}) to give an image the driver"

@@ -153,7 +153,7 @@ Break = Callable[[Project], object]
         (lambda p: p.lock(entry("torch", "2.10.0+cpu")), f"{LOCK}: cuda: torch 2.10.0+cpu is a CPU-only build"),
         (
             lambda p: p.lock(entry(), profile="cpu"),
-            f"{LOCK}: cuda: was made for the profile cpu; keep it in locks/cpu/",
+            f"{LOCK}: cuda: was made for the profile cpu; keep it in",
         ),
         (unpinned_git, f"{PYPROJECT}: git: tiny is declared at 'main', not at a full commit; name the 40 hex digits"),
         (archive, f"{PYPROJECT}: git: tiny is declared as https://git.example/tiny.zip; allowed are versions"),
