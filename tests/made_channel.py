@@ -44,19 +44,22 @@ class MadeChannel:
         kind: str = ".conda",
         sha256: bool = True,
         noarch: bool = False,
+        lies: bool = False,
     ) -> Path:
         """A package whose files default to share/NAME.txt, which says its version.
 
-        sha256: the channel tells it; noarch: of Python modules, with a program of its name that calls NAME.main.
+        sha256: the channel tells it; noarch: of Python modules, with a program of its name that calls NAME.main;
+        lies: its files are not those that it says it brings.
         """
         subdir = "noarch" if noarch else "linux-64"
         texts = {f"share/{name}.txt": version} if files is None else files
         contents = {path: text.encode() for path, text in texts.items()}
         about = {"name": name, "version": version, "build": "0", "build_number": 0, "depends": list(depends)}
         about |= {"subdir": "noarch", "noarch": "python"} if noarch else {"subdir": subdir}
+        told = {path: content[::-1] if lies else content for path, content in contents.items()}
         info = {
             "info/index.json": json.dumps(about).encode(),
-            "info/paths.json": json.dumps({"paths_version": 1, "paths": _paths(contents, links or {})}).encode(),
+            "info/paths.json": json.dumps({"paths_version": 1, "paths": _paths(told, links or {})}).encode(),
             "info/files": "\n".join([*contents, *(links or {})]).encode(),
         }
         if noarch:

@@ -202,6 +202,13 @@ def test_an_altered_archive_is_not_installed(place: Place) -> None:
     assert [file for file in (place.folder / "cache" / "archives").rglob("*") if file.is_file()] == []
 
 
+def test_an_archive_that_its_channel_lost_is_named(place: Place) -> None:
+    declared = place.locked("tool")
+    (place.first.folder / "linux-64" / "tool-1.1-0.tar.bz2").unlink()
+    with pytest.raises(IndexSilent, match=r"tool-1\.1-0\.tar\.bz2 cannot be read: No such file"):
+        place.installed(declared)
+
+
 def test_an_archive_that_was_altered_in_the_cache_is_fetched_anew(place: Place) -> None:
     declared = place.locked("tool")
     place.installed(declared)
@@ -323,6 +330,12 @@ def test_an_archive_must_hold_what_its_name_says(place: Place) -> None:
     (declared / LOCK).write_text(write_explicit([other], Declaration.read(declared).words), encoding="utf-8")
     with pytest.raises(CondaFailed, match=r"the archive of \w+ 1\.0 0 holds another package"):
         place.installed(declared)
+
+
+def test_a_package_must_bring_the_files_that_it_tells_of(place: Place) -> None:
+    place.first.add("liar", "1.0", lies=True)
+    with pytest.raises(Damaged, match=r"liar"):
+        place.installed(place.locked("liar"))
 
 
 @pytest.mark.parametrize("taken", [FILE, LOCK, "ready.json"])

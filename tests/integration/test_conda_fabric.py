@@ -13,7 +13,7 @@ import yaml
 
 from egoworld_resources.environments.conda.backend import CondaBackend
 from egoworld_resources.environments.conda.conda_lock import read_conda_lock, read_explicit_lock
-from egoworld_resources.environments.conda.exchange import conda_lock_of, create_from_lock
+from egoworld_resources.environments.conda.exchange import conda_lock_of, create_from_lock, create_from_yml
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.errors import Damaged, InvalidPackages, PolicyRefused
 from egoworld_resources.environments.fabric.facts import EnvFacts
@@ -161,6 +161,15 @@ def test_an_env_can_be_made_without_python(fabric: Fabric) -> None:
     assert (versions(env), env.declared.python_version) == ({"tool": "1.0"}, "")
     assert versions(fabric.add(KEY, ["app"], TESTER)) == {"app": "1.0", "tool": "1.0"}
     assert versions(fabric.update(KEY, TESTER, upgrade=True)) == {"app": "1.0", "tool": "1.0"}
+
+
+def test_an_environment_yml_becomes_an_env(fabric: Fabric, channel: MadeChannel) -> None:
+    text = f"name: mine\nchannels: [{channel.url}, nodefaults]\ndependencies: [app, python=3.11]\nprefix: /opt/mine\n"
+    env = create_from_yml(fabric, KEY, TESTER, text)
+    assert env.declared.dependencies == ("app", "python 3.11.*")
+    assert "python" not in versions(create_from_yml(fabric, OTHER, TESTER, "dependencies: [tool]"))
+    with pytest.raises(PolicyRefused, match=r"the channels conda-forge are not those of envs/policy\.toml"):
+        create_from_yml(fabric, KEY, TESTER, text.replace(channel.url, "conda-forge").replace(", nodefaults", ""))
 
 
 def test_a_conda_lock_goes_out_and_comes_back(fabric: Fabric) -> None:

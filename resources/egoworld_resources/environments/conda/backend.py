@@ -68,7 +68,7 @@ class CondaBackend:
         self._foreign = foreign
         self._rattler = rattler or Rattler(cache)
         self._virtual = dict(virtual)
-        self._specs = Specs(self._rattler, channels)
+        self.specs = Specs(self._rattler, channels)
         self.archives = Archives(cache / "archives", self._rattler)
 
     def adopting(self, foreign: Locked) -> CondaBackend:
@@ -78,22 +78,22 @@ class CondaBackend:
     def start(self, folder: Path, env: str, wish: Wish) -> None:
         """An env with the packages that are wished for; Python too, unless it is "none" or they name it themselves."""
         if self._foreign:
-            specs, packages = self._specs.parsed(self._foreign.dependencies), self._foreign.packages
-            self._write(folder, Declaration(env, self._specs.channels, merged((), specs)), packages)
+            specs, packages = self.specs.parsed(self._foreign.dependencies), self._foreign.packages
+            self._write(folder, Declaration(env, self.specs.channels, merged((), specs)), packages)
         else:
-            specs = merged(python_spec(wish.python), self._specs.parsed(wish.packages or ()))
+            specs = merged(python_spec(wish.python), self.specs.parsed(wish.packages or ()))
             self._resolve(folder, env, specs, ())
 
     def add(self, folder: Path, packages: Sequence[str]) -> None:
         """Put in place of what is declared by the same names; locked versions stay where they still fit."""
         declaration = Declaration.read(folder)
-        wanted = merged(declaration.dependencies, self._specs.parsed(packages))
+        wanted = merged(declaration.dependencies, self.specs.parsed(packages))
         self._resolve(folder, declaration.name, wanted, self._locked(folder))
 
     def remove(self, folder: Path, packages: Sequence[str]) -> None:
         """Take names out of the declaration."""
         declaration = Declaration.read(folder)
-        names, known = self._specs.names(packages), {name_of(spec): spec for spec in declaration.dependencies}
+        names, known = self.specs.names(packages), {name_of(spec): spec for spec in declaration.dependencies}
         if missing := set(names) - set(known):
             raise DependencyNotFound(declaration.name, missing, known)
         left = tuple(spec for name, spec in known.items() if name not in names)
@@ -105,7 +105,7 @@ class CondaBackend:
         declared = {name_of(spec): spec for spec in declaration.dependencies}
         python = declared.pop("python", "")
         kept = [python] if python and wish.python == now else python_spec(wish.python)
-        others = list(declared.values()) if wish.packages is None else self._specs.parsed(wish.packages)
+        others = list(declared.values()) if wish.packages is None else self.specs.parsed(wish.packages)
         wanted = merged(kept, others)
         self._resolve(folder, declaration.name, wanted, () if wish.upgrade else self._locked(folder))
 
@@ -131,7 +131,7 @@ class CondaBackend:
         text = (folder / LOCK).read_text(encoding="utf-8")
         check_seal(text, declaration.words, f"env '{declaration.name}'")
         packages = read_explicit(text)
-        check_channels(packages, self._specs.channels)
+        check_channels(packages, self.specs.channels)
         self._cache.mkdir(parents=True, exist_ok=True)
         with exclusive(self._cache / "egoworld-build.lock"):
             archives = self.archives.fetched(packages)
@@ -163,7 +163,7 @@ class CondaBackend:
         return [*wrong, *([LOCK] if ready and ready.lock_digest != self.digest(generation) else [])]
 
     def _resolve(self, folder: Path, env: str, dependencies: tuple[str, ...], locked: Sequence[Package]) -> None:
-        channels = self._specs.channels
+        channels = self.specs.channels
         try:
             packages = self._rattler.solve(channels, dependencies, locked, self._virtual) if dependencies else []
         except ResolutionFailed as error:
@@ -174,7 +174,7 @@ class CondaBackend:
     def _explain_python(self, dependencies: Sequence[str], error: ResolutionFailed) -> None:
         """Raise PythonNotFound when no channel has a Python that fits."""
         wanted = next((spec for spec in dependencies if name_of(spec) == "python"), "")
-        known = self._rattler.offered(self._specs.channels, wanted) if wanted else {"": True}
+        known = self._rattler.offered(self.specs.channels, wanted) if wanted else {"": True}
         if not any(known.values()):
             raise PythonNotFound(
                 f"no channel has {wanted}; there are: {', '.join(known) or 'none'}", known=list(known)

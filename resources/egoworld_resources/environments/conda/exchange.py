@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from egoworld_resources.environments.conda.backend import CondaBackend
 from egoworld_resources.environments.conda.conda_lock import write_conda_lock
+from egoworld_resources.environments.conda.declaration import NO_PYTHON, Declaration
 from egoworld_resources.environments.conda.packages import Locked
 from egoworld_resources.environments.fabric.actors import Actor
 from egoworld_resources.environments.fabric.envs import Fabric
@@ -19,6 +20,17 @@ def create_from_lock(fabric: Fabric, key: EnvKey, actor: Actor, locked: Locked, 
     backend = _conda(fabric)
     once = replace(fabric, backends={**fabric.backends, backend.name: backend.adopting(locked)})
     return once.create(key, actor, backend=backend.name, wait_s=wait_s)
+
+
+def create_from_yml(fabric: Fabric, key: EnvKey, actor: Actor, text: str, *, wait_s: float = 0) -> EnvFacts:
+    """A new env of what an environment.yml declares, with Python only if it asks for it.
+
+    Raises PolicyRefused for its channels and what Fabric.create raises.
+    """
+    backend, declaration = _conda(fabric), Declaration.parse(text)
+    backend.specs.check(declaration.channels)
+    packages = declaration.dependencies
+    return fabric.create(key, actor, python_version=NO_PYTHON, packages=packages, backend=backend.name, wait_s=wait_s)
 
 
 def conda_lock_of(fabric: Fabric, key: EnvKey) -> str:

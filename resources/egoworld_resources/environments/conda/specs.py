@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from egoworld_resources.environments.conda.adapter import Rattler
 from egoworld_resources.environments.conda.declaration import name_of
 from egoworld_resources.environments.conda.packages import SUBFOLDERS
-from egoworld_resources.environments.fabric.errors import InvalidPackages
+from egoworld_resources.environments.fabric.errors import InvalidPackages, PolicyRefused
 from egoworld_resources.environments.fabric.requirements import MOST
 
 BRACKET = re.compile(r"[\[,]\s*(\w+)\s*=")
 TAKEN = {"build", "build_number", "channel", "version"}
+NO_DEFAULTS = "nodefaults"
+"""What an environment.yml writes to say that it wants no channel but those it names."""
+
 HINT = "such as 'cmake >=3.28', 'python 3.11.*' or 'conda-forge::ffmpeg'"
 
 
@@ -29,6 +32,15 @@ class Specs:
         if not self._names:
             raise InvalidPackages("envs/policy.toml allows no conda channels; name them, in their order, in `channels`")
         return tuple(self._rattler.address(name) for name in self._names)
+
+    def check(self, channels: Sequence[str]) -> None:
+        """Raise PolicyRefused unless these channels are allowed and asked in the order of the policy."""
+        asked = [self._rattler.address(name) for name in channels if name != NO_DEFAULTS]
+        if asked != [channel for channel in self.channels if channel in asked]:
+            raise PolicyRefused(
+                f"the channels {', '.join(channels)} are not those of envs/policy.toml, in its order: "
+                f"{', '.join(self._names)}"
+            )
 
     def parsed(self, packages: Sequence[str]) -> list[str]:
         """The specs as rattler writes them. Raises InvalidPackages quoting the first that is not allowed."""

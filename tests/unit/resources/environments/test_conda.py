@@ -19,6 +19,7 @@ from egoworld_resources.environments.fabric.errors import (
     IndexSilent,
     InvalidPackages,
     NoSpace,
+    PolicyRefused,
     PythonNotFound,
 )
 
@@ -81,6 +82,17 @@ def test_names_alone_are_removed(specs: Specs) -> None:
 def test_channels_must_be_named_by_the_policy(tmp_path: Path) -> None:
     with pytest.raises(InvalidPackages, match=r"envs/policy\.toml allows no conda channels"):
         _ = Specs(Rattler(tmp_path), []).channels
+
+
+@pytest.mark.parametrize("channels", [[], [CHANNEL, "nodefaults"], ["conda-forge"], [f"{CHANNEL}/", "conda-forge"]])
+def test_channels_in_the_order_of_the_policy_are_taken(specs: Specs, channels: list[str]) -> None:
+    specs.check(channels)
+
+
+@pytest.mark.parametrize("channels", [["defaults"], ["conda-forge", CHANNEL], [CHANNEL, "strange"]])
+def test_other_channels_and_another_order_are_refused(specs: Specs, channels: list[str]) -> None:
+    with pytest.raises(PolicyRefused, match=r"are not those of envs/policy\.toml, in its order"):
+        specs.check(channels)
 
 
 def test_an_explicit_lock_is_read_as_it_was_written() -> None:
