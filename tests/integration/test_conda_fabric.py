@@ -15,7 +15,7 @@ from egoworld_resources.environments.conda.backend import CondaBackend
 from egoworld_resources.environments.conda.conda_lock import read_conda_lock, read_explicit_lock
 from egoworld_resources.environments.conda.exchange import conda_lock_of, create_from_lock, create_from_yml
 from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.errors import Damaged, InvalidPackages, PolicyRefused
+from egoworld_resources.environments.fabric.errors import Damaged, InvalidPackages, PolicyRefused, PythonNotFound
 from egoworld_resources.environments.fabric.facts import EnvFacts
 from egoworld_resources.environments.fabric.keys import EnvKey
 from made_channel import MadeChannel
@@ -161,6 +161,8 @@ def test_an_env_can_be_made_without_python(fabric: Fabric) -> None:
     assert (versions(env), env.declared.python_version) == ({"tool": "1.0"}, "")
     assert versions(fabric.add(KEY, ["app"], TESTER)) == {"app": "1.0", "tool": "1.0"}
     assert versions(fabric.update(KEY, TESTER, upgrade=True)) == {"app": "1.0", "tool": "1.0"}
+    with pytest.raises(PythonNotFound, match="has no Python"):
+        fabric.run(KEY, "print(1)", TESTER)
 
 
 def test_an_environment_yml_becomes_an_env(fabric: Fabric, channel: MadeChannel) -> None:

@@ -19,7 +19,7 @@ KEY_PART: Mapping[str, Any] = {"pattern": f"^{PART.pattern}$", "minLength": 1, "
 VERSION_PART: Mapping[str, Any] = {"pattern": f"^({PART.pattern})?$", "maxLength": 64}
 """What OpenAPI says of parts of a key; the library refuses others, by INVALID_KEY."""
 KEY_PARTS = ("workflow_id", "node_id", "version_id")
-PYTHON = r"^(3\.[0-9]{1,2})?$"
+PYTHON = r"^(3\.[0-9]{1,2}|none)?$"
 MOST_PACKAGES = 500
 LONGEST_CODE = 500_000
 SHORTEST_RUN_S, LONGEST_RUN_S = 0.1, 86_400

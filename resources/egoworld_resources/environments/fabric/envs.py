@@ -22,6 +22,7 @@ from egoworld_resources.environments.fabric.errors import (
     EnvNotFound,
     FabricError,
     InvalidPackages,
+    PythonNotFound,
     RunTimeout,
 )
 from egoworld_resources.environments.fabric.facts import EnvFacts
@@ -180,6 +181,8 @@ class Fabric:
         details = {"code_sha256": hashlib.sha256(code.encode()).hexdigest(), "timeout": limit}
         with self.places.running(key):
             generation, ready, _ = self._live(key)
+            if not ready.python:
+                raise PythonNotFound(f"env {key} has no Python; add one, such as: python 3.11.*")
             with self._written_down("run", key, actor, details, ready.lock_digest) as step, self.places.scratch() as at:
                 step.lock_after = ready.lock_digest
                 outcome = run_code(generation / ready.python, code, env_folder=generation, scratch=at, bounds=bounds)

@@ -33,6 +33,7 @@ def _backends(settings: Settings, config: FabricConfig, policy: Policy) -> Mappi
     machine = {**SERVER, "__glibc": policy.glibc, **cuda}
     backends: list[Backend] = [
         UvBackend(Building(Uv(program, config.uv_cache_dir), wheels), policy),
-        CondaBackend(config.uv_cache_dir / "egoworld-conda", policy.channels, machine),
+        # beside uv's cache, not in it: `uv cache prune` removes what is not uv's
+        CondaBackend(config.uv_cache_dir.with_name(f"{config.uv_cache_dir.name}-conda"), policy.channels, machine),
     ]
     return {backend.name: backend for backend in backends}

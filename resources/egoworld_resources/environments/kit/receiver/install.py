@@ -24,8 +24,6 @@ from egoworld_resources.environments.kit.receiver.signature import check, wanted
 from egoworld_resources.environments.kit.receiver.taking import Store, take
 
 KIT = Path("data") / "kit"
-CONDA_ARCHIVES = Path("egoworld-conda") / "archives"
-"""Where the conda backend looks for archives, in uv's cache."""
 TRUSTED = "key.txt"
 INSTALLING = "installing"
 READY = (Path(".venv/.ready"), Path(".tools/.ready"))
@@ -98,7 +96,7 @@ def _set_up(setup: Setup, before: list[KitManifest]) -> None:
     setup.say("making our own interpreter ...")
     setup.own_interpreter(uv, python)
     setup.place("weights", "weights/", setup.target / "models")
-    setup.place("conda", "conda/archives/", setup.cache / CONDA_ARCHIVES)
+    setup.place("conda", "conda/archives/", setup.cache.with_name(f"{setup.cache.name}-conda") / "archives")
     setup.envs()
     for ready in reversed(READY):  # make looks at times: uv first, then what rests on it
         (setup.target / ready).touch()
