@@ -83,12 +83,13 @@ def install(
     python: Annotated[Path | None, typer.Option(help="Rest on this interpreter instead of the kit's.")] = None,
     demo: Annotated[bool, typer.Option(help="Run make demo at the end.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite project files changed there.")] = False,
+    older: Annotated[bool, typer.Option("--older", help="Also a kit made before the installed one.")] = False,
 ) -> None:
     """Verify signature and every byte, install, run the demo; no network is used."""
     from egoworld_resources.environments.kit.receiver.install import Wish
     from egoworld_resources.environments.kit.receiver.install import install as install_kit
 
-    install_kit(Wish(kit, to, key, python, demo, overwrite), console.print)
+    install_kit(Wish(kit, to, key, python, demo, overwrite, older), console.print)
 
 
 def _make(

@@ -261,6 +261,18 @@ def test_a_file_changed_by_people_is_not_overwritten(maker: Maker, tmp_path: Pat
     assert not (tmp_path / "to" / KIT / "installing").exists()
 
 
+def test_an_older_kit_is_not_taken_for_a_renewal(maker: Maker, tmp_path: Path) -> None:
+    pieces = some_pieces()
+    newer = replace(maker.manifest(pieces), created="2026-02-01T00:00:00+00:00").to_bytes()
+    (tmp_path / "to" / KIT).mkdir(parents=True)
+    (tmp_path / "to" / KIT / "kit.json").write_bytes(newer)
+    kit = maker.kit("kit", pieces, pieces[:1])
+    with pytest.raises(KitRefused, match=r"what is installed 2026-02-01T00:00:00\+00:00; .*--older"):
+        install(Wish(kit, tmp_path / "to", maker.fingerprint), print)
+    with pytest.raises(KitRefused, match="lacks wheels/b-1"):
+        install(Wish(kit, tmp_path / "to", maker.fingerprint, older=True), print)
+
+
 def test_a_key_is_for_its_owner_alone(tmp_path: Path) -> None:
     key = tmp_path / "deep" / "kit.key"
     told = make_key(key)

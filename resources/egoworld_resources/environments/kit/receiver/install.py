@@ -31,7 +31,10 @@ READY = (Path(".venv/.ready"), Path(".tools/.ready"))
 
 @dataclass(frozen=True)
 class Wish:
-    """key: fingerprint or file, "" for the key of the kit before; python: None for the kit's interpreter."""
+    """key: fingerprint or file, "" for the key of the kit before; python: None for the kit's interpreter.
+
+    overwrite: also project files that people changed; older: also a kit made before the one that is installed.
+    """
 
     kit: Path
     to: Path
@@ -39,6 +42,7 @@ class Wish:
     python: Path | None = None
     demo: bool = True
     overwrite: bool = False
+    older: bool = False
 
 
 def install(wish: Wish, say: Callable[[str], None]) -> KitManifest:
@@ -54,6 +58,8 @@ def install(wish: Wish, say: Callable[[str], None]) -> KitManifest:
     place.mkdir(parents=True, exist_ok=True)
     with _alone(place):
         before = [found for found in (installed(target), _read(place / INSTALLING)) if found]
+        if not wish.older:
+            _refuse_older(manifest, before)
         if not wish.overwrite:
             refuse_changes(changed_here(target, manifest, before))
         store = Store(place / "files")
@@ -100,6 +106,15 @@ def _set_up(setup: Setup, before: list[KitManifest]) -> None:
     setup.envs()
     for ready in reversed(READY):  # make looks at times: uv first, then what rests on it
         (setup.target / ready).touch()
+
+
+def _refuse_older(manifest: KitManifest, before: list[KitManifest]) -> None:
+    """An old kit has a valid signature too, and the faults that were mended since."""
+    newest = max((found.created for found in before), default="")
+    if manifest.created < newest:
+        raise KitRefused(
+            f"the kit was made {manifest.created}, what is installed {newest}; to go back on purpose, add --older"
+        )
 
 
 def _wanted(wish: Wish, place: Path) -> str:

@@ -20,8 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--python", type=Path, default=None, help="rest on this interpreter instead of the kit's")
     parser.add_argument("--no-demo", action="store_true", help="do not run make demo at the end")
     parser.add_argument("--overwrite", action="store_true", help="overwrite project files that were changed here")
+    parser.add_argument("--older", action="store_true", help="also a kit made before the one that is installed")
     given = parser.parse_args(arguments)
-    wish = Wish(given.kit, given.to, given.key, given.python, not given.no_demo, given.overwrite)
+    wish = Wish(given.kit, given.to, given.key, given.python, not given.no_demo, given.overwrite, given.older)
     try:
         install(wish, lambda line: print(line, flush=True))
     except EgoworldError as error:
