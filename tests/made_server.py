@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,8 +53,11 @@ def on_free_ports() -> dict[str, str]:
 
 
 @contextmanager
-def server_up(home: Path) -> Iterator[Server]:
-    """A server while the context lasts; none of its processes outlives it."""
+def server_up(home: Path, parts: Collection[str] = (), **settings: str) -> Iterator[Server]:
+    """A server, or ``parts`` of it, while the context lasts; none of its processes outlives it.
+
+    settings: further lines of its .env.
+    """
     uv = checkout_uv(PROJECT)
     server = Server(Settings.load(home=home, uv=uv.program, uv_cache=uv.cache))
     server.parts.env_file.ensure(on_free_ports() | {"S3_BUCKET_NAME": "lab"})
@@ -62,8 +65,9 @@ def server_up(home: Path) -> Iterator[Server]:
     with server.parts.env_file.path.open("a", encoding="utf-8") as out:
         out.write(f"EGOWORLD_EXTRA_ENVS='{json.dumps([str(quick.runner.parent.parent)])}'\n")
         out.write(f"EGOWORLD_STAGES='{json.dumps(dict.fromkeys(SERVED, 'quick'))}'\n")
+        out.writelines(f"{name}={value}\n" for name, value in settings.items())
     try:
-        server.up()
+        server.up(parts)
         yield server
     finally:
         server.down()

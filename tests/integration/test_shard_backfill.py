@@ -1,0 +1,76 @@
+"""A backfill over shards as a server does it: the daemon's, on Postgres and S3, with all that a run does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from egoworld_assets.stages import stages
+from egoworld_resources.production import probes
+from egoworld_resources.shards import partition_of
+from egoworld_resources.store_s3 import S3Store
+from tests.made_server import MADE_S, in_env, server_up
+from tests.made_up import video
+from tests.servers import temporary_home
+from tests.soak import BACKFILL
+
+SHARDS, VIDEOS = 2, 6
+PARTS = ("postgres", "s3", "code-location", "webserver", "daemon")
+KNOWN = """
+import dagster as dg, json, sys
+instance = dg.DagsterInstance.get()
+assets = [dg.AssetKey(name) for name in sys.argv[1:]]
+print(json.dumps({
+    "partitions": sorted(instance.get_dynamic_partitions("videos")),
+    "told": [sorted(instance.get_materialized_partitions(asset)) for asset in assets],
+    "runs": instance.get_runs_count(),
+    "storage": type(instance.event_log_storage).__name__,
+}))
+"""
+STATUS = "query($id: String!) {partitionBackfillOrError(backfillId: $id) {... on PartitionBackfill {status}}}"
+
+
+def asked(port: int, query: str, variables: dict[str, object]) -> dict[str, dict[str, str]]:
+    """What the webserver answers."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    told = probes.fetch(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
+    return json.loads(told)["data"]
+
+
+@pytest.mark.timeout(1800)
+def test_six_videos_in_two_shards(tmp_path: Path) -> None:
+    with temporary_home() as home, server_up(home, PARTS, EGOWORLD_SHARDS=str(SHARDS)) as server:
+        files = [video(tmp_path / f"{number}.mp4", shots=(8 + number,)) for number in range(VIDEOS)]
+        taken = in_env(server, "egoworld", "ingest", *map(str, files))
+        assert taken.returncode == 0, taken.stderr
+        store = S3Store(server.parts.server.s3_as("reader"), tmp_path / "cache", 1 << 30)
+        keys = store.keys("videos")
+        shards = sorted({partition_of(key, SHARDS) for key in keys})
+        assert (len(keys), len(shards)) == (VIDEOS, SHARDS)
+
+        port = server.parts.server.dagster_operator_port
+        assets = [{"path": [name]} for name in stages()]
+        begun = asked(port, BACKFILL, {"names": shards, "assets": assets})["launchPartitionBackfill"]
+        assert begun["__typename"] == "LaunchBackfillSuccess", begun
+
+        def ended() -> str:
+            status = asked(port, STATUS, {"id": begun["backfillId"]})["partitionBackfillOrError"]["status"]
+            if status in ("REQUESTED", "COMPLETED"):
+                raise probes.Unhealthy(f"the backfill is {status}")
+            return status
+
+        assert probes.wait(ended, 2 * MADE_S) == "COMPLETED_SUCCESS"
+        for stage in stages():
+            assert sorted(store.videos(stage)) == sorted(keys), "a status proves nothing: the artifacts do"
+            for key in keys:
+                manifest = store.current(stage, key)
+                assert manifest
+                assert store.verify(manifest) == []
+        known = json.loads(in_env(server, sys.executable, "-c", KNOWN, *stages()).stdout.splitlines()[-1])
+        assert known["storage"] == "PostgresEventLogStorage"
+        assert known["partitions"] == shards
+        assert known["told"] == [shards] * len(stages())
+        assert known["runs"] <= len(stages()) * SHARDS, "a run is over shards, not over videos"
