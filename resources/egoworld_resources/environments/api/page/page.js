@@ -2,9 +2,10 @@
 // Shows what the API says; builds every element by hand, so that no text of an env can become markup.
 
 const KEPT = "egoworld token";
-const PAGE = 50;
+const PAGE = 30;
 const EVERY_MS = 4000;
 const MANY = 8;
+const TOLD = new Set(["create", "add", "remove", "update", "sync"]); // what uv works for
 const at = (id) => document.getElementById(id);
 const seen = { envs: "", operations: "", disks: new Map(), texts: new Map(), open: new Set(), pages: 1, me: null };
 let timer = 0;
@@ -193,16 +194,30 @@ function operationRow(one) {
   const tone = one.running ? "busy" : one.result === "ok" ? "good" : "bad";
   const changed = one.lock_after && one.lock_after !== one.lock_before;
   const lock = changed ? `${short(one.lock_before)} → ${short(one.lock_after)}` : short(one.lock_after || one.lock_before);
-  const said = one.message && one.result !== "ok" ? element("details", {}, element("summary", {}, "why"), element("span", { className: "message" }, one.message)) : "";
+  const why = one.message && !one.running && one.result !== "ok";
+  const below = why ? element("tr", { className: "more", hidden: !seen.open.has(one.id) },
+    element("td", { colSpan: 7 }, element("p", { className: "message" }, one.message))) : "";
+  const told = element(why ? "button" : "span", { className: `${tone}${why ? " lock" : ""}` }, result);
+  if (why) {
+    Object.assign(told, { type: "button", title: "Show why" });
+    told.setAttribute("aria-expanded", String(!below.hidden));
+    told.onclick = () => {
+      below.hidden = !below.hidden;
+      told.setAttribute("aria-expanded", String(!below.hidden));
+      if (below.hidden) seen.open.delete(one.id);
+      else seen.open.add(one.id);
+    };
+  }
   const cell = (label, content, className = "") => element("td", { label, className }, ...content);
-  return element("tr", {},
+  const row = element("tr", {},
     cell("When", [when(one.started_at)], "when"),
     cell("Who", [element("span", {}, one.actor, " ", element("span", { className: "quiet" }, one.origin))]),
     cell("Did", [one.action]),
     cell("Env", [element("span", { className: "path" }, nameOf(one))]),
-    cell("Result", [element("span", {}, element("span", { className: tone }, result), said)]),
+    cell("Result", [told]),
     cell("Took", [took(one.seconds)], "figure"),
     cell("Lock", [element("span", { className: "lock" }, lock)]));
+  return below ? [row, below] : [row];
 }
 
 function showOperations(operations, next) {
@@ -213,7 +228,7 @@ function showOperations(operations, next) {
   const state = JSON.stringify(ended);
   if (state === seen.operations) return;
   seen.operations = state;
-  at("operations").tBodies[0].replaceChildren(...operations.map(operationRow));
+  at("operations").tBodies[0].replaceChildren(...operations.flatMap(operationRow));
 }
 
 async function pagesOfOperations() {
@@ -230,7 +245,8 @@ async function pagesOfOperations() {
 
 async function showRunning(running) {
   at("running-part").hidden = !running.length;
-  const logs = await Promise.all(running.map((one) => ask(`operations/${one.id}/log`).catch(() => ({ text: "" }))));
+  const log = (one) => (TOLD.has(one.action) ? ask(`operations/${one.id}/log`).catch(() => ({ text: "" })) : { text: "" });
+  const logs = await Promise.all(running.map(log));
   at("running").replaceChildren(...running.map((one, index) => element("div", { className: "run" },
     element("p", {},
       element("strong", {}, `${one.action} ${nameOf(one)}`),
