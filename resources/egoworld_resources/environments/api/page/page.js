@@ -7,7 +7,7 @@ const EVERY_MS = 4000;
 const MANY = 8;
 const TOLD = new Set(["create", "add", "remove", "update", "sync"]); // what uv works for
 const at = (id) => document.getElementById(id);
-const seen = { envs: "", operations: "", disks: new Map(), texts: new Map(), open: new Set(), pages: 1, me: null };
+const seen = { envs: "", operations: "", disks: new Map(), texts: new Map(), open: new Set(), busy: new Map(), pages: 1, me: null };
 let timer = 0;
 let turn = 0;
 
@@ -90,29 +90,31 @@ function diskOf(env) {
 
 function actions(env) {
   if (seen.me?.role !== "writer") return [];
-  const change = async (button, method, path, words) => {
-    button.disabled = true;
-    button.textContent = words;
+  const name = nameOf(env);
+  if (seen.busy.has(name)) return [element("span", { className: "busy" }, seen.busy.get(name))];
+  const change = async (method, path, words) => {
+    seen.busy.set(name, words);
+    look();
     try {
       await ask(path, method);
       problem("");
     } catch (refusal) {
-      problem(`${nameOf(env)}: ${refusal.message}`);
+      problem(`${name}: ${refusal.message}`);
     }
-    seen.envs = "";
+    seen.busy.delete(name);
     await look();
   };
   const sync = element("button", { type: "button", title: "Make it anew from its lock" }, "Sync");
-  sync.onclick = () => change(sync, "POST", address(env, "/sync"), "Syncing…");
+  sync.onclick = () => change("POST", address(env, "/sync"), "syncing…");
   const remove = element("button", { type: "button" }, "Delete");
   remove.onclick = () => {
     if (remove.className !== "sure") {
       remove.className = "sure";
       remove.textContent = "Really delete?";
-      setTimeout(() => { if (!remove.disabled) { remove.className = ""; remove.textContent = "Delete"; } }, 4000);
+      setTimeout(() => { remove.className = ""; remove.textContent = "Delete"; }, 4000);
       return;
     }
-    change(remove, "DELETE", address(env), "Deleting…");
+    change("DELETE", address(env), "deleting…");
   };
   return [sync, remove];
 }
@@ -164,7 +166,7 @@ function envRows(env) {
 function showEnvs(envs) {
   const wanted = at("filter").value.trim().toLowerCase();
   const shown = envs.filter((env) => nameOf(env).toLowerCase().includes(wanted));
-  const state = JSON.stringify([shown, seen.me, [...seen.disks.keys()]]);
+  const state = JSON.stringify([shown, seen.me, [...seen.busy], [...seen.disks.keys()]]);
   at("filter").hidden = envs.length <= MANY;
   at("none").hidden = envs.length > 0;
   at("envs").hidden = !shown.length;
