@@ -109,11 +109,6 @@ class Policy(BaseModel):
             yield from self._index(entry)
             yield from self._version(entry)
 
-    def check_channels(self, env: str, channels: Iterable[str]) -> None:
-        """Raise LockRefused unless conda's channels are on the list and asked in its order (names or addresses)."""
-        for breach in self.channel_breaches(channels):
-            raise LockRefused(f"env '{env}': {breach.found}; {breach.mend}")
-
     def channel_breaches(self, channels: Iterable[str]) -> Iterator[Breach]:
         """What of an ordered list of conda channels breaks the rule on them."""
         places: list[int] = []

@@ -13,9 +13,12 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from egoworld_resources.catalog import BASE, Catalog, ModelEnv
+from egoworld_resources.environments.conda import declaration as conda
+from egoworld_resources.environments.conda.specs import NO_DEFAULTS
 from egoworld_resources.environments.contract import contract_folder, root_dependencies, root_overrides, root_source
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import LockMissing, LockStale
+from egoworld_resources.environments.fabric.errors import InvalidPackages
 from egoworld_resources.environments.generations import Generations, site_packages
 from egoworld_resources.environments.installing import installations
 from egoworld_resources.environments.licences import stated_licences
@@ -77,6 +80,7 @@ def check(catalog: Catalog, policy: Policy, built: Path) -> Checked:
         env = catalog.env(name)
         checked.found += [Found(env.pyproject, breach) for breach in _declared(env, policy)]
         checked.found += [Found(file, breach) for file, breach in installations(env.folder)]
+        checked.found += [Found(env.folder / conda.FILE, breach) for breach in _conda(env.folder, policy)]
         lock, missing = _lock(catalog, env)
         checked.found += missing
         if lock:
@@ -140,6 +144,20 @@ def git_breaches(requirements: Iterable[str]) -> Iterator[Breach]:
                 f"{requirement.name} is declared at '{commit}', not at a full commit",
                 "name the 40 hex digits of the commit after the @, then make the lock again",
             )
+
+
+def _conda(folder: Path, policy: Policy) -> Iterator[Breach]:
+    """What of an environment.yml in the folder of an env breaks a rule: its channels, and that it needs a lock."""
+    if not (folder / conda.FILE).is_file():
+        return
+    try:
+        channels = conda.Declaration.read(folder).channels
+    except InvalidPackages as error:
+        yield Breach("channels", str(error), "name channels as a list of names, first the one asked first")
+        return
+    yield from policy.channel_breaches(channel for channel in channels if channel != NO_DEFAULTS)
+    if not (folder / conda.LOCK).is_file():
+        yield Breach("lock", f"has no {conda.LOCK} beside it", "write the explicit lock that it was tried with there")
 
 
 def _commits(env: ModelEnv, lock: Lock) -> Iterator[Breach]:

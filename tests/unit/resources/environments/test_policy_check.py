@@ -19,6 +19,7 @@ GIT = f"tiny @ git+https://git.example/tiny@{COMMIT}"
 POLICY = Policy(
     indexes=("https://mirror.example/simple",),
     constraints=("six>=1.16",),
+    channels=("first", "second"),
     licences=LicenceRules(models=("MIT",), packages=("MIT",)),
 )
 
@@ -113,6 +114,12 @@ def short_commit(project: Project) -> None:
     project.lock(entry("tiny", vcs={"type": "git", "url": "https://git.example/tiny", "commit-id": "main"}))
 
 
+def conda(project: Project, channels: str, *, locked: bool = True) -> None:
+    (project.env / "environment.yml").write_text(f"name: x\nchannels: [{channels}]\ndependencies: [cmake]\n")
+    if locked:
+        (project.env / "conda-linux-64.lock").write_text("@EXPLICIT\n")
+
+
 def declare(project: Project, dependency: str) -> None:
     file = project.env / "pyproject.toml"
     file.write_text(file.read_text().replace("six==1.17.0", dependency))
@@ -135,6 +142,7 @@ def of_package(project: Project) -> None:
 
 
 LOCK, PYPROJECT = "locks/pylock.tiny_env.toml", "envs/tiny_env/pyproject.toml"
+YML = "envs/tiny_env/environment.yml"
 Break = Callable[[Project], object]
 
 
@@ -166,6 +174,15 @@ Break = Callable[[Project], object]
         (lambda p: p.lock(entry(wheel="cp311-cp311-win_amd64")), f"{LOCK}: linux-64: six-1.17.0-cp311-cp311-win_amd64"),
         (lambda p: p.lock(entry(wheel="cp311-cp311-manylinux_2_39_x86_64")), f"{LOCK}: linux-64: six-1.17.0-cp311-"),
         (lambda p: p.lock(entry(wheels=[])), f"{LOCK}: wheels: six 1.17.0 would be built from source; pin a version"),
+        (
+            lambda p: conda(p, "defaults"),
+            f"{YML}: channels: conda channel defaults is not allowed; ",
+        ),
+        (
+            lambda p: conda(p, "second, first"),
+            f"{YML}: channels: conda channels are asked in the",
+        ),
+        (lambda p: conda(p, "first", locked=False), f"{YML}: lock: has no conda-linux-64.lock"),
         (of_licence, f"{PYPROJECT}: licences: licence of stage clips: 'GPL-2.0-only' is not among the licences of"),
         (of_weights, f"{PYPROJECT}: licences: licence of weights w: 'research only' is no SPDX expression; choose"),
         (of_package, f"{LOCK}: licences: licence of six 1.17.0: 'ISC' is not among the licences of packages; choose"),
