@@ -20,6 +20,7 @@ KEY = Path("~/.config/egoworld/kit.key")
 Env = Annotated[list[str] | None, typer.Option("--env", help="Model envs; all of the project when none is given.")]
 Key = Annotated[Path, typer.Option(help="The private key that signs; `egoworld kit key` makes one.")]
 Dev = Annotated[bool, typer.Option("--with-dev", help="Also the tests and what `make test` and `make check` need.")]
+Server = Annotated[bool, typer.Option("--with-server", help="Also the programs of `make up`; --with-dev has them.")]
 Profile = Annotated[str, typer.Option(envvar=PROFILE, help="Of envs/policy.toml: cpu for machines without a GPU.")]
 Weights = Annotated[bool, typer.Option("--weights", help="Also the weights files below EGOWORLD_MODEL_HOME.")]
 Conda = Annotated[list[Path] | None, typer.Option("--conda-lock", help="Explicit conda locks whose packages go along.")]
@@ -46,6 +47,7 @@ def build(
     env: Env = None,
     key: Key = KEY,
     with_dev: Dev = False,
+    with_server: Server = False,
     profile: Profile = "",
     weights: Weights = False,
     conda_lock: Conda = None,
@@ -53,7 +55,7 @@ def build(
     no_interpreter: NoInterpreter = False,
 ) -> None:
     """Everything that an installation needs, in one signed folder or tar."""
-    _make(target, None, env, key, with_dev, profile, weights, conda_lock, fetched, no_interpreter)
+    _make(target, None, env, key, with_dev, with_server, profile, weights, conda_lock, fetched, no_interpreter)
 
 
 @app.command()
@@ -64,6 +66,7 @@ def diff(
     env: Env = None,
     key: Key = KEY,
     with_dev: Dev = False,
+    with_server: Server = False,
     profile: Profile = "",
     weights: Weights = False,
     conda_lock: Conda = None,
@@ -71,7 +74,7 @@ def diff(
     no_interpreter: NoInterpreter = False,
 ) -> None:
     """A kit of today that ships only the files which OLD has not; it is installed over that one."""
-    _make(to, old, env, key, with_dev, profile, weights, conda_lock, fetched, no_interpreter)
+    _make(to, old, env, key, with_dev, with_server, profile, weights, conda_lock, fetched, no_interpreter)
 
 
 @app.command()
@@ -98,6 +101,7 @@ def _make(
     env: list[str] | None,
     key: Path,
     with_dev: bool,
+    with_server: bool,
     profile: str,
     weights: bool,
     conda_lock: list[Path] | None,
@@ -105,6 +109,7 @@ def _make(
     no_interpreter: bool,
 ) -> None:
     from egoworld_resources.environments.kit.making import Order, make
+    from egoworld_resources.production.tools import Tools
     from egoworld_resources.weights.local import model_home
 
     settings = Settings.load()
@@ -119,6 +124,7 @@ def _make(
         envs=env or (),
         demo=_envs_of_demo(settings),
         dev=with_dev,
+        server=Tools.of(settings) if with_dev or with_server else None,
         profile=profile,
         interpreter=not no_interpreter,
         weights=model_home() if weights else None,

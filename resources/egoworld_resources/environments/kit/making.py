@@ -27,11 +27,13 @@ from egoworld_resources.environments.kit.pieces import (
 from egoworld_resources.environments.kit.receiver.manifest import KINDS, MANIFEST, KitManifest, digest_of, parse
 from egoworld_resources.environments.kit.receiver.opening import open_kit
 from egoworld_resources.environments.kit.receiver.refused import KitRefused
+from egoworld_resources.environments.kit.server import server_pieces
 from egoworld_resources.environments.kit.tools import tool_wheel
 from egoworld_resources.environments.kit.writing import check_target, write
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
+from egoworld_resources.production.tools import Tools
 
 HEAD = ("installer",)
 """Kinds that every kit ships, also one of changes: they are what it is begun with."""
@@ -42,7 +44,8 @@ class Order:
     """What is to be made. fetched: folder where files of locks are kept for the next kit.
 
     envs: names, all of the project when empty; demo: envs that `make demo` runs; weights: the model home whose weights
-    are shipped, None for their list alone; previous: an earlier kit, its manifest, or an installation's, for a delta.
+    are shipped, None for their list alone; server: where programs of the server are, None to leave them out;
+    previous: an earlier kit, its manifest, or an installation's, for a delta.
     """
 
     project: Path
@@ -52,6 +55,7 @@ class Order:
     envs: Sequence[str] = ()
     demo: frozenset[str] = frozenset()
     dev: bool = False
+    server: Tools | None = None
     profile: str = ""
     interpreter: bool = True
     weights: Path | None = None
@@ -111,6 +115,9 @@ def _gather(
     interpreter = _interpreter(order, uv, work, say)
     pieces += [*source_pieces(project, tests=order.dev), *weights_pieces(catalog, envs, order.weights)]
     pieces += conda_pieces(order.conda_locks, order.fetched)
+    if order.server:
+        say("the programs of the server ...")
+        pieces += server_pieces(project, uv, order.fetched, order.server)
     first = [*bootstrap_pieces(interpreter), *([interpreter] if interpreter else [])]  # near the beginning of a tar
     pieces = [*first, *pieces, licence_piece(catalog, envs, pieces)]
     version, commit = version_of(project)

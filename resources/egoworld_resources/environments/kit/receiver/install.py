@@ -104,6 +104,7 @@ def _set_up(setup: Setup, before: list[KitManifest]) -> None:
     setup.place("weights", "weights/", setup.target / "models")
     setup.place("conda", "conda/archives/", setup.cache.with_name(f"{setup.cache.name}-conda") / "archives")
     setup.envs()
+    setup.server()
     for ready in reversed(READY):  # make looks at times: uv first, then what rests on it
         (setup.target / ready).touch()
 

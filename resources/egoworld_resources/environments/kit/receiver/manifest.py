@@ -40,7 +40,7 @@ class KitFile:
 
 KINDS = (
     "installer", "source", "uv", "interpreter", "lock", "wheel", "own wheel", "conda", "weights", "weights manifest",
-    "licences",
+    "licences", "server wheel", "server program",
 )  # fmt: skip
 
 

