@@ -26,7 +26,7 @@ OnEvent = Callable[[Event], None]
 TERM_GRACE_S = 8.0
 EXIT_PATIENCE_S = 60.0
 """Seconds that a runner whose output has ended gets for unloading its model."""
-KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "ARROW_DEFAULT_MEMORY_POOL")
 SCRATCH_VARIABLES = ("EGOWORLD_SCRATCH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 """Where libraries leave caches and logs: in the scratch folder, gone with it."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}

@@ -31,7 +31,6 @@ from egoworld_resources.stage import Draft, Stage
 from egoworld_resources.store import Store, naming_a_full_disk
 from egoworld_resources.stores import open_inbox, open_store, open_weights
 from egoworld_resources.work import Work, job_of
-from egoworld_runner.memory import give_memory_back
 
 if TYPE_CHECKING:
     from egoworld_resources.weights.bucket import WeightsBucket
@@ -213,7 +212,6 @@ class Workbench:
         return [outcomes[video] for video in videos]
 
     def _make_all(self, stage: Stage, todo: Sequence[tuple[str, State]], run_id: str) -> dict[str, Outcome]:
-        give_memory_back()
         recipe = self.recipe(stage)
         with scratch_folder(self.layout.scratch, f"{stage.name}-{run_id[:8]}") as scratch:
             making = _Making(stage, recipe, run_id, scratch)

@@ -17,7 +17,7 @@ from egoworld_runner.execute import run_job
 from egoworld_runner.job import Job
 from egoworld_runner.keeper import adopt
 from egoworld_runner.lifetime import end_on_sigterm
-from egoworld_runner.memory import bound_memory, die_first, give_memory_back
+from egoworld_runner.memory import bound_memory, die_first
 from egoworld_runner.space import ran_out
 
 
@@ -33,7 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.parent is not None:
         adopt(options.parent)
     die_first()
-    give_memory_back()
     if options.memory is not None:
         bound_memory(options.memory)
     events = Events.take_stdout()

@@ -6,8 +6,6 @@ import contextlib
 import resource
 from pathlib import Path
 
-import pyarrow as pa
-
 
 def bound_memory(size: int) -> None:
     """Let this process and its children have ``size`` bytes of private memory each; the kernel refuses more.
@@ -18,14 +16,6 @@ def bound_memory(size: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     bound = size if hard == resource.RLIM_INFINITY else min(size, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
-
-
-def give_memory_back() -> None:
-    """Let Arrow take memory from the C library, which returns what is free to the system.
-
-    Arrow's own allocator keeps most of the most that it ever had, so that a process grows with the tables it has read.
-    """
-    pa.set_memory_pool(pa.system_memory_pool())
 
 
 def memory_bound() -> str:
