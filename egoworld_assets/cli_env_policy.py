@@ -16,7 +16,7 @@ from rich.table import Table
 
 from egoworld_assets.cli_errors import errors_shown
 from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.checkout import checkout_catalog
+from egoworld_resources.environments.checkout import catalog_of, checkout_catalog
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.layout import Layout
@@ -38,12 +38,18 @@ def checkout(profile: str = "") -> Catalog:
     return checkout_catalog(Settings.load().project, profile)
 
 
+def everything(settings: Settings) -> Catalog:
+    """The envs of the checkout and those of ``extra_envs``, with the locks in force."""
+    known = checkout(settings.env_profile)
+    return catalog_of((*known.envs_folders, *settings.extra_envs), settings.env_profile)
+
+
 @command
 def phase(as_json: Json = False) -> None:
     """For each env A (our own interpreter), B (its own env) or C (an image), and what C still lacks here."""
     from egoworld_resources.environments.phase import Host, phases
 
-    catalog, host = checkout(), Host.of_this_machine()
+    catalog, host = everything(Settings.load()), Host.of_this_machine()
     found = phases(catalog, catalog.names, host)
     if as_json:
         told = {"machine": host.told(), "envs": [asdict(one) for one in found]}
@@ -68,7 +74,7 @@ def check(as_json: Json = False) -> None:
     settings = Settings.load()
     project, built = settings.project, Layout(settings.home).envs
     rules = Policy.read(project / "envs" / "policy.toml", settings.env_profile)
-    checked = policy_check.check(checkout(settings.env_profile), rules, built)
+    checked = policy_check.check(everything(settings), rules, built)
     matrix_file = project / "envs" / MATRIX
     if breach := matrix_breach(checkout(), Policy.read(project / "envs" / "policy.toml"), matrix_file):
         checked.found.append(policy_check.Found(matrix_file, breach))

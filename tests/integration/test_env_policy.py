@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from egoworld_assets.cli import app
 from egoworld_resources.catalog import Catalog
+from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_resources.environments.checkout import catalog_of
 from egoworld_resources.environments.conflicts import conflicts
 from egoworld_resources.environments.errors import BadDeclaration, LockMissing, LockRefused
@@ -90,6 +91,8 @@ def test_a_lock_of_the_cpu_profile_serves_that_profile_only(project: Project) ->
     assert file == project.folder / "locks" / "cpu" / "pylock.net.toml"
     assert project.catalog("cpu").packages("net")["torch"] == "99.0+cpu"
     assert project.lock("net", "cpu") == file
+    built = EnvBuilder(project.folder / "made", project.catalog("cpu"), project.uv.program, project.uv.cache)
+    assert built.ensure("net").lock_digest == project.catalog("cpu").lock_digest("net")
     with pytest.raises(LockMissing):
         project.catalog().lock("net")
     with pytest.raises(BadDeclaration, match="has no 'gpu'; known: cpu"):
@@ -166,3 +169,14 @@ def test_the_commands_on_a_project(project: Project) -> None:
     said = project.run("conflicts").stdout
     assert "blue + red: cannot be one, uv says:" in said
     assert "fewest envs, taken in this order: 2" in said
+
+
+def test_envs_of_other_folders_are_asked_too(project: Project) -> None:
+    project.lock("red")
+    more = made_env(project.folder / "more", "mine")
+    (more / "runner.py").write_text("import pip\n")
+    result = CliRunner().invoke(
+        app, ["env", "check"], env={**project.settings, "EGOWORLD_EXTRA_ENVS": json.dumps([str(more.parent)])}
+    )
+    assert "more/envs/mine/runner.py: run time: line 1 installs at run time (import pip)" in result.stdout
+    assert "more/locks/pylock.mine.toml: lock: there is none; make lock ENV=mine" in result.stdout
