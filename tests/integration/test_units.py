@@ -30,9 +30,8 @@ def test_there_is_a_container_for_every_part(tmp_path: Path) -> None:
     parts = Parts(Settings.load(home=tmp_path))
     parts.prepare()
     services = yaml.safe_load((PROJECT / "infra" / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    assert {name: service["command"] for name, service in services.items()} == {
-        part.name: ["run", part.name] for part in parts.all()
-    }
+    wanted = {part.name: ["run", part.name] for part in parts.all()}
+    assert {name: service["command"] for name, service in services.items()} == {**wanted, "settled": ["ready"]}
     for name, service in services.items():
         assert set(service.get("depends_on", ())) <= set(services)
         assert "healthcheck" not in service or name in service["healthcheck"]["test"]

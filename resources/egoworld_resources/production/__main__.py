@@ -70,11 +70,15 @@ def run(part: PartName) -> None:
 
 @app.command()
 def ready(
-    part: PartName, seconds: Annotated[float, typer.Option(help="how long; a first start may build from source")] = 840
+    part: Annotated[str | None, typer.Argument(help="a part as `ps` names it; all in turn when none is")] = None,
+    seconds: Annotated[float, typer.Option(help="how long; a first start may build from source")] = 840,
 ) -> None:
-    """Wait until a part is healthy; exit status 1 when it does not become so."""
+    """Wait until a part is healthy, then make what it holds (buckets, accounts, limits); exit status 1 if it is not."""
     server = Server(Settings.load())
-    typer.echo(server.ready(server.parts.one(part), seconds))
+    if not server.parts.env_file.path.is_file():
+        server.parts.prepare()
+    for one in [server.parts.one(part)] if part else server.parts.all():
+        typer.echo(f"{one.name}: {server.ready(one, seconds)}")
 
 
 @app.command()
