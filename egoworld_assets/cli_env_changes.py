@@ -39,13 +39,27 @@ def create(
     python: Python = "",
     requirements: RequirementsFile = None,
     backend: Annotated[str, typer.Option(help="uv, or conda for what PyPI lacks.")] = "uv",
+    conda_file: Annotated[
+        Path | None, typer.Option(help="conda-lock.yml, explicit lock or environment.yml, instead of packages.")
+    ] = None,
     wait: Wait = 0,
     as_json: Json = False,
 ) -> None:
     """Make an env of these packages."""
-    wanted = [*(packages or ()), *_from_file(requirements)]
-    options: dict[str, Any] = {"python_version": python, "backend": backend, "wait_s": wait}
-    show_env(fabric().create(key_of(env), me(), packages=wanted, **options), "created", as_json)
+    from egoworld_resources.environments.api import foreign
+
+    text = text_of(conda_file) if conda_file else ""
+    made = foreign.create(
+        fabric(),
+        key_of(env),
+        me(),
+        python_version=python,
+        packages=[*(packages or ()), *_from_file(requirements)],
+        backend="conda" if text else backend,
+        conda_file=text,
+        wait_s=wait,
+    )
+    show_env(made, "created", as_json)
 
 
 @command

@@ -52,13 +52,18 @@ def verify(env: Which, as_json: Json = False) -> None:
 def export(
     env: Which,
     to: Annotated[Path | None, typer.Option(help="Folder for the files; without it they are printed.")] = None,
+    conda_lock: Annotated[bool, typer.Option("--conda-lock", help="A conda-lock.yml of it instead.")] = False,
     as_json: Json = False,
 ) -> None:
     """Declaration and lock of an env: what makes it again."""
     found = fabric()
     made = found.get(key_of(env))
     names = found.backends[made.backend].files
-    files = {name: (made.python.parents[1] / name).read_text(encoding="utf-8") for name in names}
+    files = {name: (made.env_path / made.generation / name).read_text(encoding="utf-8") for name in names}
+    if conda_lock:
+        from egoworld_resources.environments.conda.exchange import conda_lock_of
+
+        files = {"conda-lock.yml": conda_lock_of(found, key_of(env))}
     if to:
         to.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

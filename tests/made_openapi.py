@@ -30,6 +30,7 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
     for media in raw_schema["paths"]["/envs"]["post"]["requestBody"]["content"].values():
         fields = media["schema"]["properties"]
         fields["backend"]["enum"] = ["uv"]
+        fields.pop("conda_file", None)
         if "requirements_file" in fields:
             fields["requirements_file"] = FORM_TEXT
             media.pop("encoding")

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from egoworld_assets.cli import app
 from made_api import command, environ_of
+from made_channel import MadeChannel
 from made_index import made_index
 
 
@@ -87,6 +88,25 @@ def test_code_ends_the_command_with_its_own_status(tmp_path: Path) -> None:
     assert told("run", "flow/node", "-c", "print(1)")["stdout"] == "1\n"
     assert "longer than 0.5 s" in wrong("run", "flow/node", "-c", "while True: pass", "--timeout", "0.5")
     ego("delete", "flow/node")
+
+
+def test_an_env_of_conda_packages_goes_out_and_comes_back(environ: dict[str, str], tmp_path: Path) -> None:
+    channel = MadeChannel(tmp_path / "channel")
+    channel.add("tool", "1.0")
+    policy = Path(environ["EGOWORLD_PROJECT"]) / "envs" / "policy.toml"
+    policy.parent.mkdir()
+    policy.write_text(f"channels = ['{channel.url}']\n")
+    made = told("create", "flow/tools", "tool", "--backend", "conda", "--python", "none")
+    assert (made["backend"], made["locked_versions"]) == ("conda", {"tool": "1.0"})
+    explicit, lock, yml = (tmp_path / name for name in ("explicit.txt", "conda-lock.yml", "environment.yml"))
+    explicit.write_text(made["uv_lock"])
+    yml.write_text(made["pyproject_toml"])
+    ego("export", "flow/tools", "--conda-lock", "--to", str(tmp_path))
+    for file in (explicit, lock, yml):
+        again = told("create", f"flow/{file.stem}", "--conda-file", str(file))
+        assert again["lock_digest"] == made["lock_digest"], file.name
+    assert "says everything" in wrong("create", "flow/other", "tool", "--conda-file", str(lock))
+    assert "has no Python" in wrong("run", "flow/tools", "-c", "1")
 
 
 @pytest.mark.usefixtures("environ")

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPBearer
 
-from egoworld_resources.environments.api import forms
+from egoworld_resources.environments.api import foreign, forms
 from egoworld_resources.environments.api.disk import disk_of
 from egoworld_resources.environments.api.errors import BodyTooLarge, Forbidden, WrongMediaType, declared
 from egoworld_resources.environments.api.gate import actor_of
@@ -17,6 +17,7 @@ from egoworld_resources.environments.api.models import (
     VERSION_PART,
     Cleaned,
     Cleanup,
+    CondaLock,
     CreateEnv,
     Deleted,
     Disk,
@@ -29,6 +30,7 @@ from egoworld_resources.environments.api.models import (
     listed,
     named,
 )
+from egoworld_resources.environments.conda.exchange import conda_lock_of
 from egoworld_resources.environments.fabric.actors import Actor
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.errors import (
@@ -97,8 +99,15 @@ def create(
     """Make an env."""
     key = EnvKey(body.workflow_id, body.node_id, body.version_id)
     packages = [*body.packages, *of_file(body.requirements)]
-    made = fabric.create(
-        key, actor, python_version=body.python_version, packages=packages, backend=body.backend, wait_s=wait
+    made = foreign.create(
+        fabric,
+        key,
+        actor,
+        python_version=body.python_version,
+        packages=packages,
+        backend=body.backend,
+        conda_file=body.conda_file,
+        wait_s=wait,
     )
     version = f"?version_id={key.version_id}" if key.version_id else ""
     response.headers["Location"] = f"/envs/{key.workflow_id}/{key.node_id}{version}"
@@ -134,6 +143,16 @@ def export(key: Which, fabric: FabricOf) -> Exported:
     env = fabric.get(key)
     texts = {"pyproject_toml": env.declared.declaration, "uv_lock": env.declared.lock}
     return Exported(**named(key), backend=env.backend, lock_digest=env.lock_digest, **texts)
+
+
+@router.get(
+    "/envs/{workflow_id}/{node_id}/conda-lock",
+    operation_id="conda_lock_of_env",
+    responses=declared(*KEYED, InvalidPackages, CondaFailed, IndexSilent, NoSpace),
+)
+def conda_lock(key: Which, fabric: FabricOf) -> CondaLock:
+    """An env of conda packages as a conda-lock.yml; INVALID_PACKAGES for others."""
+    return CondaLock(**named(key), conda_lock=conda_lock_of(fabric, key))
 
 
 @router.get("/envs/{workflow_id}/{node_id}/disk", operation_id="disk_of_env", responses=declared(*KEYED))

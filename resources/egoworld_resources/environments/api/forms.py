@@ -17,7 +17,12 @@ from egoworld_resources.environments.api.models import MOST_PACKAGES, CreateEnv
 JSON: Final = "application/json"
 FORM: Final = "multipart/form-data"
 SHORT_FORM: Final = "application/x-www-form-urlencoded"
-FILE: Final = "requirements_file"
+FILES: Final = {"requirements_file": "requirements", "conda_file": "conda_file"}
+"""Fields of the form that are files, and what their text is called as JSON."""
+FILE_WORDS: Final = {
+    "requirements_file": "a requirements.txt, added to packages",
+    "conda_file": "a conda-lock.yml, an explicit lock or an environment.yml, instead of packages",
+}
 
 
 async def create_env(request: Request) -> CreateEnv:
@@ -46,8 +51,8 @@ async def _of_form(form: FormData) -> dict[str, Any]:
         values = form.getlist(name)
         if name == "packages":
             given[name] = _packages(values)
-        elif name == FILE:
-            given["requirements"] = await _text(values)
+        elif name in FILES:
+            given[FILES[name]] = await _text(name, values)
         else:
             given[name] = values[0] if len(values) == 1 else values
     return given
@@ -62,27 +67,27 @@ def _packages(values: list[Any]) -> list[Any]:
     return values
 
 
-async def _text(values: list[Any]) -> str:
+async def _text(name: str, values: list[Any]) -> str:
     """The content of an uploaded file; a field that holds the text itself is taken too."""
     if len(values) != 1:
-        raise InvalidRequest(f"{FILE}: send one file")
+        raise InvalidRequest(f"{name}: send one file")
     if not isinstance(values[0], UploadFile):
         return str(values[0])
     try:
         return (await values[0].read()).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"{FILE} is no text in UTF-8: {error}") from error
+        raise InvalidRequest(f"{name} is no text in UTF-8: {error}") from error
 
 
 def described() -> dict[str, Any]:
     """For OpenAPI: what FastAPI cannot see, since the body is read by hand."""
     as_json = CreateEnv.model_json_schema()
-    fields = {name: schema for name, schema in as_json["properties"].items() if name != "requirements"}
+    fields = {name: schema for name, schema in as_json["properties"].items() if name not in FILES.values()}
     short = {**as_json, "properties": fields, "description": "packages: repeated, or one field with a JSON list"}
-    file = {"type": "string", "format": "binary", "description": "a requirements.txt, added to packages"}
-    whole = {**short, "properties": {**fields, FILE: file}}
+    files = {name: {"type": "string", "format": "binary", "description": FILE_WORDS[name]} for name in FILES}
+    whole = {**short, "properties": {**fields, **files}}
     content = {
-        FORM: {"schema": whole, "encoding": {FILE: {"contentType": "text/plain"}}},
+        FORM: {"schema": whole, "encoding": {name: {"contentType": "text/plain"} for name in FILES}},
         JSON: {"schema": as_json},
         SHORT_FORM: {"schema": short},
     }

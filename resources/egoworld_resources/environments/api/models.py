@@ -19,7 +19,7 @@ KEY_PART: Mapping[str, Any] = {"pattern": f"^{PART.pattern}$", "minLength": 1, "
 VERSION_PART: Mapping[str, Any] = {"pattern": f"^({PART.pattern})?$", "maxLength": 64}
 """What OpenAPI says of parts of a key; the library refuses others, by INVALID_KEY."""
 KEY_PARTS = ("workflow_id", "node_id", "version_id")
-PYTHON = r"^(3\.[0-9]{1,2}|none)?$"
+PYTHON = r"^(none|3\.[0-9]{1,2}(\.[0-9]{1,2})?)?$"
 MOST_PACKAGES = 500
 LONGEST_CODE = 500_000
 SHORTEST_RUN_S, LONGEST_RUN_S = 0.1, 86_400
@@ -38,7 +38,12 @@ class Asked(BaseModel):
 
 
 class CreateEnv(Asked):
-    """A new env. requirements: the text of a requirements.txt, added to packages."""
+    """A new env.
+
+    requirements: the text of a requirements.txt, added to packages; conda_file: the text of a conda-lock.yml, an
+    explicit lock or an environment.yml, for the backend conda and instead of packages; python_version: "none" for an
+    env of conda packages without Python.
+    """
 
     workflow_id: str = Field(json_schema_extra=dict(KEY_PART))
     node_id: str = Field(json_schema_extra=dict(KEY_PART))
@@ -46,6 +51,7 @@ class CreateEnv(Asked):
     python_version: PythonVersion = ""
     packages: Packages = []
     requirements: Annotated[str, Field(json_schema_extra={"format": "requirements-txt"})] = ""
+    conda_file: str = ""
     backend: Literal["uv", "conda"] = "uv"
 
 
@@ -160,6 +166,12 @@ class Exported(Key):
     lock_digest: str
     pyproject_toml: str
     uv_lock: str
+
+
+class CondaLock(Key):
+    """The text of a conda-lock.yml of an env of conda packages."""
+
+    conda_lock: str
 
 
 class Dependencies(Key):

@@ -153,7 +153,7 @@ function envRows(env) {
   const row = element("tr", {},
     element("td", { className: "name" }, name),
     cell("Status", [element("span", { className: env.status === "damaged" ? "bad" : "good" }, env.status)]),
-    cell("Python", [env.backend === "uv" ? env.python_version : `${env.python_version} (${env.backend})`]),
+    cell("Python", [`${env.python_version || "none"}${env.backend === "uv" ? "" : ` (${env.backend})`}`]),
     cell("Packages", [String(env.packages)], "figure"),
     cell("Size", [size(env.bytes)], "figure"),
     cell("Own on disk", diskOf(env), "disk"),
