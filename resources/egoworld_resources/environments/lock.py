@@ -219,7 +219,7 @@ def _holds(marker: str | None, python: str) -> bool:
 
 
 def _file(file: dict[str, Any]) -> dict[str, Any]:
-    return {key: file[key] for key in ("name", "url", "path", "size", "hashes") if key in file}
+    return {key: file[key] for key in ("name", "url", "path", "hashes") if key in file}
 
 
 def write_lock(
