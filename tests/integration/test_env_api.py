@@ -196,13 +196,15 @@ def test_an_env_that_is_taken_is_told_at_once_or_waited_for(writer: httpx.Client
 
 def test_the_audit_names_who_from_where_and_pages(writer: httpx.Client, env: str) -> None:
     ok(writer.put(env, json={"packages": ["tiny"], "upgrade": True}))
-    ok(writer.post(f"{env}/run", json={"code": "raise SystemExit(3)"}))
+    claim = {"X-Forwarded-For": "10.0.0.7"}
+    ok(writer.post(f"{env}/run", json={"code": "raise SystemExit(3)"}, headers=claim))
     name = env.removeprefix("/envs/")
     told = ok(writer.get("/operations", params={"env": name}))
     assert [one["action"] for one in told["operations"]] == ["run", "update", "create"]
     run, update, _ = told["operations"]
     assert (run["actor"], run["result"], run["message"], run["running"]) == ("writer", "ok", "exit 3", False)
-    assert run["origin"].startswith("http 127.0.0.1:")
+    assert run["origin"].startswith("http 127.0.0.1:"), "what a proxy claims does not hide who asked"
+    assert run["origin"].endswith(" (says: for 10.0.0.7)")
     assert update["lock_before"] != update["lock_after"]
     assert "$ uv add" in ok(writer.get(f"/operations/{update['id']}/log"))["text"]
     refused(writer.get(f"/operations/{'0' * 32}/log"), 404, "LOG_NOT_FOUND")

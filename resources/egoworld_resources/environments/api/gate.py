@@ -20,6 +20,8 @@ LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
 LONGEST = 1 << 20
 """Bytes of a body: a long program or a requirements.txt of hundreds of packages with hashes fits."""
 TOKEN = "egoworld.token"
+CLAIM = 100
+"""Characters of what a proxy claims that are written down."""
 PLAIN: Mapping[bytes, bytes] = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
 
 
@@ -93,6 +95,7 @@ def token_of(request: Request) -> Token:
 
 
 def actor_of(request: Request) -> Actor:
-    """Who asks, for the audit."""
+    """Who asks, for the audit: the peer that was seen, and for whom it says it asks when it is a proxy."""
     host, port = request.client or ("?", 0)
-    return Actor(token_of(request).name, f"http {host}:{port}")
+    claimed = request.headers.get("x-forwarded-for", "").strip()[:CLAIM]
+    return Actor(token_of(request).name, f"http {host}:{port}" + (f" (says: for {claimed})" if claimed else ""))

@@ -57,6 +57,7 @@ def _run(fabric: Fabric, tokens: Tokens, listening: socket.socket) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # anyone on this machine could claim another address by them
         lifespan="on",
         timeout_graceful_shutdown=GRACE_S,
     )
