@@ -26,10 +26,13 @@ OnEvent = Callable[[Event], None]
 TERM_GRACE_S = 8.0
 EXIT_PATIENCE_S = 60.0
 """Seconds that a runner whose output has ended gets for unloading its model."""
-KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "ARROW_DEFAULT_MEMORY_POOL")
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 SCRATCH_VARIABLES = ("EGOWORLD_SCRATCH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 """Where libraries leave caches and logs: in the scratch folder, gone with it."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+LEAN = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
+"""What a clip has freed serves the next one: Arrow's own allocator would keep it, and with an arena for each thread of a
+model it would be of use to that thread alone, so that a runner grew from clip to clip."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Process:
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         visible = "" if self.gpu is None else str(self.gpu)
         own = {name: str(self.scratch) for name in SCRATCH_VARIABLES}
-        return {**kept, **OFFLINE, **own, "CUDA_VISIBLE_DEVICES": visible}
+        return {**kept, **OFFLINE, **LEAN, **own, "CUDA_VISIBLE_DEVICES": visible}
 
 
 def run_job(job: Job, process: Process, on_event: OnEvent) -> int:
