@@ -31,8 +31,8 @@ SCRATCH_VARIABLES = ("EGOWORLD_SCRATCH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG
 """Where libraries leave caches and logs: in the scratch folder, gone with it."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
 LEAN = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
-"""What a clip has freed serves the next one: Arrow's own allocator would keep it, and with an arena for each thread of a
-model it would be of use to that thread alone, so that a runner grew from clip to clip."""
+"""What a clip has freed serves the next one: Arrow's own allocator would keep it, and with an arena for each thread of
+a model it would be of use to that thread alone, so that a runner grew from clip to clip."""
 
 
 @dataclass(frozen=True)
