@@ -16,7 +16,10 @@ def disk_of(env: EnvFacts) -> Disk:
     own = shared = files = 0
     for folder, _, names in os.walk(env.env_path / env.generation):
         for name in names:
-            found = os.lstat(os.path.join(folder, name))  # noqa: PTH118 thousands of files: a Path for each is slow
+            try:
+                found = os.lstat(os.path.join(folder, name))  # noqa: PTH118 thousands of files: a Path for each is slow
+            except FileNotFoundError:
+                continue  # the generation is being replaced
             files += 1
             if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
                 shared += found.st_blocks * BLOCK

@@ -19,6 +19,8 @@ from egoworld_resources.settings import Settings
 
 GRACE_S = 60
 """How long operations that are on their way may still take when the service is told to end."""
+IDLE_S = 75
+"""How long a connection may rest: longer than clients keep theirs, so that it is they who close it."""
 BACKLOG = 2048
 
 
@@ -60,6 +62,7 @@ def _run(fabric: Fabric, tokens: Tokens, listening: socket.socket) -> None:
         proxy_headers=False,  # anyone on this machine could claim another address by them
         lifespan="on",
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=IDLE_S,
     )
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises the signal anew after its end
         signal.signal(number, lambda _number, _frame: None)

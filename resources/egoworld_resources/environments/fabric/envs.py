@@ -32,7 +32,7 @@ from egoworld_resources.environments.fabric.places import Places
 from egoworld_resources.environments.fabric.reconcile import reconcile, reconcile_all
 from egoworld_resources.environments.fabric.sandbox import Bounds, Outcome, run_code
 from egoworld_resources.environments.fabric.space import naming_a_full_disk, refuse_two_partitions
-from egoworld_resources.environments.generations import Ready
+from egoworld_resources.environments.generations import READY, Ready
 from egoworld_resources.environments.words import words_into
 
 GB, MB = 10**9, 10**6
@@ -104,8 +104,7 @@ class Fabric:
 
     def get(self, key: EnvKey) -> EnvFacts:
         """One env. Raises EnvNotFound."""
-        generation, ready, backend = self._live(key)
-        return facts.read(key, generation, ready, backend, backend.stamp(generation))
+        return self._seen(key, lambda at, ready, backend: facts.read(key, at, ready, backend, backend.stamp(at)))
 
     def list(self) -> list[EnvFacts]:
         """All envs by key; one that is removed meanwhile is left out."""
@@ -156,11 +155,14 @@ class Fabric:
 
     def verify(self, key: EnvKey) -> EnvFacts:
         """Every byte of an env against what was installed. Raises Damaged naming files."""
-        generation, ready, backend = self._live(key)
-        if wrong := backend.damaged(generation):
-            shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-            raise Damaged(f"env {key}: {shown} changed after the installation; sync it", files=wrong[:100])
-        return facts.read(key, generation, ready, backend, backend.stamp(generation))
+
+        def look(generation: Path, ready: Ready, backend: Backend) -> EnvFacts:
+            if wrong := backend.damaged(generation):
+                shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+                raise Damaged(f"env {key}: {shown} changed after the installation; sync it", files=wrong[:100])
+            return facts.read(key, generation, ready, backend, backend.stamp(generation))
+
+        return self._seen(key, look)
 
     def delete(self, key: EnvKey, actor: Actor, *, wait_s: float = 0) -> None:
         """Remove an env. Raises EnvLocked when code runs in it."""
@@ -291,8 +293,23 @@ class Fabric:
         ready = Ready.read(generation) if generation else None
         if generation is None or ready is None:
             raise EnvNotFound(key)
-        known = (one for one in self.backends.values() if (generation / one.files[0]).is_file())
-        return generation, ready, next(known)
+        known = [one for one in self.backends.values() if (generation / one.files[0]).is_file()]
+        if not known:
+            raise EnvNotFound(key)
+        return generation, ready, known[0]
+
+    def _seen(self, key: EnvKey, look: Callable[[Path, Ready, Backend], EnvFacts]) -> EnvFacts:
+        """What ``look`` finds in the live generation; anew when the env was removed under its eyes."""
+        while True:
+            generation, ready, backend = self._live(key)
+            try:
+                found = look(generation, ready, backend)
+            except (OSError, Damaged):
+                if (generation / READY).is_file():
+                    raise
+            else:
+                if (generation / READY).is_file():
+                    return found
 
 
 def project_name(key: EnvKey) -> str:
