@@ -45,7 +45,7 @@ function element(name, options = {}, ...children) {
 const nameOf = (one) => [one.workflow_id, one.node_id, one.version_id].filter(Boolean).join("/");
 const address = (one, more = "") =>
   `envs/${one.workflow_id}/${one.node_id}${more}${one.version_id ? `?version_id=${one.version_id}` : ""}`;
-const short = (digest) => (digest ? digest.slice(0, 10) : "–");
+const short = (digest) => (digest ? digest.slice(0, 8) : "–");
 
 function size(bytes) {
   const units = ["B", "kB", "MB", "GB", "TB"];
