@@ -42,9 +42,7 @@ class ByFrame:
 
     def __init__(self, inputs: Inputs, row: type[tables.Row], spans: Sequence[Span]) -> None:
         self._inputs, self._row, self._spans = inputs, row, spans
-        self._held: Span | None = None
-        self._table: pa.Table = tables.schema(row).empty_table()
-        self._frames: NDArray[np.int64] = np.empty(0, np.int64)
+        self._hold(None)
 
     def between(self, first: int, last: int) -> pa.Table:
         """Rows of frames first to last, both included, of the clip that has the last one, in frame order."""
@@ -55,12 +53,12 @@ class ByFrame:
         return self._table.slice(low, high - low)
 
     def _hold(self, span: Span | None) -> None:
-        given = tables.schema(self._row).empty_table()
+        given = tables.schema(self._row).empty_table().drop_columns("clip_id")
         if span is not None and self._row.table in self._inputs.artifacts:
-            given = self._inputs.of_clip(span.clip_id).table(self._row.table)
+            given = self._inputs.of_clip(span.clip_id).table(self._row.table, columns=given.column_names)
         self._held = span
-        self._table = given.take(pc.sort_indices(given, sort_keys=[("frame", "ascending")]))
-        self._frames = self._table["frame"].to_numpy()
+        self._table: pa.Table = given.take(pc.sort_indices(given, sort_keys=[("frame", "ascending")]))
+        self._frames: NDArray[np.int64] = self._table["frame"].to_numpy()
 
     def rows(self, frame: int) -> list[dict[str, Any]]:
         return self.between(frame, frame).to_pylist()

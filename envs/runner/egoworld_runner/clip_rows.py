@@ -25,9 +25,13 @@ def clip_ids(path: Path) -> list[str]:
 def rows_of_clip(path: Path, clip_id: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of one clip, file order kept; of these columns only when any are named."""
     with pq.ParquetFile(path) as file:
-        groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata, number, clip_id)]
-        named = None if columns is None else list(dict.fromkeys((CLIP_ID, *columns)))
+        bounds = {number: _bounds(file.metadata, number) for number in range(file.num_row_groups)}
+        groups = [number for number, known in bounds.items() if known is None or known[0] <= clip_id <= known[1]]
+        alone = all(bounds[number] == (clip_id, clip_id) for number in groups)
+        named = None if columns is None else list(dict.fromkeys(columns if alone else (CLIP_ID, *columns)))
         table = file.read_row_groups(groups, columns=named, use_threads=False)
+    if alone:
+        return table
     kept = table.filter(pc.call_function("equal", [table[CLIP_ID], pa.scalar(clip_id)]))
     return kept if columns is None else kept.select(list(columns))
 
@@ -37,7 +41,8 @@ def by_clip(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tab
     return (rows_of_clip(path, clip, columns) for clip in clip_ids(path))
 
 
-def _may_hold(metadata: pq.FileMetaData, group: int, clip_id: str) -> bool:
+def _bounds(metadata: pq.FileMetaData, group: int) -> tuple[str, str] | None:
+    """The least and the greatest clip_id of a row group; None when the file does not say."""
     leaf = metadata.schema.names.index(CLIP_ID)
     known = metadata.row_group(group).column(leaf).statistics
-    return known is None or not known.has_min_max or known.min <= clip_id <= known.max
+    return (known.min, known.max) if known is not None and known.has_min_max else None
