@@ -22,6 +22,7 @@ from egoworld_resources.environments.fabric.facts import EnvFacts
 from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.fabric.opening import open_fabric
 from egoworld_resources.settings import PROJECT
+from tests.benchmarks import fabric_api
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, middle, settings
 
@@ -86,6 +87,7 @@ def run(place: Place) -> Iterator[Measure]:
     yield one_more(sides, turns)
     yield second_on_disk(sides)
     yield many(sides, 3 if place.quick else MANY)
+    yield from fabric_api.added(sides.fabric, sides.root, turns)
     if not place.quick:
         yield from cold(place)
 
