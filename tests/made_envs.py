@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 from egoworld_resources.catalog import Catalog
+from egoworld_resources.environments.lockfile import Lock
 
 PYPROJECT = """\
 [project]
@@ -94,7 +95,15 @@ def made_lock(parent: Path, env: str, wheels: list[Path], source: str | None = N
     lines += ["", "[tool.egoworld]", f'source = "{source or made_catalog(parent).lock_source(env)}"', ""]
     target = parent / "locks" / f"pylock.{env}.toml"
     target.write_text("\n".join(lines), encoding="utf-8")
+    sealed(target)
     return target
+
+
+def sealed(lock: Path) -> None:
+    """Write into a lock, whose last table is ours, the digest that it has now, as if it had been made so."""
+    lines = [line for line in lock.read_text(encoding="utf-8").splitlines() if not line.startswith("digest = ")]
+    digest = Lock.read(lock.name, lock).digest
+    lock.write_text("\n".join([*lines, f'digest = "{digest}"', ""]), encoding="utf-8")
 
 
 def _record_digest(text: str) -> str:

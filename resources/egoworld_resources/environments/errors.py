@@ -7,6 +7,7 @@ Terminal
 │   ├── BadDeclaration    an envs/<name>/pyproject.toml is wrong; file and field are named
 │   ├── LockMissing       no locks/pylock.<env>.toml
 │   └── LockStale         the lock was made from other dependencies than the pyproject names now
+│       └── LockEdited    the lock is not as it was written
 ├── LockRefused           the resolver or the policy does not allow what was asked for
 ├── EnvBuildFailed        uv could not make the env; its own words are carried
 └── EnvDamaged            an installed file is not what its RECORD says
@@ -40,6 +41,14 @@ class LockStale(BadConfiguration):
         super().__init__(
             f"{path} was made from other dependencies than {source} names; renew it with: make lock ENV={env}"
         )
+
+
+class LockEdited(LockStale):
+    """A lock was changed by hand after it was made: nobody resolved what it names now."""
+
+    def __init__(self, env: str, path: Path) -> None:
+        mend = f"put it back, or make it anew with: make lock ENV={env}"
+        BadConfiguration.__init__(self, f"{path} was changed by hand; {mend}")
 
 
 class IndexUnreachable(Transient):

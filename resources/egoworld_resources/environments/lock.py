@@ -26,7 +26,7 @@ from egoworld_resources.environments.contract import (
 )
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import EnvBuildFailed, LockRefused
-from egoworld_resources.environments.lockfile import PYTHONS, Lock, lowest_python, marker_environment
+from egoworld_resources.environments.lockfile import PYTHONS, Lock, digest_of, lowest_python, marker_environment
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.environments.wheels import fits, wheel_tags
@@ -244,7 +244,7 @@ def write_lock(
                 lines += [f"{key} = [", *(f"    {_toml(file)}," for file in files), "]"]
             else:
                 lines.append(f"{key} = {_toml(value)}")
-    lines += ["", "[tool.egoworld]", f"source = {_toml(source)}"]
+    lines += ["", "[tool.egoworld]", f"source = {_toml(source)}", f"digest = {_toml(digest_of(entries))}"]
     lines += [f"profile = {_toml(profile)}", ""] if profile else [""]
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")

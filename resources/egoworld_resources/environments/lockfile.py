@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from egoworld_resources.environments.declaration import read_toml
-from egoworld_resources.environments.errors import BadDeclaration, LockMissing, LockStale
+from egoworld_resources.environments.errors import BadDeclaration, LockEdited, LockMissing, LockStale
 
 LINUX: Final = {
     "implementation_name": "cpython",
@@ -104,15 +104,21 @@ class Lock:
         return self._document.get("requires-python", "")
 
     def check(self, env: str, source: str, declared_in: Path) -> None:
-        """Raise LockStale unless the lock was made from ``source``."""
+        """Raise LockStale unless the lock was made from ``source``, LockEdited when it was changed since."""
         if self.source != source:
             raise LockStale(env, self.path, declared_in)
+        if self.seal != self.digest:
+            raise LockEdited(env, self.path)
+
+    @property
+    def seal(self) -> str | None:
+        """The digest that the lock had when it was written."""
+        return self._document.get("tool", {}).get("egoworld", {}).get("digest")
 
     @property
     def digest(self) -> str:
         """sha256 over packages, versions, markers and file hashes; comments, addresses and dates do not count."""
-        content = sorted(json.dumps(_content(entry), sort_keys=True) for entry in self.entries)
-        return hashlib.sha256("\n".join(content).encode()).hexdigest()
+        return digest_of(self.entries)
 
     def packages(self, python: str) -> dict[str, str]:
         """Name to version of what gets installed under ``python``; a package without a version says its commit."""
@@ -123,6 +129,12 @@ class Lock:
             if marker is None or Marker(marker).evaluate(environment):
                 found[entry["name"]] = entry.get("version") or entry.get("vcs", {}).get("commit-id", "unversioned")
         return dict(sorted(found.items()))
+
+
+def digest_of(entries: Sequence[dict[str, Any]]) -> str:
+    """sha256 over what the packages of a lock are."""
+    content = sorted(json.dumps(_content(entry), sort_keys=True) for entry in entries)
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
 def _content(entry: dict[str, Any]) -> dict[str, Any]:

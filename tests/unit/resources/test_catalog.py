@@ -9,9 +9,9 @@ import pytest
 
 from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.contract import contract_folder
-from egoworld_resources.environments.errors import BadDeclaration, LockMissing, LockStale
+from egoworld_resources.environments.errors import BadDeclaration, LockEdited, LockMissing, LockStale
 from egoworld_resources.errors import BadConfiguration, UnknownName
-from made_envs import made_catalog, made_env, made_lock, made_wheel
+from made_envs import made_catalog, made_env, made_lock, made_wheel, sealed
 
 WEIGHTS = """
 params = { level = 0.5, sides = ["left", "right"] }
@@ -171,6 +171,9 @@ def test_the_lock_digest_counts_packages_and_not_the_text(tmp_path: Path) -> Non
     assert made_catalog(tmp_path).lock_digest("counted") != first
     altered = lock.read_text().replace("sha256 = '", "sha256 = '0", 1)
     lock.write_text(altered)
+    with pytest.raises(LockEdited, match="changed by hand"):
+        made_catalog(tmp_path).lock_digest("counted")
+    sealed(lock)
     assert made_catalog(tmp_path).lock_digest("counted") != first
 
 

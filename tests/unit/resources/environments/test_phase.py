@@ -8,7 +8,7 @@ import pytest
 
 from egoworld_resources.environments.drivers import cuda_version, host_driver
 from egoworld_resources.environments.phase import Host, Phase, phases
-from made_envs import made_catalog, made_env, made_lock, made_wheel
+from made_envs import made_catalog, made_env, made_lock, made_wheel, sealed
 
 PROPRIETARY = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.54.03  Tue Jun  6 22:20:39 UTC 2023\nGCC version:\n"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (dvs)  Sun Jul 27\n"
@@ -51,6 +51,7 @@ def found(folder: Path, host: Host, cuda: str = "") -> Phase:
     made_lock(folder, "cuts", [made_wheel(folder / "wheels", name, version, {}) for name, version in wheels])
     path = folder / "locks" / "pylock.cuts.toml"
     path.write_text(path.read_text().replace("nvidia_cuda_runtime_cu12", "nvidia-cuda-runtime-cu12", 1))
+    sealed(path)
     (phase,) = phases(made_catalog(folder), ["cuts"], host)
     return phase
 
