@@ -202,7 +202,12 @@ def test_the_audit_names_who_from_where_and_pages(writer: httpx.Client, env: str
     told = ok(writer.get("/operations", params={"env": name}))
     assert [one["action"] for one in told["operations"]] == ["run", "update", "create"]
     run, update, _ = told["operations"]
-    assert (run["actor"], run["result"], run["message"], run["running"]) == ("writer", "ok", "exit 3", False)
+    assert (run["actor"], run["result"], run["message"], run["running"]) == (
+        "writer",
+        "CODE_FAILED",
+        "exit 3",
+        False,
+    )
     assert run["origin"].startswith("http 127.0.0.1:"), "what a proxy claims does not hide who asked"
     assert run["origin"].endswith(" (says: for 10.0.0.7)")
     assert update["lock_before"] != update["lock_after"]

@@ -337,3 +337,22 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, uv: Path) -> None:
         pytest.skip(done.stdout)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"error": "DISK_FULL", "unchanged": True, "left": 2, "later": {"leaf": "1.0"}}
+
+
+def test_what_changes_nothing_makes_nothing(fabric: Fabric) -> None:
+    env = fabric.create(KEY, TESTER, packages=["tiny"])
+    assert fabric.update(KEY, TESTER) == env
+    assert fabric.operations.history(limit=1)[0].message == "nothing to change"
+    assert fabric.sync(KEY, TESTER).generation != env.generation
+
+
+def test_no_code_runs_in_a_damaged_env(fabric: Fabric) -> None:
+    env = fabric.create(KEY, TESTER, packages=["tiny"])
+    module = next(env.python.parents[1].glob("lib/*/site-packages/tiny.py"))
+    module.chmod(0o644)
+    module.write_text("VERSION = 'poison'\n")
+    with pytest.raises(Damaged, match="sync it"):
+        fabric.run(KEY, "import tiny", TESTER)
+    fabric.sync(KEY, TESTER)
+    assert fabric.run(KEY, "import tiny; raise SystemExit(3)", TESTER).exit_code == 3
+    assert written(fabric)[-1] == ("run", "CODE_FAILED")

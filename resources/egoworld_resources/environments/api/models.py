@@ -83,10 +83,10 @@ class RunCode(Asked):
 
 
 class Cleanup(Asked):
-    """idle_hours: null means CLEANUP_IDLE_HOURS of the service; dry_run: only say which."""
+    """idle_hours: null means CLEANUP_IDLE_HOURS of the service; dry_run: only say which, unless false."""
 
     idle_hours: float | None = Field(None, ge=0, le=1_000_000)
-    dry_run: bool = False
+    dry_run: bool = True
 
 
 class Key(BaseModel):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ from egoworld_resources.environments.words import words_into
 
 GB, MB = 10**9, 10**6
 FAULT = "INTERNAL_ERROR"
+CODE_FAILED = "CODE_FAILED"
+"""The result of a run whose code ended with another status than 0: the service did its part."""
 GRACE_S = 600.0
 
 
@@ -151,7 +154,7 @@ class Fabric:
 
     def sync(self, key: EnvKey, actor: Actor, *, wait_s: float = 0) -> EnvFacts:
         """Make the env anew from its lock, whatever happened to its files."""
-        return self._change("sync", key, actor, {}, wait_s, lambda _backend, _folder: None)
+        return self._change("sync", key, actor, {}, wait_s, lambda _backend, _folder: None, anew=True)
 
     def verify(self, key: EnvKey) -> EnvFacts:
         """Every byte of an env against what was installed. Raises Damaged naming files."""
@@ -182,13 +185,16 @@ class Fabric:
         )
         details = {"code_sha256": hashlib.sha256(code.encode()).hexdigest(), "timeout": limit}
         with self.places.running(key):
-            generation, ready, _ = self._live(key)
+            generation, ready, backend = self._live(key)
+            if backend.stamp(generation) != ready.stamp:
+                raise Damaged(f"env {key}: its files changed after the installation; sync it, verify names them")
             if not ready.python:
                 raise PythonNotFound(f"env {key} has no Python; add one, such as: python 3.11.*")
             with self._written_down("run", key, actor, details, ready.lock_digest) as step, self.places.scratch() as at:
                 step.lock_after = ready.lock_digest
                 outcome = run_code(generation / ready.python, code, env_folder=generation, scratch=at, bounds=bounds)
                 step.message = f"exit {outcome.exit_code}"
+                step.result = step.result if outcome.exit_code == 0 else CODE_FAILED
                 if outcome.timed_out:
                     raise RunTimeout(
                         f"the code ran longer than {limit:g} s and was ended with all that it started",
@@ -232,16 +238,21 @@ class Fabric:
         details: Mapping[str, Any],
         wait_s: float,
         make: Callable[[Backend, Path], None],
+        *,
+        anew: bool = False,
     ) -> EnvFacts:
         with self._changing(key, wait_s) as held:
             _, ready, backend = self._live(key)
             with self._written_down(action, key, actor, details, ready.lock_digest) as step:
-                return self._replaced(key, backend, held, step, lambda folder: make(backend, folder))
+                return self._replaced(key, backend, held, step, lambda folder: make(backend, folder), anew=anew)
 
     def _replaced(
-        self, key: EnvKey, backend: Backend, held: int, step: _Step, make: Callable[[Path], None]
+        self, key: EnvKey, backend: Backend, held: int, step: _Step, make: Callable[[Path], None], *, anew: bool = False
     ) -> EnvFacts:
-        """A new generation whose files ``make`` decides, beside the live one, swapped when it is whole."""
+        """A new generation whose files ``make`` decides, beside the live one, swapped when it is whole.
+
+        Files that come out as they are change nothing, unless the env is made ``anew``.
+        """
         generations = self.places.generations(key)
         live = generations.current()
         with naming_a_full_disk(self.config.envs_base_path), self.places.scratch() as folder:
@@ -249,6 +260,9 @@ class Fabric:
                 for name in backend.files:
                     shutil.copyfile(live / name, folder / name)
             make(folder)
+            if live and not anew and all(cmp(live / name, folder / name, shallow=False) for name in backend.files):
+                step.lock_after, step.message = backend.digest(folder), "nothing to change"
+                return self.get(key)
             generation = generations.fresh(backend.digest(folder))
             ready = backend.install(folder, generation, held, trust=True, operation=step.began.id)
             ready.write(generation)

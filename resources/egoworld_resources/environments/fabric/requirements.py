@@ -26,7 +26,11 @@ def parsed(packages: Iterable[str]) -> list[Requirement]:
 def of_file(text: str) -> list[str]:
     """The lines of a requirements.txt that name packages; options such as -r and --index-url are refused."""
     lines = (line.partition(" #")[0].strip() for line in text.replace("\\\n", " ").splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+    found = [line for line in lines if line and not line.startswith("#")]
+    if hashed := next((line for line in found if "--hash" in line), None):
+        name = hashed.split()[0]
+        raise InvalidPackages(f"{name!r} comes with --hash: leave hashes out, the lock gets those of the index")
+    return found
 
 
 def names_of(packages: Sequence[str]) -> list[str]:

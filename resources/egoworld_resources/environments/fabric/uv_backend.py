@@ -42,6 +42,8 @@ from egoworld_resources.environments.records import Files, damaged_files
 PYPROJECT, UV_LOCK, PYLOCK = "pyproject.toml", "uv.lock", "pylock.toml"
 LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 UNSOLVED = ("No solution found", "not found in the package registry", "no wheels with a matching", "is not compatible")
+UNFIT = ("Using CPython", "hint: If you want to add the package regardless")
+"""Lines of uv that tell a caller nothing, or advise an option that there is none of here."""
 FULL = ("No space left on device", "os error 28")
 VERSION = re.compile(r"==(3\.\d+)\.\*")
 
@@ -77,8 +79,10 @@ class UvBackend:
 
     def update(self, folder: Path, wish: Wish) -> None:
         """Begin with another list or Python, keeping locked versions where they still fit."""
-        packages = self.declared(folder).dependencies if wish.packages is None else ()
-        self._declare(folder, _name(folder), wish.python, packages)
+        declared = self.declared(folder)
+        if wish.packages is not None or wish.python != declared.python_version:
+            packages = declared.dependencies if wish.packages is None else ()
+            self._declare(folder, _name(folder), wish.python, packages)
         upgrade = ["--upgrade"] if wish.upgrade else []
         if wish.packages:
             self._resolve(folder, ["add", *upgrade], wish.packages)
@@ -190,7 +194,7 @@ def _as_fabric_errors() -> Iterator[None]:
     except EnvDamaged as error:
         raise Damaged(str(error)) from error
     except EnvBuildFailed as error:
-        words = str(error)
+        words = "\n".join(line for line in str(error).splitlines() if not line.startswith(UNFIT))
         if any(sign in words for sign in FULL):
             raise NoSpace(words) from error
         if any(sign in words for sign in UNSOLVED):
