@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from egoworld_resources.environments.building import Building
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.errors import (
     AuditFailed,
@@ -33,7 +34,11 @@ from egoworld_resources.environments.fabric.errors import (
 from egoworld_resources.environments.fabric.facts import EnvFacts
 from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.fabric.space import refuse_two_partitions
+from egoworld_resources.environments.fabric.uv_backend import UvBackend
+from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.uv import Uv
 from egoworld_resources.errors import BadConfiguration
+from made_envs import made_wheel
 from made_fabric import KEY, TESTER, made_fabric, versions
 from made_index import MadeIndex, made_index
 
@@ -356,3 +361,18 @@ def test_no_code_runs_in_a_damaged_env(fabric: Fabric) -> None:
     fabric.sync(KEY, TESTER)
     assert fabric.run(KEY, "import tiny; raise SystemExit(3)", TESTER).exit_code == 3
     assert written(fabric)[-1] == ("run", "CODE_FAILED")
+
+
+def test_with_a_folder_of_wheels_no_index_is_asked(tmp_path: Path, uv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    wheels = tmp_path / "kit"
+    made_wheel(wheels, "tiny", "1.0", {"tiny.py": "VERSION = '1.0'\n"})
+    made_wheel(wheels, "leaf", "1.0", {"leaf.py": "VERSION = '1.0'\n"}, ("tiny",))
+    backend = UvBackend(
+        Building(Uv(uv, tmp_path / "uv_cache"), wheels), Policy.model_validate({"indexes": [str(wheels)]})
+    )
+    fabric = made_fabric(tmp_path, uv, more={"uv": backend})
+    env = fabric.create(KEY, TESTER, packages=["leaf"])
+    assert (versions(env), imported(env)) == ({"leaf": "1.0", "tiny": "1.0"}, "1.0")
+    with pytest.raises(ResolutionFailed, match="nothere"):
+        fabric.add(KEY, ["nothere"], TESTER)

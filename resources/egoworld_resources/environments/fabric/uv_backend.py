@@ -49,7 +49,10 @@ VERSION = re.compile(r"==(3\.\d+)\.\*")
 
 
 class UvBackend:
-    """Resolves with `uv add`, `uv remove` and `uv lock`, without ever building a package that no git commit pins."""
+    """Resolves with `uv add`, `uv remove` and `uv lock`, without ever building a package that no git commit pins.
+
+    Where the builder has a folder of wheels, such as that of a kit, packages come from it alone.
+    """
 
     name = "uv"
     files = (PYPROJECT, UV_LOCK, PYLOCK)
@@ -151,7 +154,9 @@ class UvBackend:
         builds = has_git([*wanted, *parsed(project["dependencies"])])
         with _as_fabric_errors():
             interpreter = self._building.interpreter(_name(folder), python, folder)
-            options = ["--python", interpreter, *([] if builds else ["--no-build"])]
+            wheels = self._building.wheels
+            here = ["--no-index", "--find-links", wheels] if wheels else []
+            options = ["--python", interpreter, *([] if builds else ["--no-build"]), *here]
             frozen = [] if command[0] == "lock" else ["--no-sync"]
             names = packages if command[0] == "remove" else [str(requirement) for requirement in wanted]
             ended = ["--", *names] if names else []
