@@ -17,7 +17,7 @@ from egoworld_resources.environments.api.models import (
     RunCode,
     named,
 )
-from egoworld_resources.environments.fabric.errors import DependencyNotFound, PythonNotFound, RunTimeout
+from egoworld_resources.environments.fabric.errors import Damaged, DependencyNotFound, PythonNotFound, RunTimeout
 from egoworld_resources.environments.fabric.sandbox import SandboxFailed
 
 router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
@@ -56,7 +56,7 @@ def remove_deps(key: Which, body: RemovePackages, fabric: FabricOf, actor: Asker
 @router.post(
     "/envs/{workflow_id}/{node_id}/run",
     operation_id="run_code",
-    responses=declared(*CHANGES, PythonNotFound, RunTimeout, SandboxFailed),
+    responses=declared(*CHANGES, PythonNotFound, Damaged, RunTimeout, SandboxFailed),
 )
 def run_code(key: Which, body: RunCode, fabric: FabricOf, actor: Asker) -> Ran:
     """Run Python code in an env, bounded and apart from everything else. See exit_code for what it did."""
