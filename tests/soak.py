@@ -13,7 +13,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -33,6 +32,7 @@ from egoworld_resources.errors import EgoworldError
 from egoworld_resources.settings import Settings
 from egoworld_resources.workbench import Workbench
 from tests.faults import below, kill_pid
+from tests.servers import free_port
 
 KINDS = ("runner", "step", "code server", "daemon", "webserver", "everything")
 UNFINISHED = (
@@ -134,12 +134,6 @@ def kind_of(process: psutil.Process) -> str:
         if "spawn_main" in words or "execute_run" in words:
             return "step"
     return ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Soak:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from egoworld_resources.environments.builder import EnvBuilder
 from tests.made_artifacts import MadeVideo, declared_params, hand_points, make, run_stage
+from tests.servers import free_port
 
 FOLDER = Path(__file__).parents[2] / "envs" / "rerun"
 LEFT, RIGHT, OBJECT = (64, 178, 255), (255, 146, 60), (122, 222, 110)
@@ -185,12 +186,6 @@ def test_a_damaged_file_of_a_reconstruction_is_named(preview: Run, tmp_path: Pat
     assert report["state"] == "failed"
     assert f"points.ply of clip {made.id(1)} cannot be read" in report["reason"]
     assert [p.name for p in place.iterdir()] == ["clip.json"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def listening(port: int, host: str) -> bool:
