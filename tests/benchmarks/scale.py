@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--stages", type=int, default=None, help="so many first stages of each (default all)")
     parser.add_argument("--looked", type=int, default=1_000, help="videos that status and stale look at (default 1000)")
     asked = parser.parse_args(arguments)
-    with a_place(quick=False, minutes=0) as place:
+    with a_place(quick=False, minutes=0, turns=1) as place:
         grow(place, asked.videos, asked.stages, asked.shards, asked.looked)
 
 
