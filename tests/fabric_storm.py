@@ -9,14 +9,13 @@ import argparse
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -142,12 +141,13 @@ def kill(storm: Storm, dice: random.Random) -> None:
     server = storm.server
     if server is None or server.poll() is not None:
         return
-    below = psutil.Process(server.pid).children(recursive=True)
-    uvs = [process.pid for process in below if process.name() == "uv"]
-    if uvs and dice.random() < 0.6:
-        os.kill(dice.choice(uvs), signal.SIGKILL)
-        storm.kills["uv"] += 1
-        return
+    if dice.random() < 0.6:
+        with suppress(psutil.NoSuchProcess):  # one that ended by itself meanwhile
+            below = psutil.Process(server.pid).children(recursive=True)
+            if uvs := [process for process in below if process.name() == "uv"]:
+                dice.choice(uvs).kill()
+                storm.kills["uv"] += 1
+                return
     server.kill()
     server.wait()
     storm.kills["server"] += 1
