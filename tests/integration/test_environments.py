@@ -9,8 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from egoworld_resources.environments.lock import lock
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.errors import EgoworldError
 from made_envs import made_catalog, made_env, made_lock, made_wheel
+from waiting import wait_for
 
 BUILD = """
 import sys
@@ -77,14 +76,6 @@ def version_in(env: BuiltEnv) -> str:
     """What the env's own interpreter imports."""
     program = [env.python, "-I", "-c", "import tiny; print(tiny.VERSION)"]
     return subprocess.run(program, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if what():
-            return
-        time.sleep(0.02)
-    pytest.fail("what was waited for never came")
 
 
 def test_an_env_is_made_from_its_lock_and_kept(place: Place) -> None:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,6 +40,7 @@ from egoworld_resources.errors import BadConfiguration
 from made_envs import made_wheel
 from made_fabric import KEY, TESTER, made_fabric, versions
 from made_index import MadeIndex, made_index
+from waiting import wait_for
 
 OPERATE = """
 import sys
@@ -111,14 +111,6 @@ def imported(env: EnvFacts, module: str = "tiny") -> str:
 def written(fabric: Fabric) -> list[tuple[str, str]]:
     """Action and result of every operation, oldest first."""
     return [(one.action, one.result) for one in reversed(fabric.operations.history())]
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if what():
-            return
-        time.sleep(0.02)
-    pytest.fail("what was waited for never came")
 
 
 def test_an_env_is_created_changed_and_removed(fabric: Fabric) -> None:

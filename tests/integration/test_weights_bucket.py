@@ -21,24 +21,14 @@ from egoworld_resources.weights import WeightsMissing, local_weights
 from egoworld_resources.weights.bucket import WeightsBucket
 from egoworld_resources.workbench import Workbench
 from made_doctor import findings, subject
+from tests.made_envs import made_env
 from tests.made_stores import BOUND, SERVERS, access_to, environment
 from tests.made_up import video
 
 DATA = b"weights" * 2_000_000
 DIGEST = sha256(DATA).hexdigest()
 WEIGHTS = Weights(name="hands", path="lab/hands.task", sha256=DIGEST, licence="CC0-1.0")
-PYPROJECT = f"""
-[project]
-name = "egoworld-weighty"
-version = "0"
-requires-python = ">=3.11"
-dependencies = []
-[tool.egoworld]
-interpreter = "base"
-[tool.egoworld.stages.weighed]
-runner = "runner:Weighed"
-device = "cpu"
-licence = "CC0-1.0"
+DECLARED = f"""
 [[tool.egoworld.stages.weighed.weights]]
 name = "hands"
 path = "lab/hands.task"
@@ -57,7 +47,7 @@ class Weighed_(Row):
     bytes: Int
 
 
-class Weighed(Runner):
+class Model(Runner):
     writes = (Weighed_,)
 
     def setup(self, weights, device):
@@ -122,9 +112,7 @@ def test_other_bytes_under_that_name_are_refused_and_not_kept(access: S3Access, 
 
 @pytest.mark.parametrize("access", ["minio"], indirect=True)
 def test_a_model_is_given_weights_that_lie_in_the_bucket_alone(access: S3Access, tmp_path: Path) -> None:
-    env = tmp_path / "more" / "envs" / "weighty"
-    env.mkdir(parents=True)
-    (env / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    env = made_env(tmp_path / "more", "weighty", stage="weighed", interpreter="base", more=DECLARED)
     (env / "runner.py").write_text(RUNNER, encoding="utf-8")
     bench = Workbench(Settings.load(extra_envs=(env.parent,)))
     key = Arrivals(bench.store).take(video(tmp_path / "kitchen.mp4")).video

@@ -71,9 +71,13 @@ class EnvDamaged(Terminal):
     """Installed files differ from what was installed."""
 
     def __init__(self, env: str, folder: Path, damaged: list[str]) -> None:
-        shown = ", ".join(damaged[:5]) + (f" and {len(damaged) - 5} more" if len(damaged) > 5 else "")
         super().__init__(
-            f"env '{env}' at {folder}: {shown} changed after the installation; "
+            f"env '{env}' at {folder}: {some_of(damaged)} changed after the installation; "
             f"make a new generation with: python -m egoworld_resources.environments build --fresh {env}"
         )
         self.damaged = tuple(damaged)
+
+
+def some_of(files: list[str]) -> str:
+    """The first five of many files, and how many there are besides."""
+    return ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")

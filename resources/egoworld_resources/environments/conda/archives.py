@@ -6,7 +6,6 @@ holds is compared before each use.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from urllib.request import url2pathname
 from egoworld_resources.environments.conda.adapter import Rattler
 from egoworld_resources.environments.conda.packages import Package
 from egoworld_resources.environments.fabric.errors import Damaged, IndexSilent
+from egoworld_resources.manifest import file_digest
 
 LOCAL = "file"
 
@@ -51,7 +51,7 @@ class Archives:
 
     def _is_whole(self, package: Package) -> bool:
         file = self.path(package)
-        return file.is_file() and _sha256(file) == package.sha256
+        return file.is_file() and file_digest(file) == package.sha256
 
     def _fetch(self, parts: dict[Package, Path]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class Archives:
             self._rattler.download(remote)
 
     def _keep(self, package: Package, part: Path) -> None:
-        found = _sha256(part)
+        found = file_digest(part)
         if found != package.sha256:
             raise Damaged(
                 f"{package.url} is not the file that was locked: sha256 {found} instead of {package.sha256}. Find out "
@@ -84,8 +84,3 @@ def _copy(source: Path, target: Path) -> None:
         raise IndexSilent(f"{source} cannot be read: {os.strerror(error.errno or 0)}") from error
     with opened, target.open("wb") as copy:
         shutil.copyfileobj(opened, copy, 1 << 20)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -14,6 +14,7 @@ from egoworld_resources.environments.conda.packages import Package
 from egoworld_resources.environments.generations import READY, SUPERSEDED
 from egoworld_resources.environments.ledger import Known, Ledger
 from egoworld_resources.environments.records import Files, path_of
+from egoworld_resources.manifest import file_digest
 
 META = "conda-meta"
 LINKED = "hardlink"
@@ -48,9 +49,10 @@ def damaged(prefix: Path, files: Files | None = None, ledger: Ledger | None = No
     With a ``ledger``, files that it knows as they are among ``files`` are not read.
     """
     found: dict[str, list[str]] = {}
-    for record in records(prefix):
-        key = f"conda {record['name']}-{record['version']}-{record['build']} {record['sha256']}"
-        known = ledger.known([key]).get(key) if ledger else None
+    linked = {f"conda {one['name']}-{one['version']}-{one['build']} {one['sha256']}": one for one in records(prefix)}
+    remembered = ledger.known(linked) if ledger else {}
+    for key, record in linked.items():
+        known = remembered.get(key)
         sure = {path_of(one) for one in known.shared & files.identities} if known and files else set[str]()
         digests = dict(_digests(record))
         wrong = _wrong(prefix, {path: digest for path, digest in digests.items() if path not in sure})
@@ -82,7 +84,6 @@ def _is_whole(file: Path, digest: str) -> bool:
     if not digest:
         return os.path.lexists(file)
     try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest() == digest
+        return file_digest(file) == digest
     except OSError:
         return False

@@ -12,6 +12,7 @@ from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
+from egoworld_resources.environments.errors import some_of
 from egoworld_resources.environments.fabric import facts
 from egoworld_resources.environments.fabric.actors import Actor
 from egoworld_resources.environments.fabric.backends import Backend, Wish
@@ -32,7 +33,7 @@ from egoworld_resources.environments.fabric.operations import Began, Operations
 from egoworld_resources.environments.fabric.places import Places
 from egoworld_resources.environments.fabric.reconcile import reconcile, reconcile_all
 from egoworld_resources.environments.fabric.sandbox import Bounds, Outcome, run_code
-from egoworld_resources.environments.fabric.space import naming_a_full_disk, refuse_two_partitions
+from egoworld_resources.environments.fabric.space import refuse_two_partitions, refusing_a_full_disk
 from egoworld_resources.environments.generations import READY, Ready
 from egoworld_resources.environments.words import words_into
 
@@ -161,8 +162,7 @@ class Fabric:
 
         def look(generation: Path, ready: Ready, backend: Backend) -> EnvFacts:
             if wrong := backend.damaged(generation):
-                shown = ", ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-                raise Damaged(f"env {key}: {shown} changed after the installation; sync it", files=wrong[:100])
+                raise Damaged(f"env {key}: {some_of(wrong)} changed after the installation; sync it", files=wrong[:100])
             return facts.read(key, generation, ready, backend, backend.stamp(generation))
 
         return self._seen(key, look)
@@ -255,7 +255,7 @@ class Fabric:
         """
         generations = self.places.generations(key)
         live = generations.current()
-        with naming_a_full_disk(self.config.envs_base_path), self.places.scratch() as folder:
+        with refusing_a_full_disk(self.config.envs_base_path), self.places.scratch() as folder:
             if live:
                 for name in backend.files:
                     shutil.copyfile(live / name, folder / name)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from egoworld_resources.environments.fabric.errors import NoSpace
-from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.errors import BadConfiguration, DiskFull
+from egoworld_resources.store import naming_a_full_disk
 
 
 def refuse_two_partitions(envs: Path, cache: Path) -> None:
@@ -23,12 +23,11 @@ def refuse_two_partitions(envs: Path, cache: Path) -> None:
 
 
 @contextmanager
-def naming_a_full_disk(folder: Path) -> Iterator[None]:
+def refusing_a_full_disk(folder: Path) -> Iterator[None]:
     """Raise NoSpace for what fails inside because the disk of ``folder`` is full."""
     try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+        with naming_a_full_disk(folder):
+            yield
+    except DiskFull as error:
         left = shutil.disk_usage(folder).free // 10**6
         raise NoSpace(f"no space left at {folder} ({left} MB free); remove envs with `egoworld env cleanup`") from error

@@ -65,7 +65,7 @@ class UvBackend:
     def start(self, folder: Path, env: str, wish: Wish) -> None:
         """A project of the name ``env`` with the packages that are wished for."""
         self._declare(folder, env, wish.python, [])
-        self._resolve(folder, ["add"], wish.packages or []) if wish.packages else self._resolve(folder, ["lock"])
+        self._wish(folder, wish)
 
     def add(self, folder: Path, packages: Sequence[str]) -> None:
         """`uv add`: a package that names no version gets today's as its lowest."""
@@ -86,11 +86,7 @@ class UvBackend:
         if wish.packages is not None or wish.python != declared.python_version:
             packages = declared.dependencies if wish.packages is None else ()
             self._declare(folder, _name(folder), wish.python, packages)
-        upgrade = ["--upgrade"] if wish.upgrade else []
-        if wish.packages:
-            self._resolve(folder, ["add", *upgrade], wish.packages)
-        else:
-            self._resolve(folder, ["lock", *upgrade])
+        self._wish(folder, wish)
 
     def digest(self, folder: Path) -> str:
         """Of the pylock: packages, versions and the hashes of their files."""
@@ -98,7 +94,7 @@ class UvBackend:
 
     def declared(self, folder: Path) -> Declared:
         """From pyproject.toml and the pylock."""
-        project = read_toml(folder / PYPROJECT)["project"]
+        project = _project(folder)
         python = project["requires-python"].removeprefix("==").removesuffix(".*")
         lock = self._lock(folder)
         return Declared(
@@ -111,7 +107,7 @@ class UvBackend:
 
     def install(self, folder: Path, generation: Path, held: int, *, trust: bool, operation: str) -> Ready:
         """Made by the same builder as the model envs."""
-        project = read_toml(folder / PYPROJECT)["project"]
+        project = _project(folder)
         git = [requirement.name for requirement in parsed(project["dependencies"]) if requirement.url]
         keep = [folder / name for name in self.files]
         content = Content(_name(folder), self._lock(folder), project["requires-python"], sdists=git, keep=keep)
@@ -146,14 +142,18 @@ class UvBackend:
         text = tomli_w.dumps({"project": project, "tool": {"uv": rules}})
         (folder / PYPROJECT).write_text(text, encoding="utf-8")
 
+    def _wish(self, folder: Path, wish: Wish) -> None:
+        upgrade = ["--upgrade"] if wish.upgrade else []
+        self._resolve(folder, ["add" if wish.packages else "lock", *upgrade], wish.packages or ())
+
     def _resolve(self, folder: Path, command: Sequence[str], packages: Sequence[str] = ()) -> None:
         """Run a command of uv that changes the lock, then write the pylock that the policy allows of it."""
         wanted = parsed(packages) if command[0] != "remove" else []
-        project = read_toml(folder / PYPROJECT)["project"]
-        python = project["requires-python"]
+        project = _project(folder)
+        name, python = str(project["name"]), project["requires-python"]
         builds = has_git([*wanted, *parsed(project["dependencies"])])
         with _as_fabric_errors():
-            interpreter = self._building.interpreter(_name(folder), python, folder)
+            interpreter = self._building.interpreter(name, python, folder)
             wheels = self._building.wheels
             here = ["--no-index", "--find-links", wheels] if wheels else []
             options = ["--python", interpreter, *([] if builds else ["--no-build"]), *here]
@@ -164,25 +164,23 @@ class UvBackend:
             exported = "pylock.exported.toml"
             export = ["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--quiet", "-o", exported]
             self._uv.run([*export, "--python", interpreter], folder, what="exporting the lock")
-            entries = self._allowed(folder, read_toml(folder / exported).get("packages", []))
+            resolved = read_toml(folder / exported).get("packages", [])
+            entries = linux_entries(name, resolved, python=python, policy=self._policy)
+            self._policy.check(name, entries)
         (folder / exported).unlink()
-        declared = read_toml(folder / PYPROJECT)["project"]["dependencies"]
+        declared = _project(folder)["dependencies"]
         write_lock(folder / PYLOCK, entries, made_by="egoworld env", python=python, source=source_of(declared, python))
-
-    def _allowed(self, folder: Path, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The files for linux-64 of what was resolved; raises LockRefused when the policy forbids one."""
-        project = read_toml(folder / PYPROJECT)["project"]
-        name = _name(folder)
-        slim = linux_entries(name, entries, python=project["requires-python"], policy=self._policy)
-        self._policy.check(name, slim)
-        return slim
 
     def _lock(self, folder: Path) -> Lock:
         return Lock.read(_name(folder), folder / PYLOCK)
 
 
+def _project(folder: Path) -> dict[str, Any]:
+    return read_toml(folder / PYPROJECT)["project"]
+
+
 def _name(folder: Path) -> str:
-    return str(read_toml(folder / PYPROJECT)["project"]["name"])
+    return str(_project(folder)["name"])
 
 
 @contextmanager

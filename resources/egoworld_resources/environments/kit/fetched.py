@@ -26,6 +26,7 @@ from egoworld_resources.environments.lock import linux_entries
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.wheels import wheel_name
+from egoworld_resources.manifest import file_digest
 
 ATTEMPTS = 4
 TOGETHER = 4
@@ -87,18 +88,13 @@ def _metadata(wheel: Path) -> Message:
         return HeaderParser().parsestr(archive.read(inside[0]).decode("utf-8", "replace") if inside else "")
 
 
-def sha256_of(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def _origin(file: Mapping[str, Any], lock: Lock) -> str:
     return str(file["url"]) if "url" in file else str(lock.path.parent / file["path"])
 
 
 def _fetched(file: Wanted, folder: Path) -> Path:
     place = folder / file.name
-    if place.is_file() and sha256_of(place) == file.sha256:
+    if place.is_file() and file_digest(place) == file.sha256:
         return place
     local = _local(file.origin)
     if local is None:
@@ -106,7 +102,7 @@ def _fetched(file: Wanted, folder: Path) -> Path:
         return place
     if not local.is_file():
         raise KitRefused(f"{local} does not exist; the lock names it")
-    if sha256_of(local) != file.sha256:
+    if file_digest(local) != file.sha256:
         raise KitRefused(f"{local} is not the file that the lock names: its sha256 is another")
     return local
 

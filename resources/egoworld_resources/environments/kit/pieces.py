@@ -21,7 +21,6 @@ from egoworld_resources.environments.kit.fetched import (
     fetch,
     licence_of,
     requirements_of,
-    sha256_of,
     unpacked_bytes,
     wanted,
 )
@@ -30,6 +29,7 @@ from egoworld_resources.environments.kit.receiver.refused import KitRefused
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.wheelhouse import localized, write_local
+from egoworld_resources.manifest import file_digest
 
 TESTS = ("tests/", ".ci/")
 
@@ -47,7 +47,7 @@ def piece(path: str, kind: str, content: Path | bytes, *, origin: str = "", exec
     if isinstance(content, bytes):
         size, digest = len(content), hashlib.sha256(content).hexdigest()
     else:
-        size, digest = content.stat().st_size, sha256_of(content)
+        size, digest = content.stat().st_size, file_digest(content)
     file = KitFile(path, kind, size, digest, executable=executable, origin=origin)
     if isinstance(content, Path) and content.suffix == ".whl":
         file = replace(file, unpacked=unpacked_bytes(content), licence=licence_of(content))
@@ -194,6 +194,6 @@ def build_backend(project: Path, tools: Sequence[Wanted], fetched: Path) -> list
 
 def _weights_file(weights: Weights, home: Path) -> Piece:
     path = home / weights.path
-    if not path.is_file() or sha256_of(path) != weights.sha256:
+    if not path.is_file() or file_digest(path) != weights.sha256:
         raise KitRefused(f"weights '{weights.name}': {path} is not there with sha256 {weights.sha256}")
     return piece(f"weights/{weights.path}", "weights", path)

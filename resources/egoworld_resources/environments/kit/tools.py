@@ -10,10 +10,11 @@ from pathlib import Path
 from packaging.tags import Tag
 
 from egoworld_resources.environments.declaration import read_toml
-from egoworld_resources.environments.kit.fetched import Wanted, fetch, sha256_of
+from egoworld_resources.environments.kit.fetched import Wanted, fetch
 from egoworld_resources.environments.kit.receiver.refused import KitRefused
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.environments.wheels import fits, wheel_name, wheel_tags
+from egoworld_resources.manifest import file_digest
 
 PIN = re.compile(r"(?m)^([\w.-]+)==(\S+)((?:\s+(?:\\\s+)?--hash=sha256:[0-9a-f]{64})+)")
 PYTHON, GLIBC = "3.11", "2.36"
@@ -44,7 +45,7 @@ def _hashes(text: str) -> set[str]:
 def _wheel(name: str, version: str, hashes: set[str], lock: Path, uv: Uv, fetched: Path) -> Path:
     tags = set(wheel_tags(PYTHON, GLIBC))
     for file in sorted(fetched.glob(f"{name.replace('-', '_')}-{version}-*.whl")):
-        if fits({"name": file.name}, tags) and sha256_of(file) in hashes:
+        if fits({"name": file.name}, tags) and file_digest(file) in hashes:
             return file
     wanted = _addressed(name, version, hashes, tags, lock, uv)
     return fetch({wanted.name: wanted}, fetched)[wanted.name]
