@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import sys
@@ -18,6 +19,7 @@ from egoworld_resources.environments.generations import Ready, exclusive, site_p
 from egoworld_resources.environments.ledger import Ledger
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.records import Files, damaged_files
+from egoworld_resources.environments.slots import Slot, free_slot
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.environments.wheelhouse import lock_here
 
@@ -61,12 +63,13 @@ class Building:
         self.uv.cache.mkdir(parents=True, exist_ok=True)
         self._warn_about_partitions(generation.parent)
         log.info("building env %s (%d packages) ...", content.env, len(content.lock.entries))
-        with lock_here(content.lock, self.wheels) as lock:
-            self._make_venv(content, generation, held)
-            files = self._install(content, lock, generation, held, trust=trust)
-        files.make_read_only()
-        for file in content.keep:
-            shutil.copyfile(file, generation / file.name)
+        with free_slot(generation.parent.parent) as slot, lock_here(content.lock, self.wheels) as lock:
+            self._make_venv(content, slot, held)
+            files = self._install(content, lock, slot, held, trust=trust)
+            files.make_read_only()
+            for file in content.keep:
+                shutil.copyfile(file, slot.path / file.name)
+            slot.path.rename(generation)
         ready = Ready(
             env=content.env,
             lock_digest=content.lock.digest,
@@ -94,16 +97,20 @@ class Building:
             ) from error
         return Path(found.strip())
 
-    def _make_venv(self, content: Content, generation: Path, held: int) -> None:
-        generation.mkdir()
-        python = self.interpreter(content.env, content.python, generation)
-        venv = ["venv", "--relocatable", "--allow-existing", "--python", python, generation]
-        self.uv.run(venv, cwd=generation, held=(held,), what=f"making a venv for env '{content.env}'")
+    def _make_venv(self, content: Content, slot: Slot, held: int) -> None:
+        python = self.interpreter(content.env, content.python, slot.path.parent)
+
+        def make(folder: Path) -> None:
+            venv = ["venv", "--relocatable", "--python", python, folder]
+            what = f"making a venv for env '{content.env}'"
+            self.uv.run(venv, cwd=folder.parent, held=(held, slot.held), what=what)
+
+        slot.fill(_identity(python.resolve()), make)
         if content.path:
-            file = site_packages(generation) / "egoworld.pth"
+            file = site_packages(slot.path) / "egoworld.pth"
             file.write_text(f"{content.path}\n", encoding="utf-8")
 
-    def _install(self, content: Content, lock: Path, generation: Path, held: int, *, trust: bool) -> Files:
+    def _install(self, content: Content, lock: Path, slot: Slot, held: int, *, trust: bool) -> Files:
         """Install the lock and check every file; returns the files.
 
         Side by side with others as long as the cache holds all of it, unharmed; else again, alone with the cache.
@@ -111,24 +118,25 @@ class Building:
         ledger = Ledger(self.uv.cache / "egoworld-ledger.sqlite") if trust else None
         what = f"building env '{content.env}' from {content.lock.path}"
         builds = [part for name in content.sdists for part in ("--no-binary", name)]
-        sync = ["pip", "sync", "--python", generation / "bin" / "python", "--link-mode", "hardlink"]
+        sync = ["pip", "sync", "--python", slot.path / "bin" / "python", "--link-mode", "hardlink"]
         sync += ["--only-binary", ":all:", *builds, lock]
         mutex = self.uv.cache / "egoworld-build.lock"
         with exclusive(mutex, shared=True) as shared, suppress(IndexUnreachable):
-            self.uv.run([*sync, "--offline"], cwd=generation, held=(held, shared), what=what)
-            files, damaged = _checked(generation, ledger)
+            self.uv.run([*sync, "--offline"], cwd=slot.path, held=(held, slot.held, shared), what=what)
+            files, damaged = _checked(slot.path, ledger)
             if not damaged:
                 return files
         with exclusive(mutex) as alone:
-            self.uv.run(sync, cwd=generation, held=(held, alone), what=what)
-            files, damaged = _checked(generation, ledger)
+            self.uv.run(sync, cwd=slot.path, held=(held, slot.held, alone), what=what)
+            files, damaged = _checked(slot.path, ledger)
             if damaged:
                 log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
-                self.uv.run(["cache", "clean", *sorted(damaged)], cwd=generation, held=(held, alone), what=what)
-                self.uv.run([*sync, "--reinstall"], cwd=generation, held=(held, alone), what=what)
-                files, damaged = _checked(generation, ledger)
+                locks = (held, slot.held, alone)
+                self.uv.run(["cache", "clean", *sorted(damaged)], cwd=slot.path, held=locks, what=what)
+                self.uv.run([*sync, "--reinstall"], cwd=slot.path, held=locks, what=what)
+                files, damaged = _checked(slot.path, ledger)
         if damaged:
-            raise EnvDamaged(content.env, generation, [file for files in damaged.values() for file in files])
+            raise EnvDamaged(content.env, slot.path, [file for files in damaged.values() for file in files])
         return files
 
     def _warn_about_partitions(self, root: Path) -> None:
@@ -148,3 +156,9 @@ def _checked(generation: Path, ledger: Ledger | None) -> tuple[Files, dict[str, 
     if ledger:
         ledger.save()
     return files, damaged
+
+
+def _identity(program: Path) -> str:
+    """Digest over path, size and time: another interpreter at the same path is another one."""
+    found = program.stat()
+    return hashlib.sha256(f"{program}\0{found.st_size}\0{found.st_mtime_ns}".encode()).hexdigest()[:16]

@@ -17,8 +17,10 @@ from pathlib import Path
 from egoworld_resources.environments.errors import EnvBuildFailed
 from egoworld_resources.environments.ledger import Known, Ledger
 
-FIND = ("-name", "__pycache__", "-prune", "-o", "-type", "f", "-printf", r"%m %n %U\t%D:%i\t%s %T@ %p\0")
-"""Mode, hardlinks, owner; device and inode; size, modification time and path of every file that is not bytecode."""
+WRITABLE = ("(", "-perm", "/222", "-printf", "w ", "-o", "-printf", "- ", ")")
+FIND = ("-name", "__pycache__", "-prune", "-o", "-type", "f", *WRITABLE, "-printf", r"%n %U\t%D:%i\t%s %T@ %p\0")
+"""Of every file that is not bytecode: whether it may be written, hardlinks, owner; device and inode; size, modification
+time and path."""
 
 
 class Files:
@@ -29,11 +31,16 @@ class Files:
     """
 
     def __init__(self, folder: Path) -> None:
+        """Begin to look; what was found is waited for when it is asked."""
         self.folder = folder
         roots = sorted(f"./{entry.name}" for entry in folder.iterdir()) if folder.is_dir() else []
-        halves = [half for half in (roots[::2], roots[1::2]) if half]
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            self._lines = [line for lines in pool.map(self._found, halves) for line in lines]
+        pool = ThreadPoolExecutor(max_workers=2)
+        self._halves = [pool.submit(self._found, half) for half in (roots[::2], roots[1::2]) if half]
+        pool.shutdown(wait=False)
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return [line for half in self._halves for line in half.result()]
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -61,9 +68,9 @@ class Files:
 
     def make_read_only(self) -> None:
         """Take write permission from all that are ours: a write would reach every env that shares the file."""
+        ours = f" {os.geteuid()}"
         for line in self._lines:
-            mode, _, rest = line.partition(" ")
-            if int(mode, 8) & 0o222 and rest.split("\t", 1)[0].endswith(f" {os.geteuid()}"):
+            if line[0] == "w" and line.partition("\t")[0].endswith(ours):
                 file = self.folder / path_of(line)
                 file.chmod(stat.S_IMODE(file.lstat().st_mode) & ~0o222)
 
