@@ -125,10 +125,15 @@ def run(
 
 
 @command
-def delete(env: Which, wait: Wait = 0) -> None:
+def delete(env: Which, wait: Wait = 0, as_json: Json = False) -> None:
     """Remove an env."""
+    from egoworld_resources.environments.api.models import Deleted
+
     fabric().delete(key_of(env), me(), wait_s=wait)
-    print(f"deleted {env}")
+    if as_json:
+        told(Deleted.of(key_of(env)))
+    else:
+        print(f"deleted {env}")
 
 
 @command

@@ -51,6 +51,26 @@ def fabric() -> Fabric:
     return open_fabric(Settings.load())
 
 
+def fabric_so_far() -> Fabric | None:
+    """The fabric for who only looks: None, and nothing is made, where there never was an env."""
+    from egoworld_resources.environments.fabric.config import FabricConfig
+    from egoworld_resources.environments.fabric.opening import open_fabric
+
+    settings = Settings.load()
+    config = FabricConfig.load(settings)
+    return open_fabric(settings, config) if config.envs_base_path.is_dir() else None
+
+
+def fabric_with(env: EnvKey) -> Fabric:
+    """The fabric for who looks at one env. Raises EnvNotFound where there never was any."""
+    from egoworld_resources.environments.fabric.errors import EnvNotFound
+
+    found = fabric_so_far()
+    if found is None:
+        raise EnvNotFound(env)
+    return found
+
+
 def key_of(text: str) -> EnvKey:
     """The key that is written with slashes. Raises InvalidKey, BadConfiguration."""
     from egoworld_resources.environments.fabric.keys import EnvKey

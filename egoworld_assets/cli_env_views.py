@@ -1,4 +1,4 @@
-"""`egoworld env list | show | verify | export | deps | log`: looking at envs of workflows."""
+"""`egoworld env list | show | verify | export | deps | licences | log`: looking at envs of workflows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from egoworld_assets.cli_env_fabric import Json, Which, commands_of, console, fabric, key_of, show_env, told, when
+from egoworld_assets.cli_env_fabric import (
+    Json,
+    Which,
+    commands_of,
+    console,
+    fabric_so_far,
+    fabric_with,
+    key_of,
+    show_env,
+    told,
+    when,
+)
 
 app = typer.Typer()
 command = commands_of(app)
@@ -22,7 +33,8 @@ def list_(as_json: Json = False) -> None:
     """All envs of workflows: Python, packages, sizes, last use."""
     from egoworld_resources.environments.api.models import Envs, listed
 
-    envs = Envs(envs=listed(fabric()))
+    found = fabric_so_far()
+    envs = Envs(envs=listed(found) if found else [])
     if as_json:
         told(envs)
         return
@@ -39,13 +51,15 @@ def list_(as_json: Json = False) -> None:
 @command
 def show(env: Which, as_json: Json = False) -> None:
     """One env as it stands."""
-    show_env(fabric().get(key_of(env)), None, as_json)
+    key = key_of(env)
+    show_env(fabric_with(key).get(key), None, as_json)
 
 
 @command
 def verify(env: Which, as_json: Json = False) -> None:
     """Compare every byte of an env with what was installed."""
-    show_env(fabric().verify(key_of(env)), None, as_json)
+    key = key_of(env)
+    show_env(fabric_with(key).verify(key), None, as_json)
 
 
 @command
@@ -56,14 +70,15 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Declaration and lock of an env: what makes it again."""
-    found = fabric()
-    made = found.get(key_of(env))
+    key = key_of(env)
+    found = fabric_with(key)
+    made = found.get(key)
     names = found.backends[made.backend].files
     files = {name: (made.env_path / made.generation / name).read_text(encoding="utf-8") for name in names}
     if conda_lock:
         from egoworld_resources.environments.conda.exchange import conda_lock_of
 
-        files = {"conda-lock.yml": conda_lock_of(found, key_of(env))}
+        files = {"conda-lock.yml": conda_lock_of(found, key)}
     if to:
         to.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
@@ -80,10 +95,9 @@ def deps(env: Which, as_json: Json = False) -> None:
     """What an env declares, and the versions that its lock chose."""
     from egoworld_resources.environments.api.models import Dependencies, named
 
-    made = fabric().get(key_of(env)).declared
-    known = Dependencies(
-        **named(key_of(env)), dependencies=list(made.dependencies), locked_versions=made.locked_versions
-    )
+    key = key_of(env)
+    made = fabric_with(key).get(key).declared
+    known = Dependencies(**named(key), dependencies=list(made.dependencies), locked_versions=made.locked_versions)
     if as_json:
         told(known)
         return
@@ -91,6 +105,25 @@ def deps(env: Which, as_json: Json = False) -> None:
         print(dependency)
     for name, version in known.locked_versions.items():
         print(f"  {name}=={version}")
+
+
+@command
+def licences(env: Which, as_json: Json = False) -> None:
+    """Under which licence each package of an env stands, and whether envs/policy.toml takes it."""
+    from egoworld_resources.environments.api.models import Licences
+
+    key = key_of(env)
+    known = Licences.of_facts(key, fabric_with(key).licences(key))
+    if as_json:
+        told(known)
+        return
+    table = Table(show_edge=False, pad_edge=False, box=None)
+    for column in ("package", "version", "licence", "policy"):
+        table.add_column(column, overflow="fold")
+    for one in known.packages:
+        table.add_row(one.name, one.version, escape(one.licence or "none stated"), escape(one.refused or "takes it"))
+    console.print(table)
+    print(f"{len(known.packages)} packages; {known.refused} that the policy would not take")
 
 
 @command
@@ -104,10 +137,9 @@ def log(
     from egoworld_resources.environments.api.models import OperationFacts, Operations
 
     parts = key_of(env).parts if env else None
-    found = [
-        OperationFacts.of_operation(one)
-        for one in fabric().operations.history(parts=parts, limit=limit, running=running)
-    ]
+    fabric = fabric_so_far()
+    history = fabric.operations.history(parts=parts, limit=limit, running=running) if fabric else []
+    found = [OperationFacts.of_operation(one) for one in history]
     if as_json:
         told(Operations(operations=found, next=found[-1].id if len(found) == limit else None))
         return
@@ -120,4 +152,4 @@ def log(
         result = "running" if one.running else one.result
         words = (one.action, name, result, f"{one.seconds:.2f}", lock, escape(one.message.partition("\n")[0][:100]))
         table.add_row(when(one.started_at), escape(one.actor), escape(one.origin), *words)
-    console.print(table)
+    console.print(table if found else "nothing yet")

@@ -54,7 +54,8 @@ class MadeChannel:
         subdir = "noarch" if noarch else "linux-64"
         texts = {f"share/{name}.txt": version} if files is None else files
         contents = {path: text.encode() for path, text in texts.items()}
-        about = {"name": name, "version": version, "build": "0", "build_number": 0, "depends": list(depends)}
+        about = {"name": name, "version": version, "build": "0", "build_number": 0, "license": "MIT"}
+        about |= {"depends": list(depends)}
         about |= {"subdir": "noarch", "noarch": "python"} if noarch else {"subdir": subdir}
         told = {path: content[::-1] if lies else content for path, content in contents.items()}
         info = {

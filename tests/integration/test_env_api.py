@@ -137,14 +137,14 @@ def test_what_is_wrong_has_a_code_of_its_own(writer: httpx.Client, env: str) -> 
     refused(writer.post("/envs", data={**new, "python_version": "3.9"}), 422, "PYTHON_NOT_FOUND")
     refused(writer.post("/envs", data={**new, "python_version": "three"}), 422, "INVALID_REQUEST")
     refused(writer.post("/envs", data={**new, "flavour": "sweet"}), 422, "INVALID_REQUEST")
-    refused(writer.post("/envs", data={**new, "packages": '["tiny"'}), 422, "INVALID_REQUEST")
+    refused(writer.post("/envs", data={**new, "packages": '["tiny"'}), 400, "INVALID_PACKAGES")
     refused(writer.post("/envs", content=b"{", headers={"content-type": "application/json"}), 422, "INVALID_REQUEST")
     refused(writer.post("/envs", content=b"x", headers={"content-type": "text/plain"}), 415, "UNSUPPORTED_MEDIA_TYPE")
     binary = {"requirements_file": ("r.txt", b"\xff\xfe", "text/plain")}
     refused(writer.post("/envs", data=new, files=binary), 422, "INVALID_REQUEST")
     refused(writer.request("DELETE", f"{env}/deps", json={"packages": ["leaf"]}), 404, "DEPENDENCY_NOT_FOUND")
     refused(writer.request("DELETE", f"{env}/deps", json={"packages": ["tiny<2"]}), 400, "INVALID_PACKAGES")
-    refused(writer.post(f"{env}/deps", json={"packages": []}), 422, "INVALID_REQUEST")
+    refused(writer.post(f"{env}/deps", json={"packages": []}), 400, "INVALID_PACKAGES")
     refused(writer.post(f"{env}/run", json={"code": "while True: pass", "timeout": 0.5}), 504, "EXECUTION_TIMEOUT")
     refused(writer.post(f"{env}/run", content=b'{"code": "\\ud800"}'), 422, "INVALID_REQUEST")
     refused(writer.get("/envs/flow/nothere"), 404, "ENV_NOT_FOUND")
@@ -159,6 +159,12 @@ def test_a_body_that_is_too_long_is_refused(writer: httpx.Client, whole: bool) -
     headers = {"content-type": "application/json"}
     answer = writer.post("/envs", content=body if whole else iter([body[: 1 << 20], body]), headers=headers)
     refused(answer, 413, "BODY_TOO_LARGE")
+
+
+def test_licences_of_its_packages_are_told(writer: httpx.Client, env: str) -> None:
+    told = ok(writer.get(f"{env}/licences"))
+    assert told["packages"] == [{"name": "tiny", "version": "1.0", "licence": "", "refused": ""}]
+    refused(writer.get("/envs/flow/nobody/licences"), 404, "ENV_NOT_FOUND")
 
 
 def test_a_token_is_needed_and_a_reader_changes_nothing(api: Served, home: Path, env: str) -> None:

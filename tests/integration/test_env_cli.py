@@ -74,6 +74,38 @@ def test_an_env_from_its_creation_to_its_end(tmp_path: Path) -> None:
     assert "cleanup" in ego("log").stdout
 
 
+def test_looking_makes_nothing(environ: dict[str, str]) -> None:
+    home = Path(environ["EGOWORLD_HOME"])
+    assert not (home / "workflow_envs").exists()
+    assert told("list") == {"envs": []}
+    assert "nothing yet" in ego("log").stdout
+    for view in ("show", "verify", "export", "deps", "licences"):
+        assert "there is no env flow/node" in wrong(view, "flow/node")
+    assert not (home / "workflow_envs").exists()
+
+
+def test_an_error_is_json_for_who_asked_for_json(environ: dict[str, str]) -> None:
+    done = ego("create", "flow/node", "tiny", "--python", "2.7", "--json", status=1)
+    error = json.loads(done.stdout)["error"]
+    assert (error["code"], error["details"]["known"][0]) == ("PYTHON_NOT_FOUND", "3.11")
+    assert error["message"] in done.stderr.replace("\n", " ")
+    del environ
+
+
+def test_licences_of_packages_are_told_and_judged(environ: dict[str, str]) -> None:
+    policy = Path(environ["EGOWORLD_PROJECT"]) / "envs" / "policy.toml"
+    policy.parent.mkdir()
+    policy.write_text('[licences]\npackages = ["MIT"]\n[licences.told]\nleaf = "MIT"\n')
+    ego("create", "flow/node", "leaf", "tiny<2")
+    known = told("licences", "flow/node")
+    assert known["packages"] == [
+        {"name": "leaf", "version": "1.0", "licence": "MIT", "refused": ""},
+        {"name": "tiny", "version": "1.0", "licence": "", "refused": "states no licence that can be read"},
+    ]
+    assert known["refused"] == 1
+    assert "2 packages; 1 that the policy would not take" in ego("licences", "flow/node").stdout
+
+
 @pytest.mark.usefixtures("environ")
 def test_code_ends_the_command_with_its_own_status(tmp_path: Path) -> None:
     ego("create", "flow/node", "tiny")
@@ -87,7 +119,7 @@ def test_code_ends_the_command_with_its_own_status(tmp_path: Path) -> None:
     assert ego("run", "flow/node", "-", text="print('piped')").stdout == "piped\n"
     assert told("run", "flow/node", "-c", "print(1)")["stdout"] == "1\n"
     assert "longer than 0.5 s" in wrong("run", "flow/node", "-c", "while True: pass", "--timeout", "0.5")
-    ego("delete", "flow/node")
+    assert told("delete", "flow/node")["status"] == "deleted"
 
 
 def test_an_env_of_conda_packages_goes_out_and_comes_back(environ: dict[str, str], tmp_path: Path) -> None:
@@ -98,6 +130,8 @@ def test_an_env_of_conda_packages_goes_out_and_comes_back(environ: dict[str, str
     policy.write_text(f"channels = ['{channel.url}']\n")
     made = told("create", "flow/tools", "tool", "--backend", "conda", "--python", "none")
     assert (made["backend"], made["locked_versions"]) == ("conda", {"tool": "1.0"})
+    (licence,) = told("licences", "flow/tools")["packages"]
+    assert (licence["name"], licence["licence"]) == ("tool", "MIT")
     explicit, lock, yml = (tmp_path / name for name in ("explicit.txt", "conda-lock.yml", "environment.yml"))
     explicit.write_text(made["uv_lock"])
     yml.write_text(made["pyproject_toml"])

@@ -25,6 +25,7 @@ from egoworld_resources.environments.api.models import (
     Envs,
     Exported,
     Key,
+    Licences,
     Synced,
     UpdateEnv,
     listed,
@@ -159,6 +160,12 @@ def conda_lock(key: Which, fabric: FabricOf) -> CondaLock:
 def disk(key: Which, fabric: FabricOf) -> Disk:
     """How much of an env is on disk for it alone."""
     return disk_of(fabric.get(key))
+
+
+@router.get("/envs/{workflow_id}/{node_id}/licences", operation_id="licences_of_env", responses=declared(*KEYED))
+def licences(key: Which, fabric: FabricOf) -> Licences:
+    """Under which licence each package stands, and whether the policy takes it: told here, not refused."""
+    return Licences.of_facts(key, fabric.licences(key))
 
 
 @router.get("/envs/{workflow_id}/{node_id}/verify", operation_id="verify_env", responses=declared(*KEYED, Damaged))

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
-from egoworld_resources.environments.fabric.errors import AuditFailed, FabricError
+from egoworld_resources.environments.fabric.errors import AuditFailed, FabricError, InvalidPackages
 
 log = logging.getLogger(__name__)
 
@@ -140,14 +140,15 @@ def _invalid(_request: Request, error: Exception) -> Response:
     return answer(invalid(error.errors()))
 
 
-def invalid(faults: Any) -> InvalidRequest:
-    """Faults as pydantic tells them; what was given is not repeated."""
+def invalid(faults: Any) -> InvalidRequest | InvalidPackages:
+    """Faults as pydantic tells them; what was given is not repeated. Those of packages alone are INVALID_PACKAGES."""
     told = [
         {"where": [str(part) for part in fault["loc"]], "message": str(fault["msg"]), "type": str(fault["type"])}
         for fault in faults[:SHOWN_FAULTS]
     ]
     named = "; ".join(f"{'.'.join(fault['where'])}: {fault['message']}" for fault in told)
-    return InvalidRequest(f"the request is not as it must be: {named}", errors=told)
+    kind = InvalidPackages if all("packages" in fault["loc"] for fault in faults) else InvalidRequest
+    return kind(f"the request is not as it must be: {named}", errors=told)
 
 
 def _of_http(request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from egoworld_resources.environments.api.errors import InvalidRequest, WrongMediaType
 from egoworld_resources.environments.api.gate import LONGEST
 from egoworld_resources.environments.api.models import MOST_PACKAGES, CreateEnv
+from egoworld_resources.environments.fabric.errors import InvalidPackages
 
 JSON: Final = "application/json"
 FORM: Final = "multipart/form-data"
@@ -26,7 +27,7 @@ FILE_WORDS: Final = {
 
 
 async def create_env(request: Request) -> CreateEnv:
-    """The body, whichever of the forms it has. Raises WrongMediaType, InvalidRequest."""
+    """The body, whichever of the forms it has. Raises WrongMediaType, InvalidRequest, InvalidPackages."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == JSON:
         try:
@@ -63,7 +64,7 @@ def _packages(values: list[Any]) -> list[Any]:
         try:
             return json.loads(values[0])
         except ValueError as error:
-            raise InvalidRequest(f"packages begins like a JSON list and is none: {error}") from error
+            raise InvalidPackages(f"packages begins like a JSON list and is none: {error}") from error
     return values
 
 

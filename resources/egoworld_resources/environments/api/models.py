@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from egoworld_resources.environments.api.tokens import Role
+from egoworld_resources.environments.fabric import facts
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.facts import EnvFacts
 from egoworld_resources.environments.fabric.keys import PART, EnvKey
@@ -177,6 +178,27 @@ class CondaLock(Key):
 class Dependencies(Key):
     dependencies: list[str]
     locked_versions: dict[str, str]
+
+
+class PackageLicence(BaseModel):
+    """licence: SPDX expression, "" where the package states none; refused: why the policy would not take it, or ""."""
+
+    name: str
+    version: str
+    licence: str
+    refused: str
+
+
+class Licences(Key):
+    """Under which licence each package of an env stands. refused: how many the policy would not take."""
+
+    packages: list[PackageLicence]
+    refused: int
+
+    @classmethod
+    def of_facts(cls, key: EnvKey, packages: Sequence[facts.PackageLicence]) -> Licences:
+        told = [PackageLicence(**vars(one)) for one in packages]
+        return cls(**named(key), packages=told, refused=sum(1 for one in told if one.refused))
 
 
 class Disk(Key):

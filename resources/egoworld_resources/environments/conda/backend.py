@@ -95,7 +95,7 @@ class CondaBackend:
         declaration = Declaration.read(folder)
         names, known = self.specs.names(packages), {name_of(spec): spec for spec in declaration.dependencies}
         if missing := set(names) - set(known):
-            raise DependencyNotFound(declaration.name, missing, known)
+            raise DependencyNotFound(missing, known)
         left = tuple(spec for name, spec in known.items() if name not in names)
         self._resolve(folder, declaration.name, left, self._locked(folder))
 
@@ -155,6 +155,11 @@ class CondaBackend:
     def stamp(self, generation: Path) -> str:
         """Over path, size and time of every file of its packages."""
         return prefix.stamp(Files(generation), self.files)
+
+    def licences(self, generation: Path) -> Mapping[tuple[str, str], str]:
+        """As conda-meta has them: SPDX expressions, mostly."""
+        found = prefix.records(generation)
+        return {(one["name"], one["version"]): str(one.get("license") or "") for one in found}
 
     def damaged(self, generation: Path) -> list[str]:
         """Every byte against conda-meta, and the lock against what was installed."""

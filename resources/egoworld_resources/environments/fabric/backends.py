@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,6 +81,10 @@ class Backend(Protocol):
 
     def stamp(self, generation: Path) -> str:
         """Digest that changes when somebody writes into the env; as in its Ready when all is well."""
+        ...
+
+    def licences(self, generation: Path) -> Mapping[tuple[str, str], str]:
+        """Licence by name and version of each installed package, "" where its metadata is silent."""
         ...
 
     def damaged(self, generation: Path) -> list[str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from egoworld_resources.environments.errors import some_of
 from egoworld_resources.environments.fabric import facts
@@ -27,7 +27,7 @@ from egoworld_resources.environments.fabric.errors import (
     PythonNotFound,
     RunTimeout,
 )
-from egoworld_resources.environments.fabric.facts import EnvFacts
+from egoworld_resources.environments.fabric.facts import EnvFacts, PackageLicence
 from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.fabric.operations import Began, Operations
 from egoworld_resources.environments.fabric.places import Places
@@ -35,8 +35,10 @@ from egoworld_resources.environments.fabric.reconcile import reconcile, reconcil
 from egoworld_resources.environments.fabric.sandbox import Bounds, Outcome, run_code
 from egoworld_resources.environments.fabric.space import refuse_two_partitions, refusing_a_full_disk
 from egoworld_resources.environments.generations import READY, Ready
+from egoworld_resources.environments.licences import LicenceRules
 from egoworld_resources.environments.words import words_into
 
+T = TypeVar("T")
 GB, MB = 10**9, 10**6
 FAULT = "INTERNAL_ERROR"
 CODE_FAILED = "CODE_FAILED"
@@ -65,6 +67,7 @@ class Fabric:
     config: FabricConfig
     backends: Mapping[str, Backend]
     operations: Operations
+    licence_rules: LicenceRules = field(default_factory=LicenceRules)
     places: Places = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,6 +169,10 @@ class Fabric:
             return facts.read(key, generation, ready, backend, backend.stamp(generation))
 
         return self._seen(key, look)
+
+    def licences(self, key: EnvKey) -> list[PackageLicence]:
+        """Under which licence each package stands, and whether the policy takes it: told here, not refused."""
+        return self._seen(key, lambda at, _ready, backend: facts.judged(backend.licences(at), self.licence_rules))
 
     def delete(self, key: EnvKey, actor: Actor, *, wait_s: float = 0) -> None:
         """Remove an env. Raises EnvLocked when code runs in it."""
@@ -312,7 +319,7 @@ class Fabric:
             raise EnvNotFound(key)
         return generation, ready, known[0]
 
-    def _seen(self, key: EnvKey, look: Callable[[Path, Ready, Backend], EnvFacts]) -> EnvFacts:
+    def _seen(self, key: EnvKey, look: Callable[[Path, Ready, Backend], T]) -> T:
         """What ``look`` finds in the live generation; anew when the env was removed under its eyes."""
         while True:
             generation, ready, backend = self._live(key)

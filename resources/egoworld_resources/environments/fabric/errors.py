@@ -74,10 +74,10 @@ class DependencyNotFound(FabricError):
 
     code, status = "DEPENDENCY_NOT_FOUND", 404
 
-    def __init__(self, key: object, missing: Iterable[str], declared: Iterable[str]) -> None:
+    def __init__(self, missing: Iterable[str], declared: Iterable[str]) -> None:
         names = sorted(missing)
         super().__init__(
-            f"env {key} does not depend on {', '.join(names)} itself; its dependencies: "
+            f"the env does not depend on {', '.join(names)} itself; its dependencies: "
             f"{', '.join(sorted(declared)) or 'none'}",
             missing=names,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from egoworld_resources.environments.fabric.backends import Backend, Declared
 from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.generations import READY, Ready
+from egoworld_resources.environments.licences import LicenceRules
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,24 @@ class EnvFacts:
     bytes: int
     created_at: float
     declared: Declared
+
+
+@dataclass(frozen=True)
+class PackageLicence:
+    """What an installed package is licensed under. refused: why the policy would not take it, "" when it does."""
+
+    name: str
+    version: str
+    licence: str
+    refused: str
+
+
+def judged(stated: Mapping[tuple[str, str], str], rules: LicenceRules) -> list[PackageLicence]:
+    """Licences by name and version against the rules; a licence that a person read counts as stated."""
+    return [
+        PackageLicence(name, version, rules.told.get(name, "") or licence, rules.of_package(name, licence))
+        for (name, version), licence in sorted(stated.items())
+    ]
 
 
 def read(key: EnvKey, generation: Path, ready: Ready, backend: Backend, stamp: str) -> EnvFacts:

@@ -21,7 +21,7 @@ def open_fabric(settings: Settings, config: FabricConfig | None = None) -> Fabri
     """A fabric that is ready for use. Raises BadConfiguration, AuditFailed."""
     config = config or FabricConfig.load(settings)
     policy = Policy.read(settings.project / "envs" / "policy.toml", settings.env_profile)
-    fabric = Fabric(config, _backends(settings, config, policy), Operations(config.database_url))
+    fabric = Fabric(config, _backends(settings, config, policy), Operations(config.database_url), policy.licences)
     fabric.open()
     return fabric
 

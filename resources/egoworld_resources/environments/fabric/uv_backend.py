@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from egoworld_resources.environments.fabric.errors import (
 )
 from egoworld_resources.environments.fabric.requirements import has_git, names_of, parsed
 from egoworld_resources.environments.generations import Ready, site_packages
+from egoworld_resources.environments.licences import stated_licences
 from egoworld_resources.environments.lock import linux_entries, write_lock
 from egoworld_resources.environments.lockfile import PYTHONS, Lock, source_of
 from egoworld_resources.environments.policy import Policy
@@ -77,7 +78,7 @@ class UvBackend:
         known = {canonicalize_name(Requirement(text).name) for text in declared}
         names = names_of(packages)
         if missing := set(names) - known:
-            raise DependencyNotFound(_name(folder), missing, known)
+            raise DependencyNotFound(missing, known)
         self._resolve(folder, ["remove"], names)
 
     def update(self, folder: Path, wish: Wish) -> None:
@@ -117,6 +118,10 @@ class UvBackend:
     def stamp(self, generation: Path) -> str:
         """Over path, size and time of every file of its packages."""
         return Files(site_packages(generation)).stamp()
+
+    def licences(self, generation: Path) -> Mapping[tuple[str, str], str]:
+        """SPDX expressions from the core metadata."""
+        return stated_licences(site_packages(generation))
 
     def damaged(self, generation: Path) -> list[str]:
         """Every byte against RECORD."""
