@@ -86,7 +86,7 @@ def run(place: Place) -> Iterator[Measure]:
     yield from from_lock(sides, turns)
     yield one_more(sides, turns)
     yield second_on_disk(sides)
-    yield many(sides, 3 if place.quick else MANY)
+    yield from many(sides, 3 if place.quick else MANY)
     yield from fabric_api.added(sides.fabric, sides.root, turns)
     if not place.quick:
         yield from cold(place)
@@ -143,14 +143,21 @@ def second_on_disk(sides: Sides) -> Measure:
     return Measure("j", "new disk of a second env", new / 1e6, whole / 1e6, "MB", "of the env", at_most=0.03)
 
 
-def many(sides: Sides, number: int) -> Measure:
-    """Envs asked for at once, against as many `uv sync` at once."""
-    files = create(sides, EnvKey("many", "first")).env_path / "current"
+def many(sides: Sides, number: int) -> Iterator[Measure]:
+    """Envs asked for at once: new ones, each of which asks the index, and then all of them from their locks."""
     keys = [EnvKey("many", str(index)) for index in range(number)]
     with ThreadPoolExecutor(number) as pool:
-        mine = seconds(lambda: list(pool.map(partial(create, sides), keys)))
-        theirs = seconds(lambda: list(pool.map(lambda _: bare_sync(sides, files), keys)))
-    return Measure("j", f"{number} envs at once, warm", mine, theirs, "s", "as many uv sync at once")
+
+        def at_once(make: Callable[[EnvKey], object]) -> float:
+            return seconds(lambda: list(pool.map(make, keys)))
+
+        theirs = at_once(lambda _: bare_create(sides))
+        mine = at_once(partial(create, sides))
+        yield Measure("j", f"{number} new envs at once, warm", mine, theirs, "s", "as many uv init + uv add")
+        files = sides.fabric.get(keys[0]).env_path / "current"
+        theirs = at_once(lambda _: bare_sync(sides, files))
+        mine = at_once(lambda key: sides.fabric.sync(key, US))
+        yield Measure("j", f"{number} envs from locks at once, warm", mine, theirs, "s", "as many uv sync --frozen")
 
 
 def cold(place: Place) -> Iterator[Measure]:
