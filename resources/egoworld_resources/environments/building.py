@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 
 from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged, IndexUnreachable, PythonMissing
-from egoworld_resources.environments.generations import Ready, exclusive, site_packages
+from egoworld_resources.environments.generations import BUILD_LOCK, Ready, exclusive, site_packages
 from egoworld_resources.environments.ledger import Ledger
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.records import Files, damaged_files
@@ -115,12 +115,12 @@ class Building:
 
         Side by side with others as long as the cache holds all of it, unharmed; else again, alone with the cache.
         """
-        ledger = Ledger(self.uv.cache / "egoworld-ledger.sqlite") if trust else None
+        ledger = Ledger.of(self.uv.cache) if trust else None
         what = f"building env '{content.env}' from {content.lock.path}"
         builds = [part for name in content.sdists for part in ("--no-binary", name)]
         sync = ["pip", "sync", "--python", slot.path / "bin" / "python", "--link-mode", "hardlink"]
         sync += ["--only-binary", ":all:", *builds, lock]
-        mutex = self.uv.cache / "egoworld-build.lock"
+        mutex = self.uv.cache / BUILD_LOCK
         with exclusive(mutex, shared=True) as shared, suppress(IndexUnreachable):
             self.uv.run([*sync, "--offline"], cwd=slot.path, held=(held, slot.held, shared), what=what)
             files, damaged = _checked(slot.path, ledger)

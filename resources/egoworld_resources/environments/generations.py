@@ -25,6 +25,8 @@ from egoworld_resources.errors import LockBusy
 READY = "ready.json"
 CURRENT = "current"
 SUPERSEDED = "superseded"
+BUILD_LOCK = "egoworld-build.lock"
+"""In a cache: who fetches and unpacks holds it alone, who installs what is there holds it together with others."""
 POLL_S = 0.02
 
 

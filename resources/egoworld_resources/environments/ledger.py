@@ -30,6 +30,11 @@ class Ledger:
     Reading 5 GB of a torch env takes a minute, asking the ledger a fraction of a second.
     """
 
+    @classmethod
+    def of(cls, cache: Path) -> Ledger:
+        """That of a cache."""
+        return cls(cache / "egoworld-ledger.sqlite")
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._learned: dict[str, Known] = {}

@@ -34,7 +34,7 @@ from egoworld_resources.environments.conda.packages import (
 from egoworld_resources.environments.conda.specs import Specs
 from egoworld_resources.environments.fabric.backends import Declared, Wish
 from egoworld_resources.environments.fabric.errors import DependencyNotFound, PythonNotFound, ResolutionFailed
-from egoworld_resources.environments.generations import Ready, exclusive
+from egoworld_resources.environments.generations import BUILD_LOCK, Ready, exclusive
 from egoworld_resources.environments.records import Files
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class CondaBackend:
         packages = read_explicit(text)
         check_channels(packages, self.specs.channels)
         self._cache.mkdir(parents=True, exist_ok=True)
-        with exclusive(self._cache / "egoworld-build.lock"):
+        with exclusive(self._cache / BUILD_LOCK):
             archives = self.archives.fetched(packages)
             link_whole(self._rattler, archives, packages, generation, self._cache, trust=trust)
         for name in self.files:

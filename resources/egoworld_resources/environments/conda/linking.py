@@ -35,7 +35,7 @@ def link_whole(
 
     Raises Damaged when files differ from their records even after their archives were unpacked anew.
     """
-    ledger = Ledger(cache / "egoworld-ledger.sqlite") if trust else None
+    ledger = Ledger.of(cache) if trust else None
     generation.mkdir()
     damaged = _linked(rattler, archives, generation, ledger, whole=not trust)
     if damaged:
