@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from egoworld_resources.catalog import BASE, Catalog, ModelEnv
+from egoworld_resources.environments.checkout import KIT_WHEELS
 from egoworld_resources.environments.conda import declaration as conda
 from egoworld_resources.environments.conda.specs import NO_DEFAULTS
 from egoworld_resources.environments.contract import contract_folder, root_dependencies, root_overrides, root_source
@@ -265,9 +266,10 @@ def _licences(
         elif why := policy.licences.of_package(package[0], stated[package]):
             mend = "choose another package, or decide in [licences] of envs/policy.toml (packages, told, excepted)"
             yield Found(file, Breach("licences", f"licence of {package[0]} {package[1]}: {why}", mend))
-    outlived = policy.licences.named_packages() - {name for name, _ in where}
-    for name in sorted(outlived):
-        rules = catalog.envs_folders[0] / "policy.toml"
+    rules = catalog.envs_folders[0] / "policy.toml"
+    if (rules.parent.parent / KIT_WHEELS).is_dir():
+        return  # a kit brings the locks that its receiver needs, and all of the policy
+    for name in sorted(policy.licences.named_packages() - {name for name, _ in where}):
         yield Found(rules, Breach("licences", f"names {name}, which no lock has any more", "remove it there"))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from egoworld_resources.environments.checkout import KIT_WHEELS
 from egoworld_resources.environments.licences import Excepted, LicenceRules
 from egoworld_resources.environments.lock import write_lock
 from egoworld_resources.environments.policy import Policy
@@ -227,8 +228,11 @@ def test_the_licences_of_a_built_env_are_read_and_counted(tmp_path: Path) -> Non
 def test_an_exception_that_no_lock_needs_any_more_is_a_breach(tmp_path: Path) -> None:
     excepted = {"gone": Excepted(licence="ISC", reason="was needed")}
     rules = LicenceRules(models=("MIT",), packages=("MIT",), excepted=excepted)
-    (line,) = Project(tmp_path).lines(Policy(licences=rules))
+    project = Project(tmp_path)
+    (line,) = project.lines(Policy(licences=rules))
     assert line == "envs/policy.toml: licences: names gone, which no lock has any more; remove it there"
+    (tmp_path / KIT_WHEELS).mkdir(parents=True)
+    assert project.lines(Policy(licences=rules)) == [], "a kit need not bring every lock"
 
 
 def test_the_checkout_breaks_no_rule(repository: Path, catalog: Any) -> None:
