@@ -343,6 +343,15 @@ def test_what_changes_nothing_makes_nothing(fabric: Fabric) -> None:
     assert fabric.sync(KEY, TESTER).generation != env.generation
 
 
+def test_bytecode_is_compiled_for_who_wants_it(fabric: Fabric, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_COMPILE_BYTECODE", "1")
+    env = fabric.create(KEY, TESTER, packages=["tiny"])
+    compiled = next(env.python.parents[1].glob("lib/*/site-packages/__pycache__/tiny.*.pyc"))
+    assert fabric.verify(KEY).status == "ready"
+    seen = fabric.run(KEY, "import tiny; print(tiny.__cached__)", TESTER)
+    assert (seen.exit_code, seen.stdout) == (0, f"{compiled}\n")
+
+
 def test_no_code_runs_in_a_damaged_env(fabric: Fabric) -> None:
     env = fabric.create(KEY, TESTER, packages=["tiny"])
     module = next(env.python.parents[1].glob("lib/*/site-packages/tiny.py"))

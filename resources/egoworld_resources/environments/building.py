@@ -116,7 +116,7 @@ class Building:
         Side by side with others as long as the cache holds all of it, unharmed; else again, alone with the cache.
         """
         ledger = Ledger.of(self.uv.cache) if trust else None
-        what = f"building env '{content.env}' from {content.lock.path}"
+        what = f"building env '{content.env}' from {content.lock.path.name}"
         builds = [part for name in content.sdists for part in ("--no-binary", name)]
         sync = ["pip", "sync", "--python", slot.path / "bin" / "python", "--link-mode", "hardlink"]
         sync += ["--only-binary", ":all:", *builds, lock]

@@ -32,6 +32,7 @@ from egoworld_resources.environments.fabric.errors import (
     ResolutionFailed,
     UvFailed,
 )
+from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.fabric.requirements import has_git, names_of, parsed
 from egoworld_resources.environments.generations import Ready, site_packages
 from egoworld_resources.environments.licences import stated_licences
@@ -111,7 +112,13 @@ class UvBackend:
         project = _project(folder)
         git = [requirement.name for requirement in parsed(project["dependencies"]) if requirement.url]
         keep = [folder / name for name in self.files]
-        content = Content(_name(folder), self._lock(folder), project["requires-python"], sdists=git, keep=keep)
+        content = Content(
+            str(EnvKey.of_folder(generation.parent.name)),
+            self._lock(folder),
+            project["requires-python"],
+            sdists=git,
+            keep=keep,
+        )
         with _as_fabric_errors():
             return self._building.make(content, generation, held, trust=trust, operation=operation)
 
