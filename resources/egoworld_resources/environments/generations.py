@@ -3,6 +3,7 @@
 <root>/<env>/<generation>/   the venv, ready.json written last
 <root>/<env>/current         symlink to the live generation, swapped atomically
 <root>/<env>.lock            flock: one builder per env
+<root>/.making/              where a generation is made before it is renamed (slots.py)
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@
 <base>/<folder of the key>/current         symlink to the live generation
 <base>/.locks/change/<folder>              flock: one operation at a time
 <base>/.locks/run/<folder>                 flock, shared: code runs in the env
+<base>/.making/                            venvs that are being installed (slots.py)
 <base>/.logs/<operation>                   what uv said, kept for a week
 <base>/.scratch/                           declarations that are being resolved; <base>/.removed/  envs on their way out
 """
