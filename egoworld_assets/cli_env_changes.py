@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,6 +26,11 @@ from egoworld_assets.cli_env_fabric import (
 )
 from egoworld_resources.errors import BadConfiguration
 
+if TYPE_CHECKING:
+    from egoworld_resources.environments.fabric.keys import EnvKey
+    from egoworld_resources.environments.fabric.sandbox import Outcome
+
+LONGEST_RUN_S = 86_400
 RequirementsFile = Annotated[Path | None, typer.Option("-r", "--requirements", help="A requirements.txt to read too.")]
 
 app = typer.Typer()
@@ -103,16 +108,16 @@ def run(
     env: Which,
     file: Annotated[Path | None, typer.Argument(help="A Python program; - is standard input.")] = None,
     code: Annotated[str | None, typer.Option("-c", "--code", help="The program itself.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds it may run.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.001, max=LONGEST_RUN_S, help="Seconds it may run.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run Python code in an env, bounded and apart from everything else; ends with the code's own exit status."""
     from egoworld_resources.environments.api.models import Ran
 
     if (file is None) == (code is None):
-        raise BadConfiguration("name a file, or give the program with -c")
+        raise BadConfiguration("name a file, or give the program with -c; one of the two")
     text = code if code is not None else sys.stdin.read() if str(file) == "-" else text_of(file)
-    outcome = fabric().run(key_of(env), text, me(), timeout_s=timeout)
+    outcome = _ran(key_of(env), text, timeout, as_json)
     if as_json:
         told(Ran.of_outcome(key_of(env), outcome))
     else:
@@ -152,6 +157,19 @@ def cleanup(
     for key in gone:
         print(key)
     print(f"{len(gone)} {'removed' if apply else 'would be removed (dry run; --apply removes them)'}")
+
+
+def _ran(key: EnvKey, code: str, timeout: float | None, as_json: bool) -> Outcome:
+    """What came of it; what it printed before it ran too long is shown too."""
+    from egoworld_resources.environments.fabric.errors import RunTimeout
+
+    try:
+        return fabric().run(key, code, me(), timeout_s=timeout)
+    except RunTimeout as late:
+        if not as_json:
+            sys.stdout.write(late.details["stdout"])
+            sys.stderr.write(late.details["stderr"])
+        raise
 
 
 def _from_file(path: Path | None) -> Sequence[str]:

@@ -111,7 +111,10 @@ def matrix(
 
 @command
 def conflicts(
-    names: Annotated[list[str] | None, typer.Argument(help="Names of model envs; default all of the project.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names of model envs; default all below envs/."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Which model envs could be one and which cannot, in uv's own words: a conflict is the only reason to split."""

@@ -24,6 +24,7 @@ from egoworld_assets.cli_env_fabric import (
     when,
 )
 
+SHOWN = 100
 app = typer.Typer()
 command = commands_of(app)
 
@@ -126,6 +127,14 @@ def licences(env: Which, as_json: Json = False) -> None:
     print(f"{len(known.packages)} packages; {known.refused} that the policy would not take")
 
 
+def _short(message: str) -> str:
+    """The line of a message that tells most: what uv marks with a cross, else the first that introduces nothing."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    crossed = (line.lstrip("× ") for line in lines if line.startswith("×"))
+    told = next(crossed, None) or next((line for line in lines if not line.endswith(":")), "")
+    return told if len(told) <= SHOWN else f"{told[: SHOWN - 1]}…"
+
+
 @command
 def log(
     env: Annotated[str | None, typer.Argument(metavar="[ENV]", help="Only of this env.")] = None,
@@ -150,6 +159,6 @@ def log(
         name = "/".join(part for part in (one.workflow_id, one.node_id, one.version_id) if part)
         lock = one.lock_before[:8] + ("→" + one.lock_after[:8] if one.lock_after != one.lock_before else "")
         result = "running" if one.running else one.result
-        words = (one.action, name, result, f"{one.seconds:.2f}", lock, escape(one.message.partition("\n")[0][:100]))
+        words = (one.action, name, result, f"{one.seconds:.2f}", lock, escape(_short(one.message)))
         table.add_row(when(one.started_at), escape(one.actor), escape(one.origin), *words)
     console.print(table if found else "nothing yet")

@@ -84,6 +84,23 @@ def test_looking_makes_nothing(environ: dict[str, str]) -> None:
     assert not (home / "workflow_envs").exists()
 
 
+@pytest.mark.usefixtures("environ")
+def test_the_log_tells_what_uv_said_and_an_update_of_nothing_is_told(tmp_path: Path) -> None:
+    wrong("create", "flow/bad", "tiny>5")
+    assert "No solution found" in ego("log", "flow/bad").stdout
+    ego("create", "flow/node", "tiny")
+    assert told("add", "flow/node", "tiny")["status"] == "unchanged"
+    del tmp_path
+
+
+def test_a_home_that_cannot_be_is_told_in_one_line(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path(environ["EGOWORLD_HOME"]).with_name("a-file")
+    file.write_text("")
+    monkeypatch.setenv("EGOWORLD_HOME", str(file))
+    monkeypatch.delenv("UV_CACHE_DIR", raising=False)
+    assert "cannot be made" in wrong("create", "flow/node", "tiny")
+
+
 def test_an_error_is_json_for_who_asked_for_json(environ: dict[str, str]) -> None:
     done = ego("create", "flow/node", "tiny", "--python", "2.7", "--json", status=1)
     error = json.loads(done.stdout)["error"]
@@ -118,7 +135,10 @@ def test_code_ends_the_command_with_its_own_status(tmp_path: Path) -> None:
     assert ego("run", "flow/node", str(program)).stdout == "2.0\n"
     assert ego("run", "flow/node", "-", text="print('piped')").stdout == "piped\n"
     assert told("run", "flow/node", "-c", "print(1)")["stdout"] == "1\n"
-    assert "longer than 0.5 s" in wrong("run", "flow/node", "-c", "while True: pass", "--timeout", "0.5")
+    late = ego("run", "flow/node", "-c", "print('so far', flush=True)\nwhile True: pass", "--timeout", "1", status=1)
+    assert late.stdout == "so far\n"
+    assert "longer than 1 s" in late.stderr
+    assert "86400" in ego("run", "flow/node", "-c", "1", "--timeout", "inf", status=2).stderr
     assert told("delete", "flow/node")["status"] == "deleted"
 
 

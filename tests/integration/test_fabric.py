@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -338,7 +339,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, uv: Path) -> None:
 
 def test_what_changes_nothing_makes_nothing(fabric: Fabric) -> None:
     env = fabric.create(KEY, TESTER, packages=["tiny"])
-    assert fabric.update(KEY, TESTER) == env
+    assert fabric.update(KEY, TESTER) == replace(env, changed=False)
     assert fabric.operations.history(limit=1)[0].message == "nothing to change"
     assert fabric.sync(KEY, TESTER).generation != env.generation
 

@@ -18,7 +18,7 @@ from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged, I
 from egoworld_resources.environments.generations import BUILD_LOCK, Ready, exclusive, site_packages
 from egoworld_resources.environments.ledger import Ledger
 from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.records import Files, damaged_files
+from egoworld_resources.environments.records import Files, damaged_files, stamp_of
 from egoworld_resources.environments.slots import Slot, free_slot
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.environments.wheelhouse import lock_here
@@ -69,13 +69,14 @@ class Building:
             files.make_read_only()
             for file in content.keep:
                 shutil.copyfile(file, slot.path / file.name)
+            stamp = stamp_of(slot.path, files)
             slot.path.rename(generation)
         ready = Ready(
             env=content.env,
             lock_digest=content.lock.digest,
             contract=str(content.path or ""),
             python="bin/python",
-            stamp=files.stamp(),
+            stamp=stamp,
             files=len(files),
             seconds=round(time.monotonic() - began, 3),
             bytes=files.size,

@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from egoworld_resources.catalog import BASE, Catalog
 from egoworld_resources.environments.drivers import cuda_version, oldest_driver
-from egoworld_resources.environments.errors import BadDeclaration
+from egoworld_resources.environments.errors import BadDeclaration, LockMissing
 from egoworld_resources.environments.lock import DEV
 from egoworld_resources.environments.lockfile import Lock, lowest_python
 from egoworld_resources.environments.policy import Breach, Policy
@@ -101,7 +101,11 @@ def matrix_breach(catalog: Catalog, policy: Policy, file: Path) -> Breach | None
         return Breach("matrix", "there is none", "egoworld env matrix")
     text = file.read_text(encoding="utf-8")
     before, log = _recorded(text, file)
-    if changes := list(_changes(before, list(locked(catalog)))):
+    try:
+        now = list(locked(catalog))
+    except (LockMissing, BadDeclaration) as error:
+        return Breach("matrix", f"cannot be compared: {error}", "make that lock, then: egoworld env matrix")
+    if changes := list(_changes(before, now)):
         told = "; ".join(f"{env}: {what}" for env, _, what in changes)
         return Breach("matrix", f"locks changed without it ({told})", "egoworld env matrix")
     if text != _rendered(catalog, policy, log):

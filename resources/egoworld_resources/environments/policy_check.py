@@ -18,7 +18,7 @@ from egoworld_resources.environments.conda import declaration as conda
 from egoworld_resources.environments.conda.specs import NO_DEFAULTS
 from egoworld_resources.environments.contract import contract_folder, root_dependencies, root_overrides, root_source
 from egoworld_resources.environments.declaration import read_toml
-from egoworld_resources.environments.errors import LockEdited, LockMissing, LockStale
+from egoworld_resources.environments.errors import BadDeclaration, LockEdited, LockMissing, LockStale
 from egoworld_resources.environments.fabric.errors import InvalidPackages
 from egoworld_resources.environments.generations import Generations, site_packages
 from egoworld_resources.environments.installing import installations
@@ -101,15 +101,17 @@ def _lock(catalog: Catalog, env: ModelEnv) -> tuple[Lock | None, list[Found]]:
     path = catalog.lock_path(env.name)
     try:
         return catalog.lock(env.name), []
-    except (LockMissing, LockStale) as error:
+    except (LockMissing, LockStale, BadDeclaration) as error:
         name = BASE if env.interpreter == BASE else env.name
-        lock = None if isinstance(error, LockMissing) else Lock.read(name, path)
+        lock = Lock.read(name, path) if isinstance(error, LockStale) else None
         return lock, [Found(path, Breach("lock", _why(error, name), f"make lock ENV={name}"))]
 
 
-def _why(error: LockMissing | LockStale, name: str) -> str:
+def _why(error: LockMissing | LockStale | BadDeclaration, name: str) -> str:
     if isinstance(error, LockMissing):
         return "there is none"
+    if isinstance(error, BadDeclaration):
+        return f"cannot be read: {error}"
     by_hand = isinstance(error, LockEdited)
     return "was changed by hand" if by_hand else f"was made from other dependencies than {name} names"
 

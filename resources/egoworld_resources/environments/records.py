@@ -81,6 +81,28 @@ class Files:
         return os.fsdecode(done.stdout).split("\0")[:-1]
 
 
+def stamp_of(generation: Path, files: Files) -> str:
+    """Changes when somebody writes into a venv: into its packages (``files``), bin or pyvenv.cfg."""
+    return hashlib.sha256("\0".join([files.stamp(), *_frame(generation)]).encode(errors="surrogateescape")).hexdigest()
+
+
+def _frame(generation: Path) -> Iterator[str]:
+    """Links with their targets, files with size and time: of bin, and pyvenv.cfg."""
+    for path in [*sorted((generation / "bin").glob("*")), generation / "pyvenv.cfg"]:
+        if path.is_symlink():
+            yield f"{path.name} -> {path.readlink()}"
+        elif path.is_file():
+            found = path.stat()
+            yield f"{path.name} {found.st_size} {found.st_mtime_ns}"
+
+
+def unrecorded(site_packages: Path) -> list[str]:
+    """Files that no installed distribution brought."""
+    records = [path.read_text(encoding="utf-8") for path in site_packages.glob("*.dist-info/RECORD")]
+    listed = {row[0] for text in records for row in csv.reader(io.StringIO(text, newline="")) if row}
+    return sorted(path for path in map(path_of, Files(site_packages).identities) if path not in listed)
+
+
 def path_of(identity: str) -> str:
     """The path in a line or an identity, relative to the folder."""
     return identity.rpartition("\t")[2].split(" ", 2)[2].removeprefix("./")

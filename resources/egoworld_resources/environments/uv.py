@@ -20,6 +20,8 @@ UNREACHABLE = (
     "Connection reset",
     "operation timed out",
     "Network connectivity is disabled",
+    "Could not resolve host",
+    "Failed to connect to",
 )
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 

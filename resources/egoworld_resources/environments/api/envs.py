@@ -53,9 +53,9 @@ from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.fabric.requirements import of_file
 
 LONGEST_WAIT_S = 600
-KEYED = (InvalidKey, EnvNotFound)
+KEYED = (InvalidKey, EnvNotFound, Damaged)
 CHANGES = (*KEYED, Forbidden, EnvLocked, NoSpace, BodyTooLarge)
-BUILDS = (InvalidPackages, PolicyRefused, ResolutionFailed, PythonNotFound, UvFailed, CondaFailed, Damaged, IndexSilent)
+BUILDS = (InvalidPackages, PolicyRefused, ResolutionFailed, PythonNotFound, UvFailed, CondaFailed, IndexSilent)
 
 router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
 
@@ -168,7 +168,7 @@ def licences(key: Which, fabric: FabricOf) -> Licences:
     return Licences.of_facts(key, fabric.licences(key))
 
 
-@router.get("/envs/{workflow_id}/{node_id}/verify", operation_id="verify_env", responses=declared(*KEYED, Damaged))
+@router.get("/envs/{workflow_id}/{node_id}/verify", operation_id="verify_env", responses=declared(*KEYED))
 def verify(key: Which, fabric: FabricOf) -> Env:
     """Compare every byte of an env with what was installed; ENV_DAMAGED names files that differ."""
     return Env.of_facts(fabric.verify(key))

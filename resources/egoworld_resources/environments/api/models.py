@@ -102,7 +102,7 @@ class Key(BaseModel):
         return cls.model_validate(named(key))
 
 
-Status = Literal["ready", "damaged", "created", "updated", "synced"]
+Status = Literal["ready", "damaged", "created", "updated", "unchanged", "synced"]
 
 
 class Env(Key):
@@ -127,8 +127,9 @@ class Env(Key):
 
     @classmethod
     def of_facts(cls, env: EnvFacts, status: Status | None = None) -> Env:
-        """``status``: what was done to it, else how it stands."""
-        return cls(**_facts(env, status), pyproject_toml=env.declared.declaration, uv_lock=env.declared.lock)
+        """``status``: what was done to it, when that changed anything, else how it stands."""
+        told = _facts(env, status if env.changed else "unchanged")
+        return cls(**told, pyproject_toml=env.declared.declaration, uv_lock=env.declared.lock)
 
 
 class Synced(Env):

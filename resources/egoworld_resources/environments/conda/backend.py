@@ -104,7 +104,7 @@ class CondaBackend:
         declaration, now = Declaration.read(folder), self.declared(folder).python_version
         declared = {name_of(spec): spec for spec in declaration.dependencies}
         python = declared.pop("python", "")
-        kept = [python] if python and wish.python == now else python_spec(wish.python)
+        kept = [python] if python and wish.python in ("", now) else python_spec(wish.python or now)
         others = list(declared.values()) if wish.packages is None else self.specs.parsed(wish.packages)
         wanted = merged(kept, others)
         self._resolve(folder, declaration.name, wanted, () if wish.upgrade else self._locked(folder))

@@ -9,7 +9,7 @@ from egoworld_resources.environments.conda.adapter import Rattler
 from egoworld_resources.environments.conda.declaration import name_of
 from egoworld_resources.environments.conda.packages import SUBFOLDERS
 from egoworld_resources.environments.fabric.errors import InvalidPackages, PolicyRefused
-from egoworld_resources.environments.fabric.requirements import MOST
+from egoworld_resources.environments.fabric.requirements import MOST, refuse_twice
 
 BRACKET = re.compile(r"[\[,]\s*(\w+)\s*=")
 TAKEN = {"build", "build_number", "channel", "version"}
@@ -46,7 +46,9 @@ class Specs:
         """The specs as rattler writes them. Raises InvalidPackages quoting the first that is not allowed."""
         if len(packages) > MOST:
             raise InvalidPackages(f"{len(packages)} packages in one call; at most {MOST} are taken")
-        return [self._parsed(text) for text in packages]
+        found = [self._parsed(text) for text in packages]
+        refuse_twice((name_of(spec), spec) for spec in found)
+        return found
 
     def names(self, packages: Sequence[str]) -> list[str]:
         """Packages that are named without a version. Raises InvalidPackages."""

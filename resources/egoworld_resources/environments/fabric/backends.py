@@ -23,7 +23,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of a declaration. packages: None keeps those that are there; upgrade: newest that fit."""
+    """What is asked of a declaration. python: "" keeps it; packages: None keeps them; upgrade: newest that fit."""
 
     python: str
     packages: Sequence[str] | None = None

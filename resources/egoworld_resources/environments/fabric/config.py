@@ -36,7 +36,7 @@ class FabricConfig(BaseModel):
     uv_cache_dir: Path = Field(description="uv's cache, beside the envs on one partition; default DATA_ROOT/uv_cache.")
     database_url: str = Field(description="Audit database: postgresql://… or sqlite:///…; default a file of the home.")
     default_python: str = Field("3.11", pattern=r"^3\.\d{1,2}$", description="Python of an env that names none.")
-    execution_timeout: float = Field(30, gt=0, description="Seconds that code may run when the call names none.")
+    execution_timeout: float = Field(30, gt=0, le=86_400, description="Seconds that code may run unless the call says.")
     cleanup_idle_hours: float = Field(72, gt=0, description="Hours without use after which cleanup removes an env.")
     memory_gb: float = Field(4, gt=0, description="Memory (GB) of code that runs in an env.")
     output_mb: float = Field(10, gt=0, description="Output (MB) that is kept of stdout and of stderr.")
@@ -56,7 +56,7 @@ class FabricConfig(BaseModel):
         defaults = {
             "envs_base_path": f"{root}/envs" if root else str(home / "workflow_envs"),
             "uv_cache_dir": f"{root}/uv_cache" if root else str(settings.uv_cache_folder),
-            "database_url": f"sqlite:///{home / 'env_operations.sqlite'}",
+            "database_url": f"sqlite:///{(home / 'env_operations.sqlite').absolute()}",
         }
         try:
             config = cls.model_validate(defaults | given)

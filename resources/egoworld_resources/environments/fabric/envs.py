@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from filecmp import cmp
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +37,7 @@ from egoworld_resources.environments.fabric.space import refuse_two_partitions, 
 from egoworld_resources.environments.generations import READY, Ready
 from egoworld_resources.environments.licences import LicenceRules
 from egoworld_resources.environments.words import words_into
+from egoworld_resources.errors import BadConfiguration
 
 T = TypeVar("T")
 GB, MB = 10**9, 10**6
@@ -79,7 +80,7 @@ class Fabric:
         Raises BadConfiguration, AuditFailed.
         """
         for folder in (self.config.envs_base_path, self.config.uv_cache_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_folder(folder)
         refuse_two_partitions(self.config.envs_base_path, self.config.uv_cache_dir)
         self.operations.init()
         self.places.sweep()
@@ -114,13 +115,15 @@ class Fabric:
         return self._seen(key, lambda at, ready, backend: facts.read(key, at, ready, backend, backend.stamp(at)))
 
     def list(self) -> list[EnvFacts]:
-        """All envs by key; one that is removed meanwhile is left out."""
+        """All envs by key, damaged ones too; one that is removed meanwhile is left out."""
         found: list[EnvFacts] = []
         for key in self.places.taken():
             try:
                 found.append(self.get(key))
             except (EnvNotFound, OSError):
                 continue
+            except FabricError:
+                found.append(facts.unreadable(key, self.places.folder(key)))
         return found
 
     def add(self, key: EnvKey, packages: Sequence[str], actor: Actor, *, wait_s: float = 0) -> EnvFacts:
@@ -150,14 +153,11 @@ class Fabric:
         """Another Python, another list of packages (None keeps it), or the newest versions that fit."""
         details = {"packages": packages and list(packages), "python_version": python_version, "upgrade": upgrade}
 
-        def make(backend: Backend, folder: Path) -> None:
-            python = python_version or backend.declared(folder).python_version
-            backend.update(folder, Wish(python, packages, upgrade))
-
-        return self._change("update", key, actor, details, wait_s, make)
+        wish = Wish(python_version, packages, upgrade)
+        return self._change("update", key, actor, details, wait_s, lambda backend, at: backend.update(at, wish))
 
     def sync(self, key: EnvKey, actor: Actor, *, wait_s: float = 0) -> EnvFacts:
-        """Make the env anew from its lock, whatever happened to its files."""
+        """Make the env anew from its lock, whatever happened to its other files."""
         return self._change("sync", key, actor, {}, wait_s, lambda _backend, _folder: None, anew=True)
 
     def verify(self, key: EnvKey) -> EnvFacts:
@@ -166,7 +166,9 @@ class Fabric:
         def look(generation: Path, ready: Ready, backend: Backend) -> EnvFacts:
             if wrong := backend.damaged(generation):
                 raise Damaged(f"env {key}: {some_of(wrong)} changed after the installation; sync it", files=wrong[:100])
-            return facts.read(key, generation, ready, backend, backend.stamp(generation))
+            if (stamp := backend.stamp(generation)) != ready.stamp:
+                raise Damaged(f"env {key}: files were touched after the installation, packages are whole; sync it")
+            return facts.read(key, generation, ready, backend, stamp)
 
         return self._seen(key, look)
 
@@ -175,10 +177,9 @@ class Fabric:
         return self._seen(key, lambda at, _ready, backend: facts.judged(backend.licences(at), self.licence_rules))
 
     def delete(self, key: EnvKey, actor: Actor, *, wait_s: float = 0) -> None:
-        """Remove an env. Raises EnvLocked when code runs in it."""
+        """Remove an env, whole or not. Raises EnvLocked when code runs in it."""
         with self._changing(key, wait_s):
-            _, ready, _ = self._live(key)
-            self._delete("delete", key, actor, ready, wait_s)
+            self._delete("delete", key, actor, wait_s)
 
     def run(self, key: EnvKey, code: str, actor: Actor, *, timeout_s: float | None = None) -> Outcome:
         """Run Python code in an env, bounded and cut off from everything else. Raises RunTimeout."""
@@ -201,6 +202,8 @@ class Fabric:
                 step.lock_after = ready.lock_digest
                 outcome = run_code(generation / ready.python, code, env_folder=generation, scratch=at, bounds=bounds)
                 step.message = f"exit {outcome.exit_code}"
+                if outcome.killed_for:
+                    step.message += f", ended for its {outcome.killed_for}"
                 step.result = step.result if outcome.exit_code == 0 else CODE_FAILED
                 if outcome.timed_out:
                     raise RunTimeout(
@@ -225,16 +228,17 @@ class Fabric:
     def _clean(self, key: EnvKey, actor: Actor) -> bool:
         try:
             with self._changing(key, 0):
-                _, ready, _ = self._live(key)
-                self._delete("cleanup", key, actor, ready, 0)
+                self._delete("cleanup", key, actor, 0)
         except AuditFailed:
             raise
         except FabricError:
             return False
         return True
 
-    def _delete(self, action: str, key: EnvKey, actor: Actor, ready: Ready, wait_s: float) -> None:
-        with self.places.unused(key, wait_s), self._written_down(action, key, actor, {}, ready.lock_digest):
+    def _delete(self, action: str, key: EnvKey, actor: Actor, wait_s: float) -> None:
+        _, ready, _ = self._left(key)
+        before = ready.lock_digest if ready else ""
+        with self.places.unused(key, wait_s), self._written_down(action, key, actor, {}, before):
             self.places.remove(key)
 
     def _change(
@@ -249,8 +253,10 @@ class Fabric:
         anew: bool = False,
     ) -> EnvFacts:
         with self._changing(key, wait_s) as held:
-            _, ready, backend = self._live(key)
-            with self._written_down(action, key, actor, details, ready.lock_digest) as step:
+            _, ready, backend = self._left(key) if anew else self._live(key)
+            if backend is None:
+                raise Damaged(f"env {key}: its declaration and lock are gone; delete it and create it again")
+            with self._written_down(action, key, actor, details, ready.lock_digest if ready else "") as step:
                 return self._replaced(key, backend, held, step, lambda folder: make(backend, folder), anew=anew)
 
     def _replaced(
@@ -269,7 +275,7 @@ class Fabric:
             make(folder)
             if live and not anew and all(cmp(live / name, folder / name, shallow=False) for name in backend.files):
                 step.lock_after, step.message = backend.digest(folder), "nothing to change"
-                return self.get(key)
+                return replace(self.get(key), changed=False)
             generation = generations.fresh(backend.digest(folder))
             ready = backend.install(folder, generation, held, trust=True, operation=step.began.id)
             ready.write(generation)
@@ -310,14 +316,19 @@ class Fabric:
             self.operations.end(step.began, step.result, message=step.message, lock_after=step.lock_after)
 
     def _live(self, key: EnvKey) -> tuple[Path, Ready, Backend]:
+        """The live generation, which is whole. Raises EnvNotFound, Damaged."""
+        generation, ready, backend = self._left(key)
+        if ready is None or backend is None:
+            raise Damaged(f"env {key}: {generation.name} lacks {READY} or its declaration; sync it, or delete it")
+        return generation, ready, backend
+
+    def _left(self, key: EnvKey) -> tuple[Path, Ready | None, Backend | None]:
+        """What is left of an env, whole or not: the live generation, what it says of itself, whose files it has."""
         generation = self.places.generations(key).current()
-        ready = Ready.read(generation) if generation else None
-        if generation is None or ready is None:
+        if generation is None:
             raise EnvNotFound(key)
         known = [one for one in self.backends.values() if (generation / one.files[0]).is_file()]
-        if not known:
-            raise EnvNotFound(key)
-        return generation, ready, known[0]
+        return generation, Ready.read(generation), known[0] if known else None
 
     def _seen(self, key: EnvKey, look: Callable[[Path, Ready, Backend], T]) -> T:
         """What ``look`` finds in the live generation; anew when the env was removed under its eyes."""
@@ -331,6 +342,16 @@ class Fabric:
             else:
                 if (generation / READY).is_file():
                     return found
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadConfiguration(
+            f"the folder {folder} cannot be made: {error.strerror}; name another with EGOWORLD_HOME, ENVS_BASE_PATH or "
+            "UV_CACHE_DIR"
+        ) from error
 
 
 def project_name(key: EnvKey) -> str:

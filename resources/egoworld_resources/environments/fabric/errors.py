@@ -110,7 +110,7 @@ class EnvLocked(FabricError):
     code, status = "ENV_LOCKED", 423
 
     def __init__(self, key: object, what: str = "another operation changes it") -> None:
-        super().__init__(f"env {key} is locked: {what}; try again, or wait for it with wait=SECONDS", env=str(key))
+        super().__init__(f"env {key} is locked: {what}; try again, or wait (--wait or ?wait=SECONDS)", env=str(key))
 
 
 class AuditFailed(FabricError):

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from egoworld_resources.environments.fabric.backends import Backend, Declared
 from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.generations import READY, Ready
+from egoworld_resources.environments.generations import READY, Generations, Ready
 from egoworld_resources.environments.licences import LicenceRules
 
 
 @dataclass(frozen=True)
 class EnvFacts:
     """An env as it lies on disk. env_path: its folder, of which python is in the live generation; bytes: of its
-    packages, those shared with other envs included; status: "ready", or "damaged" when files were written to since.
+    packages, those shared with other envs included; status: "ready", or "damaged" when files were written to since;
+    changed: False as the answer to an operation that had nothing to do.
     """
 
     key: EnvKey
@@ -28,6 +29,7 @@ class EnvFacts:
     bytes: int
     created_at: float
     declared: Declared
+    changed: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,14 @@ def judged(stated: Mapping[tuple[str, str], str], rules: LicenceRules) -> list[P
         PackageLicence(name, version, rules.told.get(name, "") or licence, rules.of_package(name, licence))
         for (name, version), licence in sorted(stated.items())
     ]
+
+
+def unreadable(key: EnvKey, folder: Path) -> EnvFacts:
+    """An env of which too little is left to say more than that it is there."""
+    generation = Generations(folder).current() or folder
+    nothing = Declared("", (), {}, "", "")
+    at = folder.stat().st_mtime
+    return EnvFacts(key, "", folder, generation / "bin" / "python", generation.name, "damaged", "", 0, at, nothing)
 
 
 def read(key: EnvKey, generation: Path, ready: Ready, backend: Backend, stamp: str) -> EnvFacts:

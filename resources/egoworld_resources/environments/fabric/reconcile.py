@@ -28,7 +28,8 @@ def reconcile(key: EnvKey, places: Places, operations: Operations) -> None:
     for began in operations.unfinished(key.folder):
         if began.action == RUN:
             with suppress(EnvLocked), places.unused(key):
-                operations.end(began, INTERRUPTED, message="the service ended before the code did")
+                words = "the service ended before the code did"
+                operations.end(began, INTERRUPTED, message=words, lock_after=began.lock_before)
         else:
             _settle(began, key, places, operations)
 
@@ -37,6 +38,6 @@ def _settle(began: Began, key: EnvKey, places: Places, operations: Operations) -
     generation = places.generations(key).current()
     ready = Ready.read(generation) if generation else None
     lock = ready.lock_digest if ready else ""
-    done = ready is None if began.action in GONE else ready is not None and ready.operation == began.id
+    done = generation is None if began.action in GONE else ready is not None and ready.operation == began.id
     words = "found done on disk after a crash" if done else "a crash came before it took effect; nothing was changed"
     operations.end(began, "ok" if done else INTERRUPTED, message=words, lock_after=lock)

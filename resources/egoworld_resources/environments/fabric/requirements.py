@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -20,7 +20,19 @@ def parsed(packages: Iterable[str]) -> list[Requirement]:
     found = [_requirement(text) for text in packages]
     if len(found) > MOST:
         raise InvalidPackages(f"{len(found)} packages in one call; at most {MOST} are taken")
+    refuse_twice(((canonicalize_name(one.name), str(one.marker or "")), str(one)) for one in found)
     return found
+
+
+def refuse_twice(wishes: Iterable[tuple[Hashable, str]]) -> None:
+    """Raise InvalidPackages when one package comes with two wishes: a resolver would take the last one alone.
+
+    wishes: what they are about, and their texts.
+    """
+    first: dict[Hashable, str] = {}
+    for about, text in wishes:
+        if first.setdefault(about, text) != text:
+            raise InvalidPackages(f"{first[about]!r} and {text!r} are about one package; write them as one requirement")
 
 
 def of_file(text: str) -> list[str]:

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 from egoworld_resources.environments.building import Building, Content
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import (
+    BadDeclaration,
     EnvBuildFailed,
     EnvDamaged,
     IndexUnreachable,
@@ -39,7 +40,8 @@ from egoworld_resources.environments.licences import stated_licences
 from egoworld_resources.environments.lock import linux_entries, write_lock
 from egoworld_resources.environments.lockfile import PYTHONS, Lock, source_of
 from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.records import Files, damaged_files
+from egoworld_resources.environments.records import Files, damaged_files, stamp_of, unrecorded
+from egoworld_resources.errors import BadConfiguration
 
 PYPROJECT, UV_LOCK, PYLOCK = "pyproject.toml", "uv.lock", "pylock.toml"
 LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64'"
@@ -75,8 +77,7 @@ class UvBackend:
 
     def remove(self, folder: Path, packages: Sequence[str]) -> None:
         """`uv remove`."""
-        declared = self.declared(folder).dependencies
-        known = {canonicalize_name(Requirement(text).name) for text in declared}
+        known = {canonicalize_name(Requirement(text).name) for text in _project(folder)["dependencies"]}
         names = names_of(packages)
         if missing := set(names) - known:
             raise DependencyNotFound(missing, known)
@@ -84,21 +85,21 @@ class UvBackend:
 
     def update(self, folder: Path, wish: Wish) -> None:
         """Begin with another list or Python, keeping locked versions where they still fit."""
-        declared = self.declared(folder)
-        if wish.packages is not None or wish.python != declared.python_version:
-            packages = declared.dependencies if wish.packages is None else ()
-            self._declare(folder, _name(folder), wish.python, packages)
+        project = _project(folder)
+        python = wish.python or _python(project)
+        if wish.packages is not None or python != _python(project):
+            packages = project["dependencies"] if wish.packages is None else ()
+            self._declare(folder, project["name"], python, packages)
         self._wish(folder, wish)
 
     def digest(self, folder: Path) -> str:
         """Of the pylock: packages, versions and the hashes of their files."""
-        return self._lock(folder).digest
+        return _lock(folder).digest
 
     def declared(self, folder: Path) -> Declared:
         """From pyproject.toml and the pylock."""
         project = _project(folder)
-        python = project["requires-python"].removeprefix("==").removesuffix(".*")
-        lock = self._lock(folder)
+        python, lock = _python(project), _lock(folder)
         return Declared(
             python_version=python,
             dependencies=tuple(project["dependencies"]),
@@ -114,7 +115,7 @@ class UvBackend:
         keep = [folder / name for name in self.files]
         content = Content(
             str(EnvKey.of_folder(generation.parent.name)),
-            self._lock(folder),
+            _lock(folder),
             project["requires-python"],
             sdists=git,
             keep=keep,
@@ -123,16 +124,17 @@ class UvBackend:
             return self._building.make(content, generation, held, trust=trust, operation=operation)
 
     def stamp(self, generation: Path) -> str:
-        """Over path, size and time of every file of its packages."""
-        return Files(site_packages(generation)).stamp()
+        """Over path, size and time of every file of its packages, its interpreter and its scripts."""
+        return stamp_of(generation, Files(site_packages(generation)))
 
     def licences(self, generation: Path) -> Mapping[tuple[str, str], str]:
         """SPDX expressions from the core metadata."""
         return stated_licences(site_packages(generation))
 
     def damaged(self, generation: Path) -> list[str]:
-        """Every byte against RECORD."""
-        return [file for files in damaged_files(site_packages(generation)).values() for file in files]
+        """Every byte against RECORD, and files that no package brought."""
+        packages = site_packages(generation)
+        return [*(file for files in damaged_files(packages).values() for file in files), *unrecorded(packages)]
 
     def _declare(self, folder: Path, name: str, python: str, dependencies: Sequence[str]) -> None:
         """A project that is nothing but its dependencies, and the root of a workspace: uv looks at no folder above."""
@@ -162,7 +164,7 @@ class UvBackend:
         """Run a command of uv that changes the lock, then write the pylock that the policy allows of it."""
         wanted = parsed(packages) if command[0] != "remove" else []
         project = _project(folder)
-        name, python = str(project["name"]), project["requires-python"]
+        name, python = project["name"], project["requires-python"]
         builds = has_git([*wanted, *parsed(project["dependencies"])])
         with _as_fabric_errors():
             interpreter = self._building.interpreter(name, python, folder)
@@ -183,16 +185,35 @@ class UvBackend:
         declared = _project(folder)["dependencies"]
         write_lock(folder / PYLOCK, entries, made_by="egoworld env", python=python, source=source_of(declared, python))
 
-    def _lock(self, folder: Path) -> Lock:
-        return Lock.read(_name(folder), folder / PYLOCK)
+
+def _lock(folder: Path) -> Lock:
+    """The pylock of an env. Raises Damaged when it is not as it was resolved, or not from the declaration beside it."""
+    project = _project(folder)
+    try:
+        lock = Lock.read(project["name"], folder / PYLOCK)
+        lock.check(project["name"], source_of(project["dependencies"], project["requires-python"]), folder / PYPROJECT)
+    except BadConfiguration as error:
+        raise Damaged(
+            f"{PYLOCK} of the env was changed since it was resolved, or {PYPROJECT} beside it; "
+            "resolve anew with `egoworld env update`, which takes what the declaration says",
+            files=[PYLOCK, PYPROJECT],
+        ) from error
+    return lock
 
 
 def _project(folder: Path) -> dict[str, Any]:
-    return read_toml(folder / PYPROJECT)["project"]
+    """Its declaration. Raises Damaged when it cannot be read."""
+    try:
+        project = read_toml(folder / PYPROJECT)["project"]
+        return {name: project[name] for name in ("name", "requires-python", "dependencies")}
+    except (BadDeclaration, KeyError, OSError) as error:
+        raise Damaged(
+            f"{PYPROJECT} of the env cannot be read ({error}); delete the env and create it again", files=[PYPROJECT]
+        ) from error
 
 
-def _name(folder: Path) -> str:
-    return str(_project(folder)["name"])
+def _python(project: Mapping[str, Any]) -> str:
+    return project["requires-python"].removeprefix("==").removesuffix(".*")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from egoworld_resources.doctor import Subject
 from egoworld_resources.environments.builder import BuiltEnv, EnvBuilder
 from egoworld_resources.environments.contract import root_source
+from egoworld_resources.environments.generations import Ready, site_packages
+from egoworld_resources.environments.records import Files, stamp_of
 from made_doctor import executable, findings, one, subject
 from made_envs import made_catalog, made_env, made_lock, made_wheel
 
@@ -149,14 +152,26 @@ def test_an_env_that_was_not_finished(place: Place) -> None:
     assert (found.state, "was not finished" in found.found) == ("fault", True)
 
 
+def say_unchanged(generation: Path) -> None:
+    """As if this were what was installed: what changes outside an env leaves its files as they are."""
+    ready = Ready.read(generation)
+    assert ready is not None
+    replace(ready, stamp=stamp_of(generation, Files(site_packages(generation)))).write(generation)
+
+
 def test_an_env_whose_python_is_gone_or_fails(place: Place) -> None:
     built = place.build()
     built.python.unlink()
-    gone = one("envs", place.subject())
-    assert (gone.state, "cannot be started: No such file or directory" in gone.found) == ("fault", True)
     executable(built.python, "echo libpython3.11.so: cannot open >&2; exit 127")
+    other = one("envs", place.subject())
+    assert (other.state, "changed after they were installed" in other.found) == ("fault", True)
+    say_unchanged(built.python.parents[1])
     failing = one("envs", place.subject())
     assert (failing.state, "libpython3.11.so: cannot open" in failing.found) == ("fault", True)
+    built.python.unlink()
+    say_unchanged(built.python.parents[1])
+    gone = one("envs", place.subject())
+    assert (gone.state, "cannot be started: No such file or directory" in gone.found) == ("fault", True)
 
 
 def test_an_env_from_an_older_lock(place: Place) -> None:

@@ -225,6 +225,14 @@ def test_the_licences_of_a_built_env_are_read_and_counted(tmp_path: Path) -> Non
     )
 
 
+def test_a_lock_that_cannot_be_read_is_a_line_of_its_own(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    (tmp_path / "locks" / "pylock.tiny_env.toml").write_text("[[[")
+    (line,) = project.lines()
+    assert line.startswith("locks/pylock.tiny_env.toml: lock: cannot be read")
+    assert line.endswith("make lock ENV=tiny_env")
+
+
 def test_an_exception_that_no_lock_needs_any_more_is_a_breach(tmp_path: Path) -> None:
     excepted = {"gone": Excepted(licence="ISC", reason="was needed")}
     rules = LicenceRules(models=("MIT",), packages=("MIT",), excepted=excepted)

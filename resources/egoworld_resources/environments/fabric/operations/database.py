@@ -43,7 +43,9 @@ class Address:
         if url.drivername in ("sqlite", "sqlite+pysqlite"):
             if url.database in (None, "", ":memory:") or url.query:
                 raise AuditFailed("DATABASE_URL names no file, and an audit must outlive its process; " + EXPECTED)
-            file = Path(str(url.database)).absolute()
+            file = Path(str(url.database))
+            if not file.is_absolute():
+                raise AuditFailed(f"DATABASE_URL names {file} below whatever folder a command starts in; {EXPECTED}")
             return cls(url, file, str(file), frozenset())
         if url.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
             raise AuditFailed(f"DATABASE_URL names {url.drivername}; {EXPECTED}")

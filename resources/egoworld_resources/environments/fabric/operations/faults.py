@@ -60,6 +60,11 @@ KNOWN = (
         (),
         "is damaged; restore it from a backup, or move it away to begin a new one",
     ),
+    _Known(
+        ("SQLITE_IOERR",),
+        (),
+        "cannot be read or written: its disk is full or fails; free some space",
+    ),
     _Known(("SQLITE_CANTOPEN",), (), "cannot be opened; restore the file, or start the service again, which makes it"),
     _Known(("08", "57P"), ("connection", "translate host name"), "does not answer; start it, or correct DATABASE_URL"),
 )
