@@ -128,10 +128,10 @@ def licences(env: Which, as_json: Json = False) -> None:
 
 
 def _short(message: str) -> str:
-    """The line of a message that tells most: what uv marks with a cross, else the first that introduces nothing."""
+    """The line of a message that tells most: the last cause that uv names, else the first that introduces nothing."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    crossed = (line.lstrip("× ") for line in lines if line.startswith("×"))
-    told = next(crossed, None) or next((line for line in lines if not line.endswith(":")), "")
+    causes = [line.removeprefix("cause: ") for line in lines if line.startswith("cause: ")]
+    told = next((line for line in [*causes[::-1], *lines] if not line.endswith(":")), "")
     return told if len(told) <= SHOWN else f"{told[: SHOWN - 1]}…"
 
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from egoworld_resources.environments.building import Building
 from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.errors import Damaged, EnvAlreadyExists, EnvNotFound, InvalidPackages
+from egoworld_resources.environments.fabric.errors import (
+    Damaged,
+    EnvAlreadyExists,
+    EnvNotFound,
+    InvalidPackages,
+    ResolutionFailed,
+)
 from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.environments.fabric.uv_backend import UvBackend
 from egoworld_resources.environments.generations import READY
+from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.uv import Uv
 from made_fabric import KEY, TESTER, made_fabric, versions
 from made_index import made_index
 
@@ -45,6 +56,13 @@ def test_a_package_that_is_named_twice_is_refused(fabric: Fabric) -> None:
             fabric.create(EnvKey("flow", "twice"), TESTER, packages=wish)
     made = fabric.create(EnvKey("flow", "once"), TESTER, packages=["tiny<2", "tiny<2"])
     assert versions(made) == {"tiny": "1.0"}
+
+
+def test_a_rule_of_the_policy_that_is_in_the_way_is_named(fabric: Fabric, uv: Path) -> None:
+    policy = Policy.model_validate({"constraints": ["tiny>=2"]})
+    ruled = {"uv": UvBackend(Building(Uv(uv, fabric.config.uv_cache_dir)), policy)}
+    with pytest.raises(ResolutionFailed, match=r"envs/policy\.toml asks of every env: tiny>=2"):
+        replace(fabric, backends=ruled).create(EnvKey("flow", "ruled"), TESTER, packages=["tiny<2"])
 
 
 def lock_of_another(generation: Path) -> None:

@@ -46,4 +46,9 @@ def create(
         return create_from_lock(fabric, key, actor, read_explicit_lock(conda_file), wait_s=wait_s)
     if CONDA_LOCK.search(conda_file):
         return create_from_lock(fabric, key, actor, read_conda_lock(conda_file), wait_s=wait_s)
-    return create_from_yml(fabric, key, actor, conda_file, wait_s=wait_s)
+    try:
+        return create_from_yml(fabric, key, actor, conda_file, wait_s=wait_s)
+    except InvalidPackages as error:
+        raise InvalidPackages(
+            f"conda_file is no explicit lock and no conda-lock.yml; as another file: {error}"
+        ) from error

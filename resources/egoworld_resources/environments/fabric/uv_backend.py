@@ -174,7 +174,8 @@ class UvBackend:
             frozen = [] if command[0] == "lock" else ["--no-sync"]
             names = packages if command[0] == "remove" else [str(requirement) for requirement in wanted]
             ended = ["--", *names] if names else []
-            self._uv.run([*command, *frozen, *options, *ended], folder, what="resolving packages")
+            with self._policy_named():
+                self._uv.run([*command, *frozen, *options, *ended], folder, what="resolving packages")
             exported = "pylock.exported.toml"
             export = ["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--quiet", "-o", exported]
             self._uv.run([*export, "--python", interpreter], folder, what="exporting the lock")
@@ -184,6 +185,17 @@ class UvBackend:
         (folder / exported).unlink()
         declared = _project(folder)["dependencies"]
         write_lock(folder / PYLOCK, entries, made_by="egoworld env", python=python, source=source_of(declared, python))
+
+    @contextmanager
+    def _policy_named(self) -> Iterator[None]:
+        """What uv calls a wish of the project may be one of the policy: say so."""
+        try:
+            yield
+        except EnvBuildFailed as error:
+            asked = [one for one in self._policy.constraints if Requirement(one).name in str(error)]
+            if not asked:
+                raise
+            raise EnvBuildFailed(f"{error}\nenvs/policy.toml asks of every env: {', '.join(asked)}") from error
 
 
 def _lock(folder: Path) -> Lock:
