@@ -11,6 +11,7 @@ from egoworld_resources.environments.building import Building
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.errors import EnvNotFound
 from egoworld_resources.environments.fabric.uv_backend import UvBackend
+from egoworld_resources.environments.generations import Ready
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
 from made_fabric import KEY, TESTER, made_config, made_fabric
@@ -66,3 +67,22 @@ def test_an_env_that_is_made_anew_meanwhile_is_the_new_one(fabric: Fabric, backe
     found = getattr(fabric, look)(KEY)
     assert found.status == "ready"
     assert found.generation != before.generation
+
+
+@pytest.mark.parametrize("look", ["get", "list"])
+def test_an_env_that_vanishes_before_it_is_read_is_not_found(
+    fabric: Fabric, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    read, places = Ready.read, fabric.places
+
+    def read_later(generation: Path) -> Ready | None:
+        if places.folder(KEY).is_dir():
+            places.remove(KEY)
+        return read(generation)
+
+    monkeypatch.setattr(Ready, "read", staticmethod(read_later))
+    if look == "list":
+        assert fabric.list() == []
+    else:
+        with pytest.raises(EnvNotFound):
+            fabric.get(KEY)

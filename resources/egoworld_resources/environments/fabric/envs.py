@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from filecmp import cmp
 from pathlib import Path
@@ -118,12 +118,8 @@ class Fabric:
         """All envs by key, damaged ones too; one that is removed meanwhile is left out."""
         found: list[EnvFacts] = []
         for key in self.places.taken():
-            try:
-                found.append(self.get(key))
-            except (EnvNotFound, OSError):
-                continue
-            except FabricError:
-                found.append(facts.unreadable(key, self.places.folder(key)))
+            with suppress(EnvNotFound, OSError):
+                found.append(self._listed(key))
         return found
 
     def add(self, key: EnvKey, packages: Sequence[str], actor: Actor, *, wait_s: float = 0) -> EnvFacts:
@@ -315,12 +311,22 @@ class Fabric:
         finally:
             self.operations.end(step.began, step.result, message=step.message, lock_after=step.lock_after)
 
+    def _listed(self, key: EnvKey) -> EnvFacts:
+        try:
+            return self.get(key)
+        except EnvNotFound:
+            raise
+        except FabricError:
+            return facts.unreadable(key, self.places.folder(key))
+
     def _live(self, key: EnvKey) -> tuple[Path, Ready, Backend]:
         """The live generation, which is whole. Raises EnvNotFound, Damaged."""
-        generation, ready, backend = self._left(key)
-        if ready is None or backend is None:
-            raise Damaged(f"env {key}: {generation.name} lacks {READY} or its declaration; sync it, or delete it")
-        return generation, ready, backend
+        while True:
+            generation, ready, backend = self._left(key)
+            if ready and backend:
+                return generation, ready, backend
+            if generation == self.places.generations(key).current():  # not replaced or removed under our eyes
+                raise Damaged(f"env {key}: {generation.name} lacks {READY} or its declaration; sync it, or delete it")
 
     def _left(self, key: EnvKey) -> tuple[Path, Ready | None, Backend | None]:
         """What is left of an env, whole or not: the live generation, what it says of itself, whose files it has."""
