@@ -20,6 +20,7 @@ from egoworld_resources.environments.fabric.errors import (
 from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.fabric.uv_backend import UvBackend
 from egoworld_resources.environments.generations import READY
+from egoworld_resources.environments.lockfile import source_of
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
 from made_fabric import KEY, TESTER, made_fabric, versions
@@ -91,9 +92,18 @@ def test_a_lock_that_was_edited_is_never_installed(fabric: Fabric, edit: Callabl
     )
 
 
-@pytest.mark.parametrize("file", ["pyproject.toml", "pylock.toml"])
-def test_an_env_that_cannot_be_read_is_its_own_fault(fabric: Fabric, file: str) -> None:
-    (live(fabric) / file).write_text("[[[")
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pyproject.toml", "[[["),
+        ("pyproject.toml", "project = 'none'"),
+        ("pylock.toml", "[[["),
+        ("pylock.toml", "lock-version = '1.0'\n[[packages]]\nversion = '1'\n[tool.egoworld]\nsource = '{source}'\n"),
+    ],
+)
+def test_an_env_that_cannot_be_read_is_its_own_fault(fabric: Fabric, file: str, text: str) -> None:
+    source = source_of(["tiny<2"], "==3.11.*")
+    (live(fabric) / file).write_text(text.format(source=source))
     assert statuses(fabric) == {KEY: "damaged", OTHER: "ready"}
     with pytest.raises(Damaged, match=file):
         fabric.get(KEY)

@@ -204,7 +204,7 @@ def _lock(folder: Path) -> Lock:
     try:
         lock = Lock.read(project["name"], folder / PYLOCK)
         lock.check(project["name"], source_of(project["dependencies"], project["requires-python"]), folder / PYPROJECT)
-    except BadConfiguration as error:
+    except (BadConfiguration, KeyError, TypeError) as error:
         raise Damaged(
             f"{PYLOCK} of the env was changed since it was resolved, or {PYPROJECT} beside it; "
             "resolve anew with `egoworld env update`, which takes what the declaration says",
@@ -218,7 +218,7 @@ def _project(folder: Path) -> dict[str, Any]:
     try:
         project = read_toml(folder / PYPROJECT)["project"]
         return {name: project[name] for name in ("name", "requires-python", "dependencies")}
-    except (BadDeclaration, KeyError, OSError) as error:
+    except (BadDeclaration, KeyError, TypeError, OSError) as error:
         raise Damaged(
             f"{PYPROJECT} of the env cannot be read ({error}); delete the env and create it again", files=[PYPROJECT]
         ) from error
