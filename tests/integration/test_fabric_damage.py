@@ -51,12 +51,14 @@ def statuses(fabric: Fabric) -> dict[EnvKey, str]:
     return {env.key: env.status for env in fabric.list()}
 
 
-def test_a_package_that_is_named_twice_is_refused(fabric: Fabric) -> None:
-    for wish in (["tiny<2", "tiny>=2"], ["Tiny", "tiny<2"]):
-        with pytest.raises(InvalidPackages, match="are about one package"):
-            fabric.create(EnvKey("flow", "twice"), TESTER, packages=wish)
-    made = fabric.create(EnvKey("flow", "once"), TESTER, packages=["tiny<2", "tiny<2"])
+def test_all_that_is_asked_of_a_package_counts(fabric: Fabric) -> None:
+    with pytest.raises(ResolutionFailed, match="No solution"):
+        fabric.create(EnvKey("flow", "never"), TESTER, packages=["tiny<2", "tiny>=2"])
+    made = fabric.create(EnvKey("flow", "twice"), TESTER, packages=["Tiny", "tiny<2", "tiny", "tiny!=2.0"])
     assert versions(made) == {"tiny": "1.0"}
+    git = "tiny @ git+https://git.example/tiny@"
+    with pytest.raises(InvalidPackages, match="are about one package"):
+        fabric.create(EnvKey("flow", "git"), TESTER, packages=[git + "a" * 40, git + "b" * 40])
 
 
 def test_a_rule_of_the_policy_that_is_in_the_way_is_named(fabric: Fabric, uv: Path) -> None:

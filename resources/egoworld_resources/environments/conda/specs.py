@@ -9,7 +9,7 @@ from egoworld_resources.environments.conda.adapter import Rattler
 from egoworld_resources.environments.conda.declaration import name_of
 from egoworld_resources.environments.conda.packages import SUBFOLDERS
 from egoworld_resources.environments.fabric.errors import InvalidPackages, PolicyRefused
-from egoworld_resources.environments.fabric.requirements import MOST, refuse_twice
+from egoworld_resources.environments.fabric.requirements import MOST
 
 BRACKET = re.compile(r"[\[,]\s*(\w+)\s*=")
 TAKEN = {"build", "build_number", "channel", "version"}
@@ -46,9 +46,14 @@ class Specs:
         """The specs as rattler writes them. Raises InvalidPackages quoting the first that is not allowed."""
         if len(packages) > MOST:
             raise InvalidPackages(f"{len(packages)} packages in one call; at most {MOST} are taken")
-        found = [self._parsed(text) for text in packages]
-        refuse_twice((name_of(spec), spec) for spec in found)
-        return found
+        found: dict[str, str] = {}
+        for spec in (self._parsed(text) for text in packages):
+            name = name_of(spec)
+            before = found.setdefault(name, spec)
+            if name not in (before, spec) and before != spec:
+                raise InvalidPackages(f"{before!r} and {spec!r} are about one package; write them as one spec")
+            found[name] = before if spec == name else spec
+        return list(found.values())
 
     def names(self, packages: Sequence[str]) -> list[str]:
         """Packages that are named without a version. Raises InvalidPackages."""

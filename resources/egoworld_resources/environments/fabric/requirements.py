@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -16,23 +16,27 @@ MOST = 500
 
 
 def parsed(packages: Iterable[str]) -> list[Requirement]:
-    """The requirements, in their order. Raises InvalidPackages quoting the first that is not allowed."""
+    """The requirements, in their order; what is asked of one package is asked at once: uv would take the last alone.
+
+    Raises InvalidPackages quoting the first that is not allowed.
+    """
     found = [_requirement(text) for text in packages]
     if len(found) > MOST:
         raise InvalidPackages(f"{len(found)} packages in one call; at most {MOST} are taken")
-    refuse_twice(((canonicalize_name(one.name), str(one.marker or "")), str(one)) for one in found)
-    return found
+    joined: dict[tuple[str, str], Requirement] = {}
+    for one in found:
+        about = canonicalize_name(one.name), str(one.marker or "")
+        joined[about] = _joined(joined[about], one) if about in joined else one
+    return list(joined.values())
 
 
-def refuse_twice(wishes: Iterable[tuple[Hashable, str]]) -> None:
-    """Raise InvalidPackages when one package comes with two wishes: a resolver would take the last one alone.
-
-    wishes: what they are about, and their texts.
-    """
-    first: dict[Hashable, str] = {}
-    for about, text in wishes:
-        if first.setdefault(about, text) != text:
-            raise InvalidPackages(f"{first[about]!r} and {text!r} are about one package; write them as one requirement")
+def _joined(first: Requirement, second: Requirement) -> Requirement:
+    if first.url != second.url:
+        raise InvalidPackages(f"{str(first)!r} and {str(second)!r} are about one package: only one address can be")
+    both = Requirement(str(first))
+    both.specifier &= second.specifier
+    both.extras |= second.extras
+    return both
 
 
 def of_file(text: str) -> list[str]:

@@ -73,6 +73,12 @@ def test_what_is_no_package_of_an_allowed_channel_is_refused(specs: Specs, text:
         specs.parsed([text])
 
 
+def test_two_specs_of_one_package_are_refused_unless_one_asks_for_nothing(specs: Specs) -> None:
+    assert specs.parsed(["cmake >=3", "cmake", "ninja", "cmake >=3"]) == ["cmake >=3", "ninja"]
+    with pytest.raises(InvalidPackages, match="are about one package"):
+        specs.parsed(["cmake >=3", "cmake <3"])
+
+
 def test_names_alone_are_removed(specs: Specs) -> None:
     assert specs.names(["CMake", "tool"]) == ["cmake", "tool"]
     with pytest.raises(InvalidPackages, match="name the package alone, such as 'cmake'"):
