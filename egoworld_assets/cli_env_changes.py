@@ -24,13 +24,13 @@ from egoworld_assets.cli_env_fabric import (
     text_of,
     told,
 )
+from egoworld_resources.environments.fabric.config import LONGEST_RUN_S
 from egoworld_resources.errors import BadConfiguration
 
 if TYPE_CHECKING:
     from egoworld_resources.environments.fabric.keys import EnvKey
     from egoworld_resources.environments.fabric.sandbox import Outcome
 
-LONGEST_RUN_S = 86_400
 RequirementsFile = Annotated[Path | None, typer.Option("-r", "--requirements", help="A requirements.txt to read too.")]
 
 app = typer.Typer()

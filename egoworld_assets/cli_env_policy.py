@@ -16,7 +16,7 @@ from rich.table import Table
 
 from egoworld_assets.cli_errors import errors_shown
 from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.checkout import KIT_WHEELS, catalog_of, checkout_catalog
+from egoworld_resources.environments.checkout import catalog_of, checkout_catalog, from_kit
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.layout import Layout
@@ -76,11 +76,8 @@ def check(as_json: Json = False) -> None:
     rules = Policy.read(project / "envs" / "policy.toml", settings.env_profile)
     checked = policy_check.check(everything(settings), rules, built)
     matrix_file = project / "envs" / MATRIX
-    if (project / KIT_WHEELS).is_dir():
-        breach = None  # a kit brings the locks that its receiver needs; the matrix is of all of them
-    else:
-        breach = matrix_breach(checkout(), Policy.read(project / "envs" / "policy.toml"), matrix_file)
-    if breach:
+    servers = Policy.read(project / "envs" / "policy.toml")
+    if not from_kit(project) and (breach := matrix_breach(checkout(), servers, matrix_file)):
         checked.found.append(policy_check.Found(matrix_file, breach))
     if as_json:
         found = [{"file": str(one.file), **asdict(one.breach)} for one in checked.found]
@@ -115,10 +112,7 @@ def matrix(
 
 @command
 def conflicts(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(help="Names of model envs; default all below envs/."),
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of model envs; default all below envs/.")] = None,
     as_json: Json = False,
 ) -> None:
     """Which model envs could be one and which cannot, in uv's own words: a conflict is the only reason to split."""

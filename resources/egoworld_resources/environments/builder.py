@@ -13,7 +13,7 @@ from egoworld_resources.environments.contract import contract_folder
 from egoworld_resources.environments.errors import EnvDamaged
 from egoworld_resources.environments.generations import Generations, Ready, exclusive, site_packages
 from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.records import Files, damaged_files, stamp_of
+from egoworld_resources.environments.records import damaged_files, stamp_of
 from egoworld_resources.environments.uv import Uv
 
 
@@ -79,7 +79,7 @@ class EnvBuilder:
             ready.lock_digest == digest
             and ready.contract == str(contract_folder().parent)
             and (generation / ready.python).exists()
-            and ready.stamp == stamp_of(generation, Files(site_packages(generation)))
+            and ready.stamp == stamp_of(generation)
         )
         return self._as_built(env, generation, ready) if whole else None
 

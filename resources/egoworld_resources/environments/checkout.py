@@ -50,5 +50,9 @@ def checkout_wheels(project: Path, given: Path | None = None) -> Path | None:
     named = given or os.environ.get(WHEELHOUSE)
     if named:
         return Path(named).absolute()
-    kit = project.absolute() / KIT_WHEELS
-    return kit if kit.is_dir() else None
+    return project.absolute() / KIT_WHEELS if from_kit(project) else None
+
+
+def from_kit(project: Path) -> bool:
+    """Whether the project was installed from a kit: that brings the locks which its receiver needs, not all."""
+    return (project / KIT_WHEELS).is_dir()

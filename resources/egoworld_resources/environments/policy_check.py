@@ -13,7 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from egoworld_resources.catalog import BASE, Catalog, ModelEnv
-from egoworld_resources.environments.checkout import KIT_WHEELS
+from egoworld_resources.environments.checkout import from_kit
 from egoworld_resources.environments.conda import declaration as conda
 from egoworld_resources.environments.conda.specs import NO_DEFAULTS
 from egoworld_resources.environments.contract import contract_folder, root_dependencies, root_overrides, root_source
@@ -269,8 +269,8 @@ def _licences(
             mend = "choose another package, or decide in [licences] of envs/policy.toml (packages, told, excepted)"
             yield Found(file, Breach("licences", f"licence of {package[0]} {package[1]}: {why}", mend))
     rules = catalog.envs_folders[0] / "policy.toml"
-    if (rules.parent.parent / KIT_WHEELS).is_dir():
-        return  # a kit brings the locks that its receiver needs, and all of the policy
+    if from_kit(rules.parent.parent):
+        return
     for name in sorted(policy.licences.named_packages() - {name for name, _ in where}):
         yield Found(rules, Breach("licences", f"names {name}, which no lock has any more", "remove it there"))
 

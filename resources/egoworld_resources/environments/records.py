@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from egoworld_resources.environments.errors import EnvBuildFailed
+from egoworld_resources.environments.generations import site_packages
 from egoworld_resources.environments.ledger import Known, Ledger
 
 WRITABLE = ("(", "-perm", "/222", "-printf", "w ", "-o", "-printf", "- ", ")")
@@ -81,9 +82,15 @@ class Files:
         return os.fsdecode(done.stdout).split("\0")[:-1]
 
 
-def stamp_of(generation: Path, files: Files) -> str:
-    """Changes when somebody writes into a venv: into its packages (``files``), bin or pyvenv.cfg."""
-    return hashlib.sha256("\0".join([files.stamp(), *_frame(generation)]).encode(errors="surrogateescape")).hexdigest()
+def stamp_of(generation: Path, files: Files | None = None) -> str:
+    """Changes when somebody writes into a venv: into its packages, bin or pyvenv.cfg.
+
+    ``files``: what was found among its packages, if known already.
+    """
+    packages = Files(site_packages(generation)) if files is None else files
+    return hashlib.sha256(
+        "\0".join([packages.stamp(), *_frame(generation)]).encode(errors="surrogateescape")
+    ).hexdigest()
 
 
 def _frame(generation: Path) -> Iterator[str]:
@@ -96,11 +103,10 @@ def _frame(generation: Path) -> Iterator[str]:
             yield f"{path.name} {found.st_size} {found.st_mtime_ns}"
 
 
-def unrecorded(site_packages: Path) -> list[str]:
+def unrecorded(packages: Path) -> list[str]:
     """Files that no installed distribution brought."""
-    records = [path.read_text(encoding="utf-8") for path in site_packages.glob("*.dist-info/RECORD")]
-    listed = {row[0] for text in records for row in csv.reader(io.StringIO(text, newline="")) if row}
-    return sorted(path for path in map(path_of, Files(site_packages).identities) if path not in listed)
+    listed = {row[0] for path in packages.glob("*.dist-info/RECORD") for row in _rows(path.read_bytes()) if row}
+    return sorted(path for path in map(path_of, Files(packages).identities) if path not in listed)
 
 
 def path_of(identity: str) -> str:
@@ -108,16 +114,14 @@ def path_of(identity: str) -> str:
     return identity.rpartition("\t")[2].split(" ", 2)[2].removeprefix("./")
 
 
-def damaged_files(
-    site_packages: Path, ledger: Ledger | None = None, files: Files | None = None
-) -> dict[str, list[str]]:
+def damaged_files(packages: Path, ledger: Ledger | None = None, files: Files | None = None) -> dict[str, list[str]]:
     """Distribution name to those of its files that are missing or differ from its RECORD; empty when all is well.
 
     With a ``ledger``, files that it knows are not read; ``files``: what was found below the folder, if known already.
     RECORD: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
     """
-    files = (files or Files(site_packages)) if ledger else None
-    texts = {path.parent.name: path.read_bytes() for path in sorted(site_packages.glob("*.dist-info/RECORD"))}
+    files = (files or Files(packages)) if ledger else None
+    texts = {path.parent.name: path.read_bytes() for path in sorted(packages.glob("*.dist-info/RECORD"))}
     keys = {name: f"{name} {hashlib.sha256(text).hexdigest()}" for name, text in texts.items()}
     remembered = ledger.known(keys.values()) if ledger else {}
     damaged: dict[str, list[str]] = {}
@@ -126,7 +130,7 @@ def damaged_files(
             known = remembered.get(keys[name])
             as_known = known is not None and files is not None and known.shared <= files.identities
             unread = known.own if known and as_known else _unread(text, known, files)
-            whole = pool.map(lambda file, digest: _is_whole(site_packages / file, digest), unread, unread.values())
+            whole = pool.map(lambda file, digest: _is_whole(packages / file, digest), unread, unread.values())
             wrong = [file for file, well in zip(unread, whole, strict=True) if not well]
             if wrong:
                 damaged[name.partition("-")[0]] = wrong
@@ -151,9 +155,11 @@ def _as_known(record: bytes, shared: Mapping[str, str]) -> Known:
 
 
 def _recorded(record: bytes) -> Iterator[tuple[str, str]]:
-    for file, digest, _size in csv.reader(io.StringIO(record.decode(), newline="")):
-        if digest:
-            yield file, digest
+    return ((file, digest) for file, digest, _size in _rows(record) if digest)
+
+
+def _rows(record: bytes) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(record.decode(), newline=""))
 
 
 def _is_whole(file: Path, digest: str) -> bool:

@@ -15,8 +15,8 @@ from egoworld_resources.doctor.asking import ask
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 from egoworld_resources.doctor.installed import live, rebuilding, unlike_the_lock
 from egoworld_resources.environments.contract import contract_folder
-from egoworld_resources.environments.generations import Ready, site_packages
-from egoworld_resources.environments.records import Files, damaged_files, stamp_of
+from egoworld_resources.environments.generations import Ready
+from egoworld_resources.environments.records import damaged_files, stamp_of
 from egoworld_resources.errors import EgoworldError
 
 SHOWN = 3
@@ -100,7 +100,7 @@ def _env(subject: Subject, env: ModelEnv) -> Finding:
     if ready.lock_digest != digest or ready.contract != str(contract_folder().parent):
         what = "an older lock" if ready.lock_digest != digest else f"the contract of {ready.contract}"
         return warning(env.name, f"built from {what}; the next run builds it anew", "make envs, or let that run do it")
-    if ready.stamp != stamp_of(generation, Files(site_packages(generation))):
+    if ready.stamp != stamp_of(generation):
         return fault(env.name, f"files of {generation} changed after they were installed", again)
     try:
         told = ask([generation / ready.python, "-I", "-c", FINDS_THE_CONTRACT], subject.patience_s)

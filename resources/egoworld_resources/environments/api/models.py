@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from egoworld_resources.environments.api.tokens import Role
 from egoworld_resources.environments.fabric import facts
+from egoworld_resources.environments.fabric.config import LONGEST_RUN_S
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.facts import EnvFacts
 from egoworld_resources.environments.fabric.keys import PART, EnvKey
@@ -23,7 +24,7 @@ KEY_PARTS = ("workflow_id", "node_id", "version_id")
 PYTHON = r"^(none|3\.[0-9]{1,2}(\.[0-9]{1,2})?)?$"
 MOST_PACKAGES = 500
 LONGEST_CODE = 500_000
-SHORTEST_RUN_S, LONGEST_RUN_S = 0.1, 86_400
+SHORTEST_RUN_S = 0.1
 
 Requirement = Annotated[str, Field(max_length=1000, json_schema_extra={"format": "pep508", "minLength": 1})]
 NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"

@@ -27,6 +27,10 @@ VARIABLES = {
 DATA_ROOT = "DATA_ROOT"
 
 
+LONGEST_RUN_S = 86_400
+"""Code may be given so many seconds at the most, whoever asks."""
+
+
 class FabricConfig(BaseModel):
     """Where envs of workflows lie, who writes down what is done to them, and what running code may take."""
 
@@ -36,7 +40,9 @@ class FabricConfig(BaseModel):
     uv_cache_dir: Path = Field(description="uv's cache, beside the envs on one partition; default DATA_ROOT/uv_cache.")
     database_url: str = Field(description="Audit database: postgresql://… or sqlite:///…; default a file of the home.")
     default_python: str = Field("3.11", pattern=r"^3\.\d{1,2}$", description="Python of an env that names none.")
-    execution_timeout: float = Field(30, gt=0, le=86_400, description="Seconds that code may run unless the call says.")
+    execution_timeout: float = Field(
+        30, gt=0, le=LONGEST_RUN_S, description="Seconds that code may run unless the call says."
+    )
     cleanup_idle_hours: float = Field(72, gt=0, description="Hours without use after which cleanup removes an env.")
     memory_gb: float = Field(4, gt=0, description="Memory (GB) of code that runs in an env.")
     output_mb: float = Field(10, gt=0, description="Output (MB) that is kept of stdout and of stderr.")

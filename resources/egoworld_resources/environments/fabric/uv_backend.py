@@ -40,7 +40,7 @@ from egoworld_resources.environments.licences import stated_licences
 from egoworld_resources.environments.lock import linux_entries, write_lock
 from egoworld_resources.environments.lockfile import PYTHONS, Lock, source_of
 from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.records import Files, damaged_files, stamp_of, unrecorded
+from egoworld_resources.environments.records import damaged_files, stamp_of, unrecorded
 from egoworld_resources.errors import BadConfiguration
 
 PYPROJECT, UV_LOCK, PYLOCK = "pyproject.toml", "uv.lock", "pylock.toml"
@@ -94,12 +94,12 @@ class UvBackend:
 
     def digest(self, folder: Path) -> str:
         """Of the pylock: packages, versions and the hashes of their files."""
-        return _lock(folder).digest
+        return _lock(folder, _project(folder)).digest
 
     def declared(self, folder: Path) -> Declared:
         """From pyproject.toml and the pylock."""
         project = _project(folder)
-        python, lock = _python(project), _lock(folder)
+        python, lock = _python(project), _lock(folder, project)
         return Declared(
             python_version=python,
             dependencies=tuple(project["dependencies"]),
@@ -115,7 +115,7 @@ class UvBackend:
         keep = [folder / name for name in self.files]
         content = Content(
             str(EnvKey.of_folder(generation.parent.name)),
-            _lock(folder),
+            _lock(folder, project),
             project["requires-python"],
             sdists=git,
             keep=keep,
@@ -125,7 +125,7 @@ class UvBackend:
 
     def stamp(self, generation: Path) -> str:
         """Over path, size and time of every file of its packages, its interpreter and its scripts."""
-        return stamp_of(generation, Files(site_packages(generation)))
+        return stamp_of(generation)
 
     def licences(self, generation: Path) -> Mapping[tuple[str, str], str]:
         """SPDX expressions from the core metadata."""
@@ -198,9 +198,8 @@ class UvBackend:
             raise EnvBuildFailed(f"{error}\nenvs/policy.toml asks of every env: {', '.join(asked)}") from error
 
 
-def _lock(folder: Path) -> Lock:
+def _lock(folder: Path, project: Mapping[str, Any]) -> Lock:
     """The pylock of an env. Raises Damaged when it is not as it was resolved, or not from the declaration beside it."""
-    project = _project(folder)
     try:
         lock = Lock.read(project["name"], folder / PYLOCK)
         lock.check(project["name"], source_of(project["dependencies"], project["requires-python"]), folder / PYPROJECT)

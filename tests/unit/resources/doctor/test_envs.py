@@ -13,8 +13,8 @@ import pytest
 from egoworld_resources.doctor import Subject
 from egoworld_resources.environments.builder import BuiltEnv, EnvBuilder
 from egoworld_resources.environments.contract import root_source
-from egoworld_resources.environments.generations import Ready, site_packages
-from egoworld_resources.environments.records import Files, stamp_of
+from egoworld_resources.environments.generations import Ready
+from egoworld_resources.environments.records import stamp_of
 from made_doctor import executable, findings, one, subject
 from made_envs import made_catalog, made_env, made_lock, made_wheel
 
@@ -156,7 +156,7 @@ def say_unchanged(generation: Path) -> None:
     """As if this were what was installed: what changes outside an env leaves its files as they are."""
     ready = Ready.read(generation)
     assert ready is not None
-    replace(ready, stamp=stamp_of(generation, Files(site_packages(generation)))).write(generation)
+    replace(ready, stamp=stamp_of(generation)).write(generation)
 
 
 def test_an_env_whose_python_is_gone_or_fails(place: Place) -> None:
