@@ -102,6 +102,11 @@ test: envs ## build every model env and the servers of the tests, run the tests:
 	@$(PYTHON) -m egoworld_resources.production tools >/dev/null
 	$(PYTHON) -m pytest $(ARGS)
 
+.PHONY: attack
+attack: envs ## attack a server of its own and break the machine under it: a table of what held and what broke
+	@$(PYTHON) -m egoworld_resources.production tools >/dev/null
+	$(PYTHON) -m pytest tests/attack --durations=5 $(ARGS)
+
 .PHONY: accuracy
 accuracy: envs ## measure every stage against what is true, write the README's table; fails when a bound is broken
 	@$(PYTHON) -m tests.accuracy --readme
