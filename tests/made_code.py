@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from egoworld_resources.environments.fabric.sandbox import Bounds, Outcome
+    from egoworld_resources.environments.fabric.sandbox import Bounds, Cancel, Outcome
 
 ORDINARY = 12345
 """A user id that is nobody's here."""
@@ -30,7 +30,12 @@ def env_of(folder: Path) -> Path:
 
 
 def run_here(
-    folder: Path, code: str, bounds: Bounds, means: Sequence[str] | None, pass_fds: Sequence[int] = ()
+    folder: Path,
+    code: str,
+    bounds: Bounds,
+    means: Sequence[str] | None,
+    pass_fds: Sequence[int] = (),
+    cancel: Cancel | None = None,
 ) -> Outcome:
     """Run code in the env of ``folder`` by this process; means: names, or None for all that are allowed."""
     from egoworld_resources.environments.fabric.sandbox import Capabilities, run_code
@@ -45,6 +50,7 @@ def run_here(
             bounds=bounds,
             pass_fds=pass_fds,
             means=None if means is None else Capabilities(tuple(means), {}),
+            cancel=cancel,
         )
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,7 +18,7 @@ import pytest
 
 from egoworld_resources.environments.fabric.sandbox import Bounds, SandboxFailed, run_code
 from tests.machines import machine_named, none_left
-from tests.made_code import Machine, env_of
+from tests.made_code import Machine, env_of, run_here
 
 BOUNDS = Bounds(timeout_s=60, memory_bytes=256 << 20, output_bytes=100_000, processes=24, disk_bytes=16 << 20)
 KILLED = 128 + signal.SIGKILL
@@ -105,6 +106,21 @@ def test_a_child_that_left_its_session_ends_with_it(machine: Machine, end: str) 
     outcome = machine.run(LEAVES_A_SESSION + end, replace(BOUNDS, timeout_s=2 if end else 60))
     assert outcome.stdout == "left\n", outcome.stderr
     assert outcome.timed_out == bool(end)
+    assert none_left(machine)
+
+
+def test_a_run_that_is_cancelled_ends_at_once_with_all_that_it_started(machine: Machine) -> None:
+    if machine.command:
+        pytest.skip("an event of this process is not seen by another one")
+    cancel = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        code = LEAVES_A_SESSION + "time.sleep(600)"
+        ran = pool.submit(run_here, machine.folder, code, replace(BOUNDS, timeout_s=600), machine.means, cancel=cancel)
+        assert len(settled(machine)) == 3
+        cancel.set()
+        outcome = ran.result()
+    assert (outcome.exit_code, outcome.killed_for, outcome.timed_out) == (KILLED, "cancelled", False)
+    assert outcome.stdout == "left\n"
     assert none_left(machine)
 
 

@@ -10,7 +10,8 @@ process, and with the service.
 """
 
 from egoworld_resources.environments.fabric.sandbox.capability import Capabilities, capabilities
+from egoworld_resources.environments.fabric.sandbox.draining import Cancel
 from egoworld_resources.environments.fabric.sandbox.outcome import Bounds, Outcome, SandboxFailed
 from egoworld_resources.environments.fabric.sandbox.running import run_code
 
-__all__ = ["Bounds", "Capabilities", "Outcome", "SandboxFailed", "capabilities", "run_code"]
+__all__ = ["Bounds", "Cancel", "Capabilities", "Outcome", "SandboxFailed", "capabilities", "run_code"]

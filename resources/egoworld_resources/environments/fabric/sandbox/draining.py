@@ -8,8 +8,17 @@ import selectors
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 BLOCK = 1 << 19
+LOOK_S = 0.02
+"""Seconds between two looks at whether a run was cancelled."""
+
+
+class Cancel(Protocol):
+    """What ends a run early once it is set: a ``threading.Event``, or anything that answers as one does."""
+
+    def is_set(self) -> bool: ...
 
 
 @dataclass
@@ -33,16 +42,19 @@ class Stream:
         return decoder.decode(bytes(self.kept), final=not self.truncated)
 
 
-def drain(pipes: Mapping[int, Stream], until: float) -> bool:
-    """Read all pipes until nobody can write to them any more; False when that is not so at ``until`` (monotonic)."""
+def drain(pipes: Mapping[int, Stream], until: float, cancel: Cancel | None = None) -> bool:
+    """Read all pipes until nobody can write to them any more.
+
+    False when that is not so at ``until`` (monotonic), or when ``cancel`` was set before.
+    """
     with selectors.DefaultSelector() as selector:
         for descriptor in pipes:
             selector.register(descriptor, selectors.EVENT_READ)
         while selector.get_map():
             left = until - time.monotonic()
-            if left <= 0:
+            if left <= 0 or (cancel is not None and cancel.is_set()):
                 return False
-            for key, _ in selector.select(left):
+            for key, _ in selector.select(left if cancel is None else min(left, LOOK_S)):
                 if block := os.read(key.fd, BLOCK):
                     pipes[key.fd].take(block)
                 else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from egoworld_resources.environments.fabric.sandbox import launcher
-from egoworld_resources.environments.fabric.sandbox.draining import Stream, drain
+from egoworld_resources.environments.fabric.sandbox.draining import Cancel, Stream, drain
 from egoworld_resources.environments.fabric.sandbox.launcher.plan import Plan
 from egoworld_resources.environments.fabric.sandbox.outcome import Bounds
 from egoworld_resources.environments.fabric.sandbox.trees import links, trees
@@ -50,6 +50,7 @@ class Job:
     allowed: Sequence[str]
     pass_fds: Sequence[int] = ()
     rehearsal: bool = False
+    cancel: Cancel | None = None
 
     def resolved(self) -> Job:
         """With the real folder of the env: it appears under this name to the code too."""
@@ -108,15 +109,16 @@ def launched(job: Job) -> Told:
     with child.stdout, child.stderr, os.fdopen(reading, "rb"):
         try:
             pipes = {child.stdout.fileno(): out, child.stderr.fileno(): err, reading: report}
-            ended = drain(pipes, began + job.bounds.timeout_s + GRACE_S)
+            ended = drain(pipes, began + job.bounds.timeout_s + GRACE_S, job.cancel)
         finally:
             _end(child)
     facts = {name: value for line in report.kept.splitlines() for name, value in json.loads(line).items()}
-    whole = ended and "killed_for" in facts
+    cancelled = not ended and job.cancel is not None and job.cancel.is_set()
+    whole = cancelled or (ended and "killed_for" in facts)
     lost = f"its launcher was killed or hangs, what it had started is gone: {out.text}{err.text}"[:500]
     failed = str(facts.get("failed", "" if whole else lost))
     status = int(facts.get("status", KILLED))
-    killed_for = str(facts.get("killed_for", ""))
+    killed_for = "cancelled" if cancelled else str(facts.get("killed_for", ""))
     if status == KILLED and facts.get("out of memory"):
         killed_for = "memory"
     return Told(out, err, status, killed_for, failed, time.monotonic() - began)

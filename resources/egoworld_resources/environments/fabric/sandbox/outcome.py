@@ -36,7 +36,7 @@ class Outcome:
     """What came of one run.
 
     exit_code: of the interpreter; 128 + N when signal N ended it. truncated: output was longer than output_bytes.
-    killed_for: "" when it ended by itself, else "timeout" or "memory". isolation: the means by which it was kept apart.
+    killed_for: "" when it ended by itself, else "timeout", "memory" or "cancelled". isolation: what kept it apart.
     """
 
     exit_code: int
