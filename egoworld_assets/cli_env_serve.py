@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,11 +27,16 @@ def serve(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Listen for other machines: a proxy with TLS must stand before.")
     ] = False,
+    socket: Annotated[
+        Path | None, typer.Option(help="Unix socket to listen on instead of a port; nobody else may use it.")
+    ] = None,
 ) -> None:
     """Serve the API of envs and its page, on this machine only."""
+    from egoworld_resources.environments.api.listening import on_port, on_socket
     from egoworld_resources.environments.api.serving import serve
 
-    serve(Settings.load(), host, port, allow_remote, _say)
+    where = on_socket(socket) if socket else on_port(host, port, elsewhere=allow_remote)
+    serve(Settings.load(), where, _say)
 
 
 @token.command()

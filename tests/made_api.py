@@ -17,6 +17,7 @@ import pytest
 from egoworld_resources.environments.api.tokens import Tokens
 
 SERVING = "serving "
+UNIX = "http+unix://"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Served:
         """Asks with a token; the writer's when none is named, none at all with ""."""
         given = self.writer if token is None else token
         headers = {"Authorization": f"Bearer {given}"} if given else {}
+        if self.url.startswith(UNIX):
+            way = httpx.HTTPTransport(uds=self.url.removeprefix(UNIX))
+            return httpx.Client(transport=way, base_url="http://envs", headers=headers, timeout=120)
         return httpx.Client(base_url=self.url, headers=headers, timeout=120)
 
 
@@ -57,14 +61,21 @@ def command(*words: str) -> list[str]:
 
 
 @contextmanager
-def served(home: Path, uv: Path, index: str, **more: str) -> Iterator[Served]:
-    """The API while the context lasts, with a token for each role; told to end afterwards, and it must end well."""
+def served(home: Path, uv: Path, index: str, *where: str, **more: str) -> Iterator[Served]:
+    """The API while the context lasts, with a token for each role; told to end afterwards, and it must end well.
+
+    ``where``: options that say where it listens, instead of a free port; ``more``: variables of its environment.
+    """
     environ = environ_of(home, uv, index, **more)
     tokens = Tokens(home / "env_tokens.json")
     writer, reader = (tokens.create(role, role) for role in ("writer", "reader"))
     with (home / "serve.err").open("w") as errors:
         process = subprocess.Popen(
-            command("env", "serve", "--port", "0"), env=environ, stdout=subprocess.PIPE, stderr=errors, text=True
+            command("env", "serve", *(where or ("--port", "0"))),
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
         )
     try:
         said: list[str] = []

@@ -96,6 +96,6 @@ def token_of(request: Request) -> Token:
 
 def actor_of(request: Request) -> Actor:
     """Who asks, for the audit: the peer that was seen, and for whom it says it asks when it is a proxy."""
-    host, port = request.client or ("?", 0)
+    peer = f"{request.client.host}:{request.client.port}" if request.client else "by its socket"
     claimed = request.headers.get("x-forwarded-for", "").strip()[:CLAIM]
-    return Actor(token_of(request).name, f"http {host}:{port}" + (f" (says: for {claimed})" if claimed else ""))
+    return Actor(token_of(request).name, f"http {peer}" + (f" (says: for {claimed})" if claimed else ""))

@@ -10,7 +10,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -24,6 +24,13 @@ ROLES: Final[tuple[Role, ...]] = ("reader", "writer")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 PREFIX = "ego_"
 """Begins every token, so that a search for leaked ones finds them."""
+FILE_VARIABLE = "ENV_TOKENS_FILE"
+GIVEN: Final[dict[str, tuple[str, Role]]] = {
+    "ENV_OPERATOR_TOKEN": ("operator", "writer"),
+    "ENV_VIEWER_TOKEN": ("viewer", "reader"),
+}
+"""Variables by which a server gives the service tokens of its own, with their names and roles."""
+SHORTEST = 32
 
 
 @dataclass(frozen=True)
@@ -45,16 +52,30 @@ class _Read:
 
 
 class Tokens:
-    """The tokens in ``file``. A change of the file, by another process too, counts from the next request on."""
+    """The tokens in ``file``, and those ``given`` beside it.
 
-    def __init__(self, file: Path) -> None:
+    A change of the file, by another process too, counts from the next request on.
+    """
+
+    def __init__(self, file: Path, given: Sequence[Token] = ()) -> None:
         self.file = file
+        self.given = tuple(given)
         self._read = _Read((0, 0, 0), ())
 
     @classmethod
-    def of(cls, settings: Settings) -> Tokens:
-        """Those of an installation."""
-        return cls(settings.home / "env_tokens.json")
+    def of(cls, settings: Settings, environ: MutableMapping[str, str] | None = None) -> Tokens:
+        """Those of an installation: ENV_TOKENS_FILE, or a file of its home.
+
+        ``environ``: of a service, which takes further tokens from it. They are removed there, so that no program which
+        is started later inherits them. Raises BadConfiguration for one that could be guessed.
+        """
+        file = Path(os.environ.get(FILE_VARIABLE) or settings.home / "env_tokens.json")
+        given = {name: environ.pop(name, "") for name in GIVEN} if environ is not None else {}
+        for name, text in given.items():
+            if text and len(text) < SHORTEST:
+                raise BadConfiguration(f"{name} is shorter than {SHORTEST} characters; make one: openssl rand -hex 32")
+        now = round(time.time(), 3)
+        return cls(file, [Token(*GIVEN[name], _digest(text), now) for name, text in given.items() if text])
 
     def create(self, name: str, role: str) -> str:
         """Make a token and return it; nobody can ask for it again. Raises BadConfiguration."""
@@ -102,7 +123,7 @@ class Tokens:
         """The token that ``text`` is; each is compared, in time that tells nothing about how close one was."""
         given = _digest(text)
         found: Token | None = None
-        for token in self.all():
+        for token in (*self.all(), *self.given):
             if hmac.compare_digest(given, token.sha256):
                 found = token
         return found
