@@ -1,0 +1,102 @@
+"""What every operation on an env does: look at its live generation, be alone with it, write down what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from egoworld_resources.environments.fabric.actors import Actor
+from egoworld_resources.environments.fabric.backends import Backend
+from egoworld_resources.environments.fabric.config import FabricConfig
+from egoworld_resources.environments.fabric.errors import Damaged, EnvNotFound, FabricError
+from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.environments.fabric.operations import Began, Operations
+from egoworld_resources.environments.fabric.places import Places
+from egoworld_resources.environments.fabric.reconcile import reconcile
+from egoworld_resources.environments.generations import READY, Ready
+from egoworld_resources.environments.licences import LicenceRules
+from egoworld_resources.environments.words import words_into
+
+T = TypeVar("T")
+FAULT = "INTERNAL_ERROR"
+
+
+@dataclass
+class Step:
+    """An operation on its way: what its end row will say."""
+
+    began: Began
+    lock_after: str = ""
+    message: str = ""
+    result: str = "ok"
+
+
+@dataclass(frozen=True)
+class FabricBase:
+    """The envs below one folder, with what makes them and the audit of it."""
+
+    config: FabricConfig
+    backends: Mapping[str, Backend]
+    operations: Operations
+    licence_rules: LicenceRules = field(default_factory=LicenceRules)
+    places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "places", Places(self.config.envs_base_path))
+
+    @contextmanager
+    def _changing(self, key: EnvKey, wait_s: float) -> Generator[int]:
+        """Alone with an env whose history agrees with what is on disk."""
+        with self.places.changing(key, wait_s) as held:
+            reconcile(key, self.places, self.operations)
+            yield held
+
+    @contextmanager
+    def _written_down(
+        self, action: str, key: EnvKey, actor: Actor, details: Mapping[str, Any], before: str = ""
+    ) -> Generator[Step]:
+        """A start row before what happens inside, an end row after it, whatever its end is."""
+        step = Step(self.operations.begin(action, key.folder, key.parts, actor, details, before))
+        try:
+            with words_into(self.places.log(step.began.id)):
+                yield step
+        except BaseException as error:
+            step.result = error.code if isinstance(error, FabricError) else FAULT
+            step.message = str(error)[:4000]
+            step.lock_after = step.lock_after or before
+            raise
+        finally:
+            self.operations.end(step.began, step.result, message=step.message, lock_after=step.lock_after)
+
+    def _live(self, key: EnvKey) -> tuple[Path, Ready, Backend]:
+        """The live generation, which is whole. Raises EnvNotFound, Damaged."""
+        while True:
+            generation, ready, backend = self._left(key)
+            if ready and backend:
+                return generation, ready, backend
+            if generation == self.places.generations(key).current():  # not replaced or removed under our eyes
+                raise Damaged(f"env {key}: {generation.name} lacks {READY} or its declaration; sync it, or delete it")
+
+    def _left(self, key: EnvKey) -> tuple[Path, Ready | None, Backend | None]:
+        """What is left of an env, whole or not: the live generation, what it says of itself, whose files it has."""
+        generation = self.places.generations(key).current()
+        if generation is None:
+            raise EnvNotFound(key)
+        known = [one for one in self.backends.values() if (generation / one.files[0]).is_file()]
+        return generation, Ready.read(generation), known[0] if known else None
+
+    def _seen(self, key: EnvKey, look: Callable[[Path, Ready, Backend], T]) -> T:
+        """What ``look`` finds in the live generation; anew when the env was removed under its eyes."""
+        while True:
+            generation, ready, backend = self._live(key)
+            try:
+                found = look(generation, ready, backend)
+            except (OSError, Damaged):
+                if (generation / READY).is_file():
+                    raise
+            else:
+                if (generation / READY).is_file():
+                    return found
