@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from egoworld_assets import checks
+from egoworld_assets.automation import pace
 from egoworld_assets.partitions import VIDEOS, Step, materialize, stage_asset, unknown
 from egoworld_assets.told import console
 from egoworld_resources.arrivals import Arrivals
@@ -24,17 +25,16 @@ def videos(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]
     yield from materialize(context, bench, STAGE)
 
 
-@dg.sensor(
-    target=dg.AssetSelection.groups("video_to_dataset"),
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-)
-def inbox(context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench]) -> dg.SensorResult:
+def look_into_inbox(
+    context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench]
+) -> dg.SensorResult | dg.SkipReason:
     """Takes what arrived in the inbox, a folder or a bucket, and runs the whole flow where there are new bytes.
 
     The cursor only saves work: the store knows what was taken and Dagster's run keys what was asked for, so a crash
-    in any tick loses and doubles nothing. A file that is refused keeps no other waiting.
+    in any tick loses and doubles nothing. A file that is refused keeps no other waiting. A dry run takes nothing.
     """
+    if not pace.by_daemon(context):
+        return dg.SkipReason(f"a dry run takes nothing out of {bench.inbox.where}; `egoworld status` says what waits")
     tick = bench.inbox.tick(Arrivals(bench.store), context.cursor, TAKEN_PER_TICK)
     for reason in tick.refused:
         context.log.warning(f"refused: {reason}")
@@ -46,6 +46,14 @@ def inbox(context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench
         cursor=tick.cursor,
         skip_reason="; ".join(tick.refused) if tick.refused and not arrived else None,
     )
+
+
+def inbox_every(seconds: int) -> dg.SensorDefinition:
+    """The sensor of the inbox, looking every so many seconds."""
+    return pace.sensor(look_into_inbox, seconds, name="inbox", target=dg.AssetSelection.groups("video_to_dataset"))
+
+
+inbox = inbox_every(30)
 
 
 def run_request(bench: Workbench, partition: str, videos: Sequence[str]) -> dg.RunRequest:

@@ -6,11 +6,16 @@ import warnings
 
 import dagster as dg
 
-from egoworld_assets.arrival import inbox
-from egoworld_assets.retention import event_log_retention, nightly_retention
+from egoworld_assets.arrival import inbox_every
+from egoworld_assets.automation import pace
+from egoworld_assets.automation.follow import dataset_follows
+from egoworld_assets.automation.night import nightly_refresh
+from egoworld_assets.automation.restart import dead_runs, lost_restarts
+from egoworld_assets.automation.schedules import QUARANTINE, hourly_quarantine, nightly_retention
+from egoworld_assets.retention import event_log_retention
 from egoworld_assets.stages import modules, stages
 from egoworld_assets.told import code_version
-from egoworld_assets.upkeep import DATASET, FLOW, dead_runs, hourly_quarantine, nightly_refresh
+from egoworld_assets.upkeep import DATASET, FLOW, GROUP, noting_processes
 from egoworld_resources.settings import Settings
 from egoworld_resources.workbench import Workbench
 
@@ -31,13 +36,24 @@ def build(bench: Workbench) -> dg.Definitions:
     assets = [asset for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
     return dg.Definitions(
         assets=dg.map_asset_specs(with_version, assets),
-        jobs=[FLOW, DATASET, event_log_retention],
-        sensors=[inbox, dead_runs],
-        schedules=[nightly_refresh, hourly_quarantine, nightly_retention],
-        resources={"bench": bench},
+        jobs=[FLOW, DATASET, QUARANTINE, event_log_retention],
+        sensors=sensors(bench.settings.sensors_every_s),
+        schedules=[hourly_quarantine, nightly_retention],
+        resources={"bench": noting_processes(bench)},
         executor=dg.in_process_executor,
         loggers={"console": LOGGERS[bench.settings.log_format]},
     )
+
+
+def sensors(every_s: int) -> list[dg.SensorDefinition]:
+    """All that looks every so many seconds."""
+    return [
+        inbox_every(every_s),
+        pace.sensor(dead_runs, every_s),
+        pace.sensor(lost_restarts, every_s, target=GROUP),
+        pace.sensor(nightly_refresh, every_s, target=GROUP),
+        pace.sensor(dataset_follows, every_s, job=DATASET),
+    ]
 
 
 @dg.definitions

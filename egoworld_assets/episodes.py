@@ -1,5 +1,6 @@
 """episodes: the video as robot-learning episodes."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,7 +10,8 @@ from egoworld_assets import checks
 from egoworld_assets.object_poses import object_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_assets.robot_trajectories import robot_trajectories
-from egoworld_resources.dataset import ArtifactLineage, EpisodeArtifact, merge
+from egoworld_resources.dataset import ArtifactLineage, EpisodeArtifact, considered, merge
+from egoworld_resources.errors import EgoworldError, Transient
 from egoworld_resources.manifest import Manifest, file_digest
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -35,7 +37,9 @@ def dataset(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench
     """One LeRobot v3.0 dataset over all videos that pass their checks; unchanged videos are not copied again."""
     target = bench.layout.dataset
     with FileLock(target.with_suffix(".lock")), bench.store.reading():
-        report = merge(usable_episodes(bench), target, previous=target if target.is_dir() else None)
+        usable = usable_episodes(bench)
+        report = merge(usable, target, previous=target if target.is_dir() else None)
+        considered.note(target, usable, written=report.written)
     for video, why in report.refused.items():
         context.log.warning("%s is not in the dataset: %s", video, why)
     if not report.written:
@@ -58,22 +62,34 @@ def dataset(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench
 
 def usable_episodes(bench: Workbench) -> list[EpisodeArtifact]:
     """The episodes of every video whose current state is fresh: not stale, failed or quarantined."""
-    found: list[EpisodeArtifact] = []
-    for video in bench.store.videos(STAGE.name):
+    found = (usable(bench, video) for video in bench.store.videos(STAGE.name))
+    return [artifact_of(bench, made, bench.store.folder(made)) for made in found if made]
+
+
+def usable(bench: Workbench, video: str) -> Manifest | None:
+    """The episodes of a video that belong into the dataset; a video that cannot be judged has none.
+
+    Raises Transient when the store does not answer: then nothing is known, and no video is left out for it.
+    """
+    try:
         state = bench.state(STAGE, video)
-        if state.condition == "fresh" and state.manifest:
-            made = state.manifest
-            found.append(
-                EpisodeArtifact(
-                    video=video,
-                    folder=bench.store.folder(made),
-                    data_version=made.data_version,
-                    licences=made.licences,
-                    sha256=made.source["sha256"],
-                    lineage=[lineage_of(made), *(lineage_of(up) for up in inputs_of(bench, made))],
-                )
-            )
-    return found
+    except Transient:
+        raise
+    except EgoworldError:
+        return None
+    return state.manifest if state.condition == "fresh" else None
+
+
+def artifact_of(bench: Workbench, made: Manifest, folder: Path) -> EpisodeArtifact:
+    """Episodes as a merge takes them, with what they were made from. folder: where their files lie."""
+    return EpisodeArtifact(
+        video=made.video,
+        folder=folder,
+        data_version=made.data_version,
+        licences=made.licences,
+        sha256=made.source["sha256"],
+        lineage=[lineage_of(made), *(lineage_of(up) for up in inputs_of(bench, made))],
+    )
 
 
 def inputs_of(bench: Workbench, made: Manifest) -> list[Manifest]:

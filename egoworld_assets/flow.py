@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 
@@ -14,7 +15,7 @@ from egoworld_assets.partitions import VIDEOS, add_partitions, lay_out
 from egoworld_assets.plan import MADE, WANTS_WORK
 from egoworld_assets.progress import FlowProgress
 from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import DATASET, FLOW, PROCESS, contiguous, end_dead_runs, this_process
+from egoworld_assets.upkeep import DATASET, FLOW, contiguous, end_dead_runs, process_tag
 from egoworld_resources.arrivals import Arrival, Arrivals, Refused
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.shards import partition_of
@@ -84,10 +85,12 @@ def run_flow(
         wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v in untold)}
         progress.begin(stage, sorted(wanted))
         for group in contiguous(keys, {partition[video] for video in wanted}):
+            run_id = str(uuid4())
             result = flow.execute_in_process(
                 instance=instance,
+                run_id=run_id,
                 asset_selection=[dg.AssetKey(stage.name)],
-                tags={PROCESS: this_process(), **dict(zip(RANGE, (group[0], group[-1]), strict=True))},
+                tags={**process_tag(run_id), **dict(zip(RANGE, (group[0], group[-1]), strict=True))},
                 run_config=QUIET,
                 raise_on_error=False,
             )
@@ -97,8 +100,10 @@ def run_flow(
         progress.end(stage)
         unmade[stage.name] = waiting | {v for v in wanted if bench.state(stage, v).condition in WANTS_WORK}
     dataset = definitions.resolve_job_def(DATASET.name)
-    tags = {PROCESS: this_process()}
-    result = dataset.execute_in_process(instance=instance, tags=tags, run_config=QUIET, raise_on_error=False)
+    run_id = str(uuid4())
+    result = dataset.execute_in_process(
+        instance=instance, run_id=run_id, tags=process_tag(run_id), run_config=QUIET, raise_on_error=False
+    )
     return faults + unexpected(result)
 
 

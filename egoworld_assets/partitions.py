@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -206,15 +204,28 @@ def add_partitions(bench: Workbench, instance: dg.DagsterInstance, videos: Itera
         instance.add_dynamic_partitions(str(VIDEOS.name), new[start : start + AT_ONCE])
 
 
-def lay_out(bench: Workbench, instance: dg.DagsterInstance, end: float = math.inf) -> bool:
-    """Make Dagster's partitions those of the layout in force: add what a video lacks, drop those of another layout.
-
-    Dagster drops them one by one: ``end`` (by the monotonic clock) is when to stop. Returns whether all is done.
-    """
+def lay_out(bench: Workbench, instance: dg.DagsterInstance) -> None:
+    """Make Dagster's partitions those of the layout in force: add what a video lacks, drop those of another layout."""
     add_partitions(bench, instance, bench.store.keys("videos"))
-    for partition in instance.get_dynamic_partitions(str(VIDEOS.name)):
-        if shards_in(partition) != bench.settings.shards:
-            if time.monotonic() > end:
-                return False
-            instance.delete_dynamic_partition(str(VIDEOS.name), partition)
-    return True
+    for partition in of_another_layout(bench, instance):
+        instance.delete_dynamic_partition(str(VIDEOS.name), partition)
+
+
+def of_another_layout(bench: Workbench, instance: dg.DagsterInstance) -> list[str]:
+    """Dagster's partitions that the layout in force does not have."""
+    known = instance.get_dynamic_partitions(str(VIDEOS.name))
+    return [partition for partition in known if shards_in(partition) != bench.settings.shards]
+
+
+def layout_changes(
+    bench: Workbench, instance: dg.DagsterInstance
+) -> list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest]:
+    """The same as requests of a sensor, at most AT_ONCE of each kind; none when all is as it should be."""
+    new = unknown(instance, list(by_partition(bench.store.keys("videos"), bench.settings.shards)))
+    old = of_another_layout(bench, instance)
+    requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
+    if new:
+        requests.append(VIDEOS.build_add_request(new[:AT_ONCE]))
+    if old:
+        requests.append(VIDEOS.build_delete_request(old[:AT_ONCE]))
+    return requests

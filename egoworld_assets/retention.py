@@ -184,12 +184,3 @@ def prune_event_log(context: dg.OpExecutionContext, bench: dg.ResourceParam[Work
 @dg.job(description="Takes out of Dagster's event log what nobody asks for any more.")
 def event_log_retention() -> None:
     prune_event_log()
-
-
-nightly_retention = dg.ScheduleDefinition(
-    name="nightly_retention",
-    job=event_log_retention,
-    cron_schedule="30 4 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)

@@ -13,6 +13,7 @@ from egoworld_resources.stage import Stage
 
 NOT_ASSETS = (
     "accuracy",
+    "automation",
     "definitions",
     "flow",
     "monitoring",

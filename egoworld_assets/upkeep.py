@@ -1,20 +1,12 @@
-"""Keeping everything fresh: the flow job, what is run for videos that are missing or stale, the end of dead runs."""
+"""Keeping everything fresh: the jobs, which stages of a video are missing or stale, and the end of dead runs."""
 
-import os
-import socket
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
 
 import dagster as dg
-import psutil
 
-from egoworld_assets.partitions import lay_out
 from egoworld_assets.plan import WANTS_WORK
-from egoworld_assets.stages import stages
-from egoworld_assets.told import console
-from egoworld_resources.errors import EgoworldError
-from egoworld_resources.shards import by_partition
+from egoworld_resources.errors import EgoworldError, Transient
+from egoworld_resources.processes import Identity, start_ticks
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
 
@@ -25,24 +17,25 @@ DATASET = dg.define_asset_job(
 )
 
 PROCESS = "egoworld/process"
-"""Tag of the runs of a command: host, pid and start time of its process."""
+"""Tag of a run that has begun: its id, and the process that executes it (processes.Identity)."""
+KILLED = "egoworld/killed"
+"""Tag of a run that was ended because its process had been killed."""
 IN_THE_WORKS = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
-CLOCK_GRAIN_S = 1.0
-LOOK_S = 30.0
-NIGHT = ("upkeep", "nightly_refresh")
-"""The record of how far the refresh of a night is."""
 
 
 def outdated(bench: Workbench, stages: Iterable[Stage], video: str) -> list[str]:
     """Names of the stages of a video that are missing or stale, those behind them included; inputs first.
 
-    A stage that failed or is quarantined under the current recipe and inputs is not asked for again.
+    A stage that failed or is quarantined under the current recipe and inputs is not asked for again. Raises Transient
+    when the store does not answer: then nothing is known of the video.
     """
     wanted: list[str] = []
     for stage in stages:
         behind = any(asset in wanted for asset in (*stage.inputs, *stage.optional))
         try:
             wants = bench.state(stage, video).condition in WANTS_WORK
+        except Transient:
+            raise
         except EgoworldError:
             wants = True
         if wants or behind:
@@ -63,103 +56,48 @@ def contiguous(keys: Sequence[str], wanted: set[str]) -> Iterator[list[str]]:
         yield group
 
 
-@dataclass(frozen=True)
-class Night:
-    """How far a nightly refresh is. begin: the partition behind which it began; after: the last one looked at; around:
-    whether that lay before ``begin``; left: how many videos it may still take on.
-    """
-
-    night: str
-    begin: str
-    after: str
-    left: int
-    around: bool = False
-
-    def rest(self, partitions: Iterable[str]) -> list[str]:
-        """What it has not looked at yet: once around, from where it began."""
-        place = {partition: (partition <= self.begin, partition) for partition in partitions}
-        return sorted((p for p in place if place[p] > (self.around, self.after)), key=place.__getitem__)
-
-    def behind(self, partition: str, videos: int) -> "Night":
-        """The same after one more partition, of which so many videos were taken on."""
-        return replace(self, after=partition, around=partition <= self.begin, left=self.left - videos)
+def process_tag(run_id: str) -> dict[str, str]:
+    """The tag that says which process executes a run: this one."""
+    return {PROCESS: f"{run_id} {Identity.mine()}"}
 
 
-def tonight(bench: Workbench, night: str) -> tuple[Night, bool]:
-    """The refresh of a night, and whether it only begins: behind where the last one came to."""
-    known = bench.store.recorded(*NIGHT)
-    if known and known["night"] == night:
-        return Night(**known), False
-    begin = known["after"] if known else ""
-    return Night(night, begin, begin, bench.settings.refresh_limit), True
+def noting_processes(bench: Workbench) -> dg.ResourceDefinition:
+    """The workbench as a resource; a run that begins with it is tagged with the process that executes it."""
+
+    def begin(context: dg.InitResourceContext) -> Workbench:
+        run, instance = context.run, context.instance
+        if run and instance and process_of(run) is None:
+            instance.add_run_tags(run.run_id, process_tag(run.run_id))
+        return bench
+
+    return dg.ResourceDefinition(begin)
 
 
-def wanted_in(bench: Workbench, videos: Iterable[str]) -> tuple[list[str], int]:
-    """Names of the stages that are missing or stale in some videos, inputs first, and in how many videos."""
-    found = [names for video in videos if (names := outdated(bench, stages().values(), video))]
-    wanted = set().union(*found)
-    return [name for name in stages() if name in wanted], len(found)
+def process_of(run: dg.DagsterRun) -> Identity | None:
+    """The process that executes a run, by its tag; a run that was started again carries the tag of the one before."""
+    run_id, _, process = run.tags.get(PROCESS, "").partition(" ")
+    return Identity.parse(process) if run_id == run.run_id else None
 
 
-@dg.schedule(
-    cron_schedule="* 3 * * *",
-    target=GROUP,
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def nightly_refresh(
-    context: dg.ScheduleEvaluationContext, bench: dg.ResourceParam[Workbench]
-) -> Iterator[dg.RunRequest]:
-    """Each night, at most ``refresh_limit`` videos that have something missing or stale, one run a partition.
-
-    A shard is taken whole, so its last one may exceed the limit. Dagster ends a tick after a minute: each looks for
-    LOOK_S and the next, a minute later, goes on behind it, until all were looked at or the hour is over.
-    """
-    end = time.monotonic() + LOOK_S
-    night, begins = tonight(bench, str(context.scheduled_execution_time.date()))
-    if begins and not lay_out(bench, context.instance, end):
-        return
-    partitions = by_partition(bench.store.keys("videos"), bench.settings.shards)
-    looking = bench.snapshot(ahead=False)
-    for partition in night.rest(partitions):
-        if night.left <= 0 or time.monotonic() > end:
-            break
-        names, videos = wanted_in(looking, partitions[partition])
-        night = night.behind(partition, videos)
-        if names:
-            selected = [dg.AssetKey(name) for name in names]
-            yield dg.RunRequest(partition_key=partition, asset_selection=selected, run_config=console(bench))
-    bench.store.record(*NIGHT, asdict(night))
-
-
-@dg.schedule(
-    cron_schedule="30 * * * *",
-    target=dg.AssetSelection.assets("quarantine"),
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def hourly_quarantine(bench: dg.ResourceParam[Workbench]) -> dg.RunRequest:
-    """Each hour the table of what stopped. Failures come from sensors, backfills, schedules and commands alike: looking
-    through the store once an hour finds all of them, and costs the same however many runs there were.
-    """
-    return dg.RunRequest(run_config=console(bench))
-
-
-def this_process() -> str:
-    """What tells this process from every other, also from a later one of its number."""
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
+def dead_runs_of(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Runs that for Dagster are in the works although their process has ended."""
+    return [run for run in instance.get_runs(dg.RunsFilter(statuses=list(IN_THE_WORKS))) if is_dead(instance, run)]
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """End the runs whose process was killed; returns their ids.
 
     For Dagster they still run, and hold their places in the queue and the pools: its launcher only notices a death
-    while the code server that started the process lives. What Dagster launched is started again (dagster.yaml).
+    while the code server that started the process lives. They are started again: dagster.yaml, automation/restart.py.
     """
     pools = instance.event_log_storage
-    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=list(IN_THE_WORKS))) if is_dead(instance, run)]
+    dead = dead_runs_of(instance)
     for run in dead:
         pools.free_concurrency_slots_for_run(run.run_id)
+        if run.status == dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, "it was to be terminated, and its process has ended")
+            continue
+        instance.add_run_tags(run.run_id, {KILLED: "true"})
         instance.report_run_failed(run, "its process was killed; what it had made is kept")
     holding = list(pools.get_concurrency_run_ids())
     for run in instance.get_runs(dg.RunsFilter(run_ids=holding)) if holding else ():
@@ -169,30 +107,16 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether the process of a run has ended, by the tag of a command or by what Dagster noted when it started one."""
-    if PROCESS in run.tags:
-        host, pid, started = run.tags[PROCESS].split()
-        return host == socket.gethostname() and is_gone(int(pid), float(started))
+    """Whether the process of a run has ended: by the run's tag or, before it has one, by the number that Dagster noted.
+
+    A number alone can only say that no process has it any more. The tag follows within moments.
+    """
+    process = process_of(run)
+    if process:
+        return process.ended
     for record in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         noted = record.dagster_event.event_specific_data if record.dagster_event else None
         pid = getattr(noted, "metadata", {}).get("pid")
-        if pid is not None and is_gone(int(pid.value), record.timestamp):
+        if pid is not None and start_ticks(int(pid.value)) is None:
             return True
     return False
-
-
-def is_gone(pid: int, noted_at: float) -> bool:
-    """Whether the process that had a number at a time (s since 1970) has ended."""
-    try:
-        return psutil.Process(pid).create_time() > noted_at + CLOCK_GRAIN_S
-    except psutil.NoSuchProcess:
-        return True
-
-
-@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
-def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Ends runs whose process was killed, so that they do not hold up the others."""
-    ended = end_dead_runs(context.instance)
-    return dg.SkipReason(
-        f"ended {len(ended)}: {', '.join(ended)}" if ended else "every run in the works has its process"
-    )

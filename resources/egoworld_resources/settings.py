@@ -74,7 +74,22 @@ class Settings(BaseSettings):
         le=100_000,
         description="Dagster partitions that the videos are spread over; 0: a partition of its own for each video.",
     )
+    sensors_every_s: int = Field(30, ge=1, description="Seconds between two looks of each sensor of Dagster.")
     refresh_limit: int = Field(200, ge=1, description="Videos that the nightly refresh takes on at most.")
+    refresh_at: str = Field(
+        "03:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="When the nightly refresh begins, UTC."
+    )
+    refresh_every_h: float = Field(24.0, gt=0, description="Hours from one nightly refresh to the next.")
+    refresh_for_h: float = Field(1.0, gt=0, description="Hours for which the nightly refresh looks for work.")
+    dataset_quiet_s: float = Field(
+        120.0, ge=0, description="Seconds without a change after which the dataset is merged again by itself."
+    )
+    dataset_wait_s: float = Field(
+        1800.0, ge=0, description="Seconds after a change at which the dataset is merged although more changes come."
+    )
+    dataset_look_s: float = Field(
+        3600.0, gt=0, description="Seconds between two looks at everything for changes of which Dagster heard nothing."
+    )
     event_log_days: int = Field(
         90, ge=0, description="Days after which an ended run loses its log and step events; 0: never."
     )

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -20,7 +19,6 @@ from egoworld_assets import cli_upkeep, report
 from egoworld_assets.arrival import inbox
 from egoworld_assets.partitions import lay_out
 from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import NIGHT, nightly_refresh
 from egoworld_resources.inbox import Cursor, look
 from egoworld_resources.settings import Settings
 from egoworld_resources.shards import by_partition
@@ -28,6 +26,7 @@ from egoworld_resources.workbench import Workbench
 from tests.benchmarks.made_store import fill
 from tests.benchmarks.place import Place, a_place, settings
 from tests.made_up import video
+from tests.sensors import Ticks
 
 LINE = "{:<62} {:>9} {:>9}"
 
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def grow(place: Place, counts: Sequence[int], upto: int | None, shards: int, looked: int) -> None:
     """Measure the same home at each size."""
-    configured = settings(place.home("scale"), shards=shards, settle_s=0.0)
+    configured = settings(place.home("scale"), shards=shards, settle_s=0.0, refresh_every_h=1e6, refresh_for_h=1e6)
     made = 0
     for count in counts:
         with measured(f"{count - made:,} videos written"):
@@ -75,13 +74,10 @@ def at_size(configured: Settings, count: int, looked: int) -> None:
             with measured(f"tick of the inbox sensor, {what}"):
                 inbox(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"bench": bench}))
             video(configured.inbox_folder / f"new-{count}.mp4")
-        night = datetime(2026, 1, 2, 3, tzinfo=UTC)
-        bench.store.record(*NIGHT, None)
+        ticks = Ticks(bench, instance)
         with measured("first tick of the nightly refresh (ends after 30 s)"):
-            context = dg.build_schedule_context(instance, night, resources={"bench": bench})
-            requests = nightly_refresh(context)
-            asked = sum(1 for _ in requests) if isinstance(requests, Iterator) else 0
-        print(f"    it asked for {asked} partitions; next: {bench.store.recorded(*NIGHT)}")
+            told = ticks.look("nightly_refresh")
+        print(f"    it asked for {len(told.run_requests or ())} partitions; next: {told.cursor}")
     keys = bench.store.keys("videos")[: max(looked, 1)]
     with measured(f"status of {len(keys):,} of them"):
         glance = bench.snapshot()

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from egoworld_assets.automation.schedules import hourly_quarantine
 from egoworld_assets.definitions import build
 from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import hourly_quarantine, outdated
+from egoworld_assets.upkeep import outdated
 from egoworld_resources.settings import Settings
 from egoworld_resources.workbench import Workbench
 from tests.made_graph import RUNNER, Installation

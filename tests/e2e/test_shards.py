@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from egoworld_assets import upkeep
 from egoworld_assets.arrival import inbox, videos
+from egoworld_assets.automation.night import Night
 from egoworld_assets.clips import clips
-from egoworld_assets.partitions import lay_out
 from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import Night
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.shards import partition_of
 from egoworld_resources.workbench import Workbench
 from tests.e2e.test_dagster import LIT, Flaky, brightness
-from tests.e2e.test_upkeep import NIGHT, requests
+from tests.e2e.test_upkeep import ALWAYS
 from tests.made_up import video, workbench
+from tests.sensors import Ticks, instance_of
 
 ASSETS = [videos, clips, brightness]
 STAGES = [stages()["videos"], stages()["clips"], LIT]
@@ -63,12 +62,6 @@ def told(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.AssetMa
 
 def numbers(materialization: dg.AssetMaterialization, *names: str) -> list[object]:
     return [materialization.metadata[name].value for name in names]
-
-
-def partitions_in(found: object) -> list[str]:
-    """What a schedule asked for."""
-    assert isinstance(found, Iterable)
-    return [str(request.partition_key) for request in found if isinstance(request, dg.RunRequest)]
 
 
 def data_version(materialization: dg.AssetMaterialization) -> str:
@@ -216,41 +209,36 @@ def test_a_fault_of_the_moment_is_tried_again(tmp_path: Path, instance: dg.Dagst
 
 
 def test_the_night_asks_for_shards_until_enough_videos_are_taken_on(tmp_path: Path) -> None:
-    bench = workbench(tmp_path, shards=4, refresh_limit=2)
+    bench = workbench(tmp_path, shards=4, refresh_limit=2, **ALWAYS)
     keys = [Arrivals(bench.store).take(video(tmp_path / f"{n}.mp4", shots=(8 + n,))).video for n in range(9)]
-    found = requests(bench)
     shards = sorted({partition_of(key, 4) for key in keys})
     counts = {shard: sum(partition_of(key, 4) == shard for key in keys) for shard in shards}
-    taken = [str(request.partition_key) for request in found]
-    assert taken == shards[: len(taken)]
-    assert sum(counts[shard] for shard in taken[:-1]) < 2 <= sum(counts[shard] for shard in taken)
-    assert requests(bench) == [], "that was it for the night"
+    with instance_of(bench) as instance:
+        ticks = Ticks(bench, instance)
+        assert ticks.tick("nightly_refresh") == [], "first the partitions are laid out"
+        taken = [request.tags["dagster/partition"] for request in ticks.tick("nightly_refresh")]
+        assert taken == shards[: len(taken)]
+        assert sum(counts[shard] for shard in taken[:-1]) < 2 <= sum(counts[shard] for shard in taken)
+        assert ticks.tick("nightly_refresh") == [], "that was it for the night"
 
 
 def test_a_night_goes_once_around_from_where_the_last_one_came_to() -> None:
-    night = Night("2026-01-02", "c", "c", 10)
+    night = Night("2026-01-02", "c", "c")
     seen: list[str] = []
     while night.rest("abcde"):
         seen += night.rest("abcde")[:1]
-        night = night.behind(seen[-1], 1)
+        night = night.behind(seen[-1])
     assert seen == ["d", "e", "a", "b", "c"]
-    assert night.left == 5
-    assert Night("2026-01-02", "", "", 10).rest("ba") == ["a", "b"]
+    assert Night("2026-01-02").rest("ba") == ["a", "b"]
 
 
-def test_the_night_drops_keys_of_another_layout_before_it_looks(
-    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench = workbench(tmp_path, shards=2)
+def test_the_night_drops_keys_of_another_layout_before_it_looks(tmp_path: Path) -> None:
+    bench = workbench(tmp_path, shards=2, **ALWAYS)
     key = Arrivals(bench.store).take(video(tmp_path / "a.mp4")).video
-    instance.add_dynamic_partitions("videos", [key, "shard-0-of-3"])
-    assert not lay_out(bench, instance, end=-1.0)
-    known = set(instance.get_dynamic_partitions("videos"))
-    assert known == {key, "shard-0-of-3", partition_of(key, 2)}, "no time left: nothing is dropped yet"
-    monkeypatch.setattr(upkeep, "LOOK_S", -1.0)
-    context = dg.build_schedule_context(instance, NIGHT, resources={"bench": bench})
-    assert partitions_in(upkeep.nightly_refresh(context)) == []
-    assert bench.store.recorded(*upkeep.NIGHT) is None, "the next tick begins again"
-    monkeypatch.undo()
-    assert partitions_in(upkeep.nightly_refresh(context)) == [partition_of(key, 2)]
-    assert instance.get_dynamic_partitions("videos") == [partition_of(key, 2)]
+    with instance_of(bench) as instance:
+        ticks = Ticks(bench, instance)
+        instance.add_dynamic_partitions("videos", [key, "shard-0-of-3"])
+        assert ticks.tick("nightly_refresh") == []
+        assert instance.get_dynamic_partitions("videos") == [partition_of(key, 2)]
+        asked = ticks.tick("nightly_refresh")
+        assert [request.tags["dagster/partition"] for request in asked] == [partition_of(key, 2)]

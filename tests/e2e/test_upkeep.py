@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -10,12 +9,14 @@ import pytest
 from dagster._core.events import EngineEventData
 
 from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import contiguous, end_dead_runs, nightly_refresh, outdated
+from egoworld_assets.upkeep import contiguous, end_dead_runs, outdated
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.workbench import Workbench
 from tests.made_up import video, workbench
+from tests.sensors import Ticks, instance_of
 
-NIGHT = datetime(2026, 1, 2, 3, tzinfo=UTC)
+ALWAYS = {"refresh_for_h": 1e6, "refresh_every_h": 1e6}
+"""One night without end."""
 
 
 @dg.job
@@ -23,17 +24,15 @@ def nothing() -> None:
     """A job for runs that are never executed."""
 
 
-def requests(bench: Workbench, at: datetime = NIGHT) -> list[dg.RunRequest]:
-    bench.layout.dagster.mkdir(parents=True, exist_ok=True)
-    with dg.DagsterInstance.local_temp(str(bench.layout.dagster)) as instance:
-        context = dg.build_schedule_context(instance, at, resources={"bench": bench})
-        found = nightly_refresh(context)
-        assert found is not None
-        return [request for request in found if isinstance(request, dg.RunRequest)]
+def requests(bench: Workbench) -> list[dg.RunRequest]:
+    """What one night asks for, the partitions laid out before it."""
+    with instance_of(bench) as instance:
+        ticks = Ticks(bench, instance)
+        return [*ticks.tick("nightly_refresh"), *ticks.tick("nightly_refresh")]
 
 
 def test_it_asks_for_what_is_missing_and_no_more_videos_than_allowed(tmp_path: Path) -> None:
-    bench = workbench(tmp_path, refresh_limit=2)
+    bench = workbench(tmp_path, refresh_limit=2, **ALWAYS)
     for number in range(3):
         Arrivals(bench.store).take(video(tmp_path / f"{number}.mp4", shots=(8 + number,)))
     asked = requests(bench)
@@ -43,13 +42,13 @@ def test_it_asks_for_what_is_missing_and_no_more_videos_than_allowed(tmp_path: P
 
 
 def test_what_is_fresh_or_failed_under_the_same_recipe_is_left_alone(tmp_path: Path) -> None:
-    bench = workbench(tmp_path)
+    bench = workbench(tmp_path, **ALWAYS)
     (tmp_path / "bad.mp4").write_text("no pictures in here")
     bad = Arrivals(bench.store).take(tmp_path / "bad.mp4").video
     good = Arrivals(bench.store).take(video(tmp_path / "good.mp4")).video
     for stage in ("videos", "clips"):
         bench.make(stages()[stage], [bad, good], "run")
-    assert requests(bench)[0].partition_key == good
+    assert requests(bench)[0].tags["dagster/partition"] == good
     assert outdated(bench, stages().values(), bad) == []
     assert "clips" not in outdated(bench, stages().values(), good)
 

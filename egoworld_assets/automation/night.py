@@ -1,0 +1,198 @@
+"""nightly_refresh: each night a bounded number of videos that have something missing or stale."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from egoworld_assets.automation.pace import deadline
+from egoworld_assets.partitions import VIDEOS, layout_changes, unknown
+from egoworld_assets.stages import stages
+from egoworld_assets.told import console
+from egoworld_assets.upkeep import outdated
+from egoworld_resources.settings import Settings
+from egoworld_resources.shards import by_partition
+from egoworld_resources.workbench import Workbench
+
+NIGHT = "egoworld/night"
+"""Tag of the runs that a night asked for: which night."""
+TAKEN_ON = "egoworld/videos"
+"""Tag of the same runs: how many videos of the partition have something missing or stale."""
+DAY_S = 86_400.0
+HELD_BACK = 1_000
+"""Partitions that could not be judged and are looked at again in the same night."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The night at a moment. label: when it began; open: whether it lasts; next: when the one after it begins."""
+
+    label: str
+    open: bool
+    next: str
+
+
+def window(settings: Settings, now: float) -> Window:
+    """The night at a time (s since 1970) by refresh_at, refresh_every_h and refresh_for_h."""
+    hours, minutes = settings.refresh_at.split(":")
+    first, every = 3600.0 * int(hours) + 60.0 * int(minutes), 3600.0 * settings.refresh_every_h
+    begin = first + (now - first) // every * every
+    return Window(moment(begin), now - begin < 3600.0 * settings.refresh_for_h, moment(begin + every))
+
+
+def moment(at: float) -> str:
+    """A time (s since 1970) as text; later ones sort behind earlier ones."""
+    return datetime.fromtimestamp(round(at), UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Night:
+    """How far a night is: the sensor's cursor. begin: the partition behind which it began; after: the last one looked
+    at; around: whether that lay before ``begin``; again: partitions that could not be judged the first time.
+    """
+
+    night: str = ""
+    begin: str = ""
+    after: str = ""
+    around: bool = False
+    again: Sequence[str] = ()
+
+    @classmethod
+    def read(cls, text: str | None) -> Night:
+        """Parse what ``write`` gave; anything else begins at the first partition."""
+        try:
+            return cls(**json.loads(text or "{}"))
+        except (ValueError, TypeError):
+            return cls()
+
+    def write(self) -> str:
+        """As text for Dagster."""
+        return json.dumps(asdict(self))
+
+    def follows(self, label: str, every_s: float) -> bool:
+        """Whether a night is to begin: it is not this one, and not one that a clock which was set back shows again."""
+        if not self.night or label > self.night:
+            return True
+        ahead = datetime.fromisoformat(self.night).timestamp() - datetime.fromisoformat(label).timestamp()
+        return ahead > 1.5 * every_s  # this night was begun by a clock that ran ahead
+
+    def next(self, label: str) -> Night:
+        """The night that begins behind where this one came to."""
+        return Night(label, self.after, self.after)
+
+    def rest(self, partitions: Iterable[str]) -> list[str]:
+        """What it has not looked at yet: once around, from where it began."""
+        place = {partition: (partition <= self.begin, partition) for partition in partitions}
+        return sorted((p for p in place if place[p] > (self.around, self.after)), key=place.__getitem__)
+
+    def behind(self, partition: str) -> Night:
+        """The same after one more partition."""
+        return replace(self, after=partition, around=partition <= self.begin)
+
+
+def nightly_refresh(
+    context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench]
+) -> dg.SensorResult | dg.SkipReason:
+    """Each night, at most ``refresh_limit`` videos that have something missing or stale, one run a partition.
+
+    A shard is taken whole, so its last one may exceed the limit. A look goes on where the one before it came to, until
+    all partitions were looked at or the night is over. What was asked for already is read off the runs that Dagster
+    has, so that a look whose cursor was lost asks for nothing twice and for no more than the limit.
+    """
+    tonight, settings = window(bench.settings, time.time()), bench.settings
+    if not tonight.open:
+        return dg.SkipReason(f"the next refresh begins at {tonight.next}")
+    night = Night.read(context.cursor)
+    if night.night != tonight.label:
+        if not night.follows(tonight.label, 3600.0 * settings.refresh_every_h):
+            return dg.SkipReason(f"the clock was set back; the night of {night.night} was refreshed already")
+        changes = layout_changes(bench, context.instance)
+        if changes:
+            return dg.SensorResult(dynamic_partitions_requests=changes, skip_reason="first the partitions are laid out")
+        night = night.next(tonight.label)
+    look = Look(context, bench, tonight.label)
+    night = look.over(night)
+    lacking = unknown(context.instance, [str(request.partition_key) for request in look.requests])
+    return dg.SensorResult(
+        run_requests=look.requests,
+        dynamic_partitions_requests=[VIDEOS.build_add_request(lacking)] if lacking else [],
+        cursor=night.write(),
+        skip_reason=None if look.requests else look.said(),
+    )
+
+
+class Look:
+    """One look of a night: what it asks for, within what is left of the limit and of its time."""
+
+    def __init__(self, context: dg.SensorEvaluationContext, bench: Workbench, label: str) -> None:
+        self.requests: list[dg.RunRequest] = []
+        self._context, self._bench, self._label = context, bench, label
+        self._partitions = by_partition(bench.store.keys("videos"), bench.settings.shards)
+        self._asked = asked_for(context.instance, label)
+        self._left = bench.settings.refresh_limit - sum(self._asked.values())
+        self._snapshot = bench.snapshot(ahead=False)
+        self._late = deadline()
+
+    def over(self, night: Night) -> Night:
+        """Look at the partitions that a night has not looked at, then again at those that could not be judged."""
+        again = list(night.again)
+        for partition in night.rest(self._partitions):
+            if self.ended:
+                return replace(night, again=again)
+            if not self.judged(partition) and len(again) < HELD_BACK:
+                again.append(partition)
+            night = night.behind(partition)
+        failed = [p for p in again if self.ended or (p in self._partitions and not self.judged(p))]
+        return replace(night, again=failed)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be looked at now."""
+        return self._left <= 0 or self._late()
+
+    def judged(self, partition: str) -> bool:
+        """Ask for what a partition lacks; False when that cannot be said now, which is no reason to stop here."""
+        if partition in self._asked:
+            return True
+        try:
+            names, videos = wanted_in(self._snapshot, self._partitions[partition])
+        except Exception as error:  # noqa: BLE001 one partition does not keep the others from being refreshed
+            self._context.log.warning(f"{partition} cannot be judged now, the next look tries it again: {error}")
+            return False
+        if names:
+            self._left -= videos
+            self._asked = {**self._asked, partition: videos}
+            self.requests.append(
+                dg.RunRequest(
+                    run_key=f"refresh:{self._label}:{partition}",
+                    partition_key=partition,
+                    asset_selection=[dg.AssetKey(name) for name in names],
+                    run_config=console(self._bench),
+                    tags={NIGHT: self._label, TAKEN_ON: str(videos)},
+                )
+            )
+        return True
+
+    def said(self) -> str:
+        """Why it asked for nothing."""
+        if self._left <= 0:
+            return f"refresh_limit is reached: {sum(self._asked.values())} videos were taken on in this night"
+        return "nothing more is missing or stale" if self._asked else "nothing is missing or stale"
+
+
+def asked_for(instance: dg.DagsterInstance, label: str) -> dict[str, int]:
+    """Partitions for which a night has a run, with the videos taken on; a run that was started again counts once."""
+    runs = instance.get_runs(dg.RunsFilter(tags={NIGHT: label}))
+    return {run.tags["dagster/partition"]: int(run.tags[TAKEN_ON]) for run in runs if "dagster/partition" in run.tags}
+
+
+def wanted_in(bench: Workbench, videos: Iterable[str]) -> tuple[list[str], int]:
+    """Names of the stages that are missing or stale in some videos, inputs first, and in how many videos."""
+    found = [names for video in videos if (names := outdated(bench, stages().values(), video))]
+    wanted = set().union(*found)
+    return [name for name in stages() if name in wanted], len(found)
