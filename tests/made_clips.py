@@ -73,7 +73,7 @@ class ModelEnvRuns:
         scratch = folder / "scratch"
         scratch.mkdir(parents=True)
         events: list[Mapping[str, Any]] = []
-        loads = run_job(job, Process(self.builder.ensure(self.env).python, scratch), events.append)
+        loads = run_job(job, Process(self.builder.ensure(self.env).python, scratch), events.append).loads
         ran = Ran(self.stage, folder, loads, (scratch / "runner.log").read_text(encoding="utf-8", errors="replace"))
         ran.reports.update({(e["video"], e["unit"]): e for e in events if e["event"] == "clip"})
         return ran

@@ -2,56 +2,123 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from egoworld_resources.making.clip_report import clip_report, failed
+from egoworld_resources.making.taking import Missing, NotTaken, opened, take
 from egoworld_resources.manifest import ClipReport
 from egoworld_runner.execute import REPORT, WHOLE
+from egoworld_runner.space import FULL
+
+CLIP_ID = "clip_id"
+UNREADABLE = (pa.ArrowException, OSError, MemoryError, ValueError)
 
 
-def assemble(output: Path, order: Sequence[str]) -> list[ClipReport]:
-    """Turn ``<output>/<unit>/…`` into ``<output>/<table>.parquet`` plus files, units in the given order.
+def assemble(
+    output: Path, order: Sequence[str], into: Path, deaths: Mapping[str, str] | None = None
+) -> list[ClipReport]:
+    """Take ``<output>/<unit>/…`` as ``<into>/<table>.parquet`` plus files, units in the given order.
 
-    Files of a clip stay below ``<clip_id>/``; those of the whole video come to the top. A clip without a report is
-    reported as failed. Returns one report per unit.
+    Files of a clip lie below ``<into>/<clip_id>/``; those of the whole video at the top. ``into`` must not exist.
+    deaths: why the runner died, by the clip during which it did. A clip without a report is reported as failed, and so
+    is one of which something cannot be taken; it costs no other. Returns one report per unit. Nothing is followed out
+    of ``output``, which is only read.
     """
-    reports = [_report(output / unit, unit) for unit in order]
-    done = [output / report.unit for report in reports if report.state == "done"]
-    _join_tables(output, done)
-    for report in reports:
-        folder = output / report.unit
-        if report.state == "failed" or not any(folder.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)
-        elif report.unit == WHOLE:
-            for entry in folder.iterdir():
-                entry.rename(output / entry.name)
+    into.mkdir(parents=True)
+    reports = {unit: _taken(output, unit, into, (deaths or {}).get(unit, "")) for unit in order}
+    for unit, reason in _join_tables(into, [unit for unit in order if reports[unit].state == "done"]).items():
+        reports[unit] = failed(unit, reason)
+        shutil.rmtree(into / unit)
+    for folder in [into / unit for unit, report in reports.items() if report.state == "done"]:
+        if folder.name == WHOLE:
+            for entry in list(folder.iterdir()):
+                entry.rename(into / entry.name)
+        if not any(folder.iterdir()):
             folder.rmdir()
-    return reports
+    return list(reports.values())
 
 
-def _report(folder: Path, unit: str) -> ClipReport:
-    path = folder / REPORT
-    if not path.is_file():
-        return ClipReport(unit=unit, state="failed", reason="the runner left no report for this clip")
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    path.unlink()
-    known = {name: raw[name] for name in ("state", "reason", "seconds", "rows", "notes") if name in raw}
-    return ClipReport(unit=unit, **known)
+def _taken(output: Path, unit: str, into: Path, death: str) -> ClipReport:
+    """Copy the files of a clip that is done below ``into``; its report."""
+    if death:
+        return failed(unit, death)
+    try:
+        with opened(output.parent, output.name, unit) as folder:
+            report = clip_report(folder, unit)
+            if report.state == "done":
+                take(folder, into / unit, but=REPORT)
+            return report
+    except Missing:
+        return failed(unit, "the runner left no report for this clip")
+    except NotTaken as error:
+        shutil.rmtree(into / unit, ignore_errors=True)
+        what = "a runner may leave only files and folders of its own"
+        return failed(unit, f"{unit}/{error}; {what}, so nothing of this clip was taken")
 
 
-def _join_tables(output: Path, folders: Sequence[Path]) -> None:
-    """Concatenate same-named tables, batch by batch so that memory stays bounded."""
-    names = sorted({path.name for folder in folders for path in folder.glob("*.parquet") if folder.name != WHOLE})
+def _join_tables(into: Path, units: Sequence[str]) -> dict[str, str]:
+    """Concatenate same-named tables, batch by batch so that memory stays bounded; why clips had to be left out."""
+    left = {unit: into / unit for unit in units if unit != WHOLE}
+    names = sorted({path.name for folder in left.values() for path in folder.glob("*.parquet")})
+    faults: dict[str, str] = {}
+    for name in names:
+        faults.update(_faults({unit: folder / name for unit, folder in left.items() if (folder / name).is_file()}))
+    while fault := _joined(into, names, [folder for unit, folder in left.items() if unit not in faults]):
+        faults.update([fault])
+    for unit, name in ((unit, name) for unit in left for name in names if unit not in faults):
+        (into / unit / name).unlink(missing_ok=True)
+    return faults
+
+
+def _faults(parts: Mapping[str, Path]) -> dict[str, str]:
+    """Why a table cannot be joined, by the clip that it is of: other columns, rows of another clip, not readable."""
+    faults: dict[str, str] = {}
+    schemas: dict[str, pa.Schema] = {}
+    for unit, part in parts.items():
+        try:
+            with pq.ParquetFile(part) as file:
+                schemas[unit] = file.schema_arrow
+                if CLIP_ID in file.schema_arrow.names and not _all_of(unit, file):
+                    faults[unit] = f"{part.name} has rows of another clip"
+        except UNREADABLE as error:
+            faults[unit] = _damaged(part, error)
+    usual = Counter(str(schema.remove_metadata()) for schema in schemas.values()).most_common(1)
+    for unit, schema in schemas.items():
+        if str(schema.remove_metadata()) != usual[0][0]:
+            faults.setdefault(unit, f"{parts[unit].name} has other columns than that of the other clips")
+    return faults
+
+
+def _all_of(unit: str, file: pq.ParquetFile) -> bool:
+    ids = (batch.column(0) for batch in file.iter_batches(columns=[CLIP_ID]))
+    return all(column.unique().to_pylist() in ([], [unit]) for column in ids)
+
+
+def _joined(into: Path, names: Sequence[str], folders: Sequence[Path]) -> tuple[str, str] | None:
+    """Write the tables of all clips; the first clip whose rows cannot be read, and why."""
     for name in names:
         parts = [folder / name for folder in folders if (folder / name).is_file()]
+        (into / name).unlink(missing_ok=True)
+        if not parts:
+            continue
         schema = pq.read_schema(parts[0])
-        with pq.ParquetWriter(output / name, schema) as writer:
+        with pq.ParquetWriter(into / name, schema) as writer:
             for part in parts:
-                for batch in pq.ParquetFile(part).iter_batches():
-                    writer.write_table(pa.Table.from_batches([batch], schema))
-                part.unlink()
+                try:
+                    for batch in pq.ParquetFile(part).iter_batches():
+                        writer.write_table(pa.Table.from_batches([batch], schema))
+                except UNREADABLE as error:
+                    if isinstance(error, OSError) and error.errno in FULL:
+                        raise
+                    return part.parent.name, _damaged(part, error)
+    return None
+
+
+def _damaged(part: Path, error: Exception) -> str:
+    return f"{part.name} cannot be read ({type(error).__name__}: {str(error)[:200]})"

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from egoworld_resources.errors import DamagedArtifact
+
 MANIFEST = "manifest.json"
 
 
@@ -152,7 +154,9 @@ def data_version(files: Sequence[StoredFile]) -> str:
 
 def stored_files(folder: Path) -> list[StoredFile]:
     """All files below a folder except the manifest, in path order."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    paths = sorted(p for p in folder.rglob("*") if not p.is_dir() and p != folder / MANIFEST)
+    if odd := next((p for p in paths if p.is_symlink() or not p.is_file()), None):
+        raise DamagedArtifact(f"{odd} is no regular file, and an artifact holds nothing else")
     return [
         StoredFile(path=p.relative_to(folder).as_posix(), bytes=p.stat().st_size, sha256=file_digest(p)) for p in paths
     ]

@@ -48,9 +48,10 @@ def reproduce(bench: Workbench, made: Manifest, listener: Callable[[Event], None
         work = work_of(bench, made, scratch / "videos" / made.video)
         with bench.process(recipe, scratch) as process:
             job = job_of(recipe, bench.catalog.model(made.asset, recipe.env), [work], process.python, bench.weights)
-            run_job(job, process, listener)
-        reports = assemble(work.output, work.units)
-        found = [*clip_differences(made.clips, reports), *file_differences(made.files, stored_files(work.output))]
+            ran = run_job(job, process, listener)
+        taken = scratch / "taken"
+        reports = assemble(work.output, work.units, taken, ran.deaths_in(made.video))
+        found = [*clip_differences(made.clips, reports), *file_differences(made.files, stored_files(taken))]
     known = bench.catalog.model(made.asset, recipe.env).varies
     why = {path: known.get(path.rpartition("/")[2], "") for path, _ in found}
     return Reproduction(

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from egoworld_resources.errors import DiskFull, RunnerFailed
+from egoworld_resources.running.events import Event, Lines, Unit, event_of, units_of
 from egoworld_resources.store import naming_a_full_disk
-from egoworld_runner import keeper
-from egoworld_runner.execute import REPORT
-from egoworld_runner.job import Job
+from egoworld_runner import clip_id, keeper
+from egoworld_runner.execute import WHOLE
+from egoworld_runner.job import Job, VideoJob
 
-Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
 
 TERM_GRACE_S = 8.0
@@ -37,7 +37,7 @@ a model it would be of use to that thread alone, so that a runner grew from clip
 
 @dataclass(frozen=True)
 class Process:
-    """How to start the runner: interpreter, scratch folder (its working directory), GPU, descriptors to inherit.
+    """How to start the runner: interpreter, scratch folder, GPU, descriptors to inherit.
 
     silence_s: seconds without an event after which it counts as hung; memory: bytes it may have.
     """
@@ -49,54 +49,108 @@ class Process:
     silence_s: float = 900.0
     memory: int | None = None
 
+    @property
+    def work(self) -> Path:
+        """The runner's working directory, for its caches and temporary files."""
+        return self.scratch / "work"
+
+    @property
+    def job(self) -> Path:
+        return self.scratch / "job.json"
+
+    @property
+    def log(self) -> Path:
+        """What the runner writes to its standard error."""
+        return self.scratch / "runner.log"
+
+    def opened_log(self) -> IO[bytes]:
+        """The log, to write at its end."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.fdopen(os.open(self.log, flags, 0o600), "ab")
+
+    def last_words(self, lines: int = 5, length: int = 2000) -> str:
+        """The end of the log."""
+        with self.opened_log() as log:
+            size = os.fstat(log.fileno()).st_size
+            last = (
+                os.pread(log.fileno(), length, max(0, size - length)).decode("utf-8", "replace").splitlines()[-lines:]
+            )
+        return f"its last words: {' | '.join(last)}" if last else "it said nothing"
+
     def environment(self) -> dict[str, str]:
         """Only what a model needs; no secret of ours is passed on."""
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         visible = "" if self.gpu is None else str(self.gpu)
-        own = {name: str(self.scratch) for name in SCRATCH_VARIABLES}
+        own = {name: str(self.work) for name in SCRATCH_VARIABLES}
         return {**kept, **OFFLINE, **LEAN, **own, "CUDA_VISIBLE_DEVICES": visible}
 
 
-def run_job(job: Job, process: Process, on_event: OnEvent) -> int:
-    """Run every clip of a job; returns how often the model was loaded.
+@dataclass(frozen=True)
+class Ran:
+    """What a job came to. loads: how often the model was loaded; deaths: why the runner died, by video and clip."""
 
-    A clip during which the runner dies or falls silent is reported as failed and the rest goes on in a new process. One
-    that was killed from outside gets a second try first: whoever did it may have meant something else.
+    loads: int = 0
+    deaths: Mapping[Unit, str] = field(default_factory=dict["Unit", str])
+
+    def deaths_in(self, video: str) -> dict[str, str]:
+        """Why the runner died, by the clip of this video during which it did."""
+        return {unit: reason for (of, unit), reason in self.deaths.items() if of == video}
+
+
+def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
+    """Run every clip of a job.
+
+    A clip during which the runner dies or falls silent is given up and the rest goes on in a new process. One that was
+    killed from outside gets a second try first: whoever did it may have meant something else.
     Raises RunnerFailed when the runner cannot start, when the model cannot be set up, or when the job is refused, and
     DiskFull when there is no space for what it writes.
     """
-    path = process.scratch / "job.json"
-    with naming_a_full_disk(process.scratch):
-        job.write(path)
     loads = 0
-    killed: set[tuple[str, str] | None] = set()
-    while True:
-        attempt = _Attempt(job, path, process, on_event)
+    deaths: dict[Unit, str] = {}
+    killed: set[Unit | None] = set()
+    done: set[Unit] = set()
+    while left := without(job, deaths):
+        attempt = _Attempt(left, process, on_event)
         attempt.run()
         loads += attempt.loaded
         if attempt.status == 0 and attempt.unit is None:
-            return loads
+            break
         if attempt.disk_full:
             raise DiskFull(f"{job.stage}: {attempt.error}; free some, then run it again")
-        if attempt.error:
-            raise RunnerFailed(
-                f"{job.stage}: the runner gave up: {attempt.error} (log: {process.scratch / 'runner.log'})"
-            )
+        if attempt.error and attempt.unit is None:
+            raise RunnerFailed(f"{job.stage}: the runner gave up: {attempt.error} (log: {process.log})")
         if attempt.killed and attempt.unit not in killed:
             killed.add(attempt.unit)
             continue
+        if attempt.unit is None and attempt.done - done:
+            done |= attempt.done
+            continue
         if attempt.unit is None:
-            raise RunnerFailed(f"{job.stage}: the runner {attempt.ending()} before any clip; {_tail(process.scratch)}")
-        _report_death(job, attempt.unit, f"the runner {attempt.ending()} during this clip; {_tail(process.scratch)}")
+            raise RunnerFailed(f"{job.stage}: the runner {attempt.ending()} before any clip; {process.last_words()}")
+        deaths[attempt.unit] = f"the runner {attempt.ending()} during this clip; {process.last_words()}"
         on_event({"event": "clip", "video": attempt.unit[0], "unit": attempt.unit[1], "state": "failed"})
+    return Ran(loads, deaths)
+
+
+def without(job: Job, units: Container[Unit]) -> Job | None:
+    """The same job without these clips; None when no clip is left."""
+    videos: list[VideoJob] = []
+    for video in job.videos:
+        if video.clips is None:
+            videos += [] if (video.video, WHOLE) in units else [video]
+            continue
+        named = ((span, clip_id(video.video, span.start_frame, span.end_frame)) for span in video.clips)
+        clips = tuple(span for span, name in named if (video.video, name) not in units)
+        videos += [replace(video, clips=clips)] if clips or not video.clips else []
+    return replace(job, videos=tuple(videos)) if videos else None
 
 
 class _Attempt:
     """One runner process from start to end."""
 
-    def __init__(self, job: Job, path: Path, process: Process, on_event: OnEvent) -> None:
+    def __init__(self, job: Job, process: Process, on_event: OnEvent) -> None:
         self._job = job
-        self._path = path
+        self._units = set(units_of(job))
         self._process = process
         self._on_event = on_event
         self.status = 0
@@ -104,22 +158,27 @@ class _Attempt:
         self.error = ""
         self.disk_full = False
         self.silent = False
-        self.unit: tuple[str, str] | None = None
+        self.unit: Unit | None = None
+        self.done: set[Unit] = set()
 
     def run(self) -> None:
-        command = [str(self._process.python), "-I", "-m", "egoworld_runner", "run", "--job", str(self._path)]
-        if self._process.memory is not None:
-            command += ["--memory", str(self._process.memory)]
-        with (self._process.scratch / "runner.log").open("ab") as log:
+        process = self._process
+        with naming_a_full_disk(process.scratch):
+            process.work.mkdir(exist_ok=True)
+            self._job.write(process.job)
+        command = [str(process.python), "-I", "-m", "egoworld_runner", "run", "--job", str(process.job)]
+        if process.memory is not None:
+            command += ["--memory", str(process.memory)]
+        with process.opened_log() as log:
             child = subprocess.Popen(
                 [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                cwd=self._process.scratch,
-                env=self._process.environment(),
+                cwd=process.work,
+                env=process.environment(),
                 start_new_session=True,
-                pass_fds=tuple(self._process.descriptors),
+                pass_fds=tuple(process.descriptors),
             )
             ended = False
             try:
@@ -132,18 +191,23 @@ class _Attempt:
                 self.status = end_group(child, EXIT_PATIENCE_S if ended else 0.0)
 
     def _events(self, pipe: IO[bytes]) -> Iterator[Event]:
-        pending = b""
+        """The events of the runner; what is none is passed over and is no sign of life."""
+        lines = Lines()
+        until = time.monotonic() + self._process.silence_s
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
             while True:
-                if not selector.select(self._process.silence_s):
+                left = until - time.monotonic()
+                if left <= 0 or not selector.select(left):
                     self.silent = True
                     return
                 block = os.read(pipe.fileno(), 1 << 16)
                 if not block:
                     return
-                *lines, pending = (pending + block).split(b"\n")
-                yield from (json.loads(line) for line in lines)
+                for line in lines.take(block):
+                    if event := event_of(line, self._units):
+                        until = time.monotonic() + self._process.silence_s
+                        yield event
 
     def _note(self, event: Event) -> None:
         match event["event"]:
@@ -153,6 +217,7 @@ class _Attempt:
                 self.unit = (event["video"], event["unit"])
             case "clip":
                 self.unit = None
+                self.done.add((event["video"], event["unit"]))
             case "error":
                 self.error, self.disk_full = event["reason"], event.get("disk_full", False)
             case _:
@@ -190,23 +255,3 @@ def end_group(child: subprocess.Popen[bytes], patience_s: float) -> int:
 def _wait(child: subprocess.Popen[bytes], seconds: float) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(timeout=seconds)
-
-
-def _report_death(job: Job, unit: tuple[str, str], reason: str) -> None:
-    video, name = unit
-    output = next(Path(v.output) for v in job.videos if v.video == video)
-    partial, final = output / f".{name}.partial", output / name
-    partial.mkdir(parents=True, exist_ok=True)
-    for leftover in partial.iterdir():
-        if leftover.is_file():
-            leftover.unlink()
-    report = {"clip_id": name, "state": "failed", "reason": reason, "trace": "", "seconds": 0.0}
-    (partial / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    partial.rename(final)
-
-
-def _tail(scratch: Path, lines: int = 5, length: int = 2000) -> str:
-    with (scratch / "runner.log").open("rb") as log:
-        log.seek(max(0, log.seek(0, os.SEEK_END) - length))
-        last = log.read().decode("utf-8", "replace").splitlines()[-lines:]
-    return f"its last words: {' | '.join(last)}" if last else "it said nothing"

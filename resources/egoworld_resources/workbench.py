@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from egoworld_resources.evidence import keep
 from egoworld_resources.inbox import Inbox
 from egoworld_resources.layout import Layout
 from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, named_files, reasons, stored_files
-from egoworld_resources.runner import Event, Process, run_job
+from egoworld_resources.runner import Event, Process, Ran, run_job
 from egoworld_resources.scratch import scratch_folder
 from egoworld_resources.settings import Settings
 from egoworld_resources.snapshot import Snapshot
@@ -31,6 +31,7 @@ from egoworld_resources.stage import Draft, Stage
 from egoworld_resources.store import Store, naming_a_full_disk
 from egoworld_resources.stores import open_inbox, open_store, open_weights
 from egoworld_resources.work import Work, job_of
+from egoworld_runner.job import Job
 
 if TYPE_CHECKING:
     from egoworld_resources.weights.bucket import WeightsBucket
@@ -224,8 +225,8 @@ class Workbench:
                 with self.process(recipe, scratch) as process:
                     making.python, making.gpu = process.python, process.gpu
                     model = self.catalog.model(stage.name, recipe.env)
-                    job = job_of(recipe, model, list(works.values()), process.python, self.weights)
-                    run_job(job, process, lambda event: self._tell(recipe, event))
+                    job = making.job = job_of(recipe, model, list(works.values()), process.python, self.weights)
+                    making.ran = run_job(job, process, lambda event: self._tell(recipe, event))
             except (Transient, Terminal) as error:
                 return outcomes | {v: self._failed(making, v, state, error) for v, state in todo}
             making.seconds = (time.monotonic() - began) / len(works)
@@ -293,13 +294,14 @@ class Workbench:
     def _publish(self, making: _Making, work: Work, state: State) -> Outcome:
         """Put what the runner wrote into the store; a video of which nothing came out is a failure."""
         stage, recipe = making.stage, making.recipe
-        reports = assemble(work.output, work.units)
+        taken = making.scratch / "taken" / work.video
+        reports = assemble(work.output, work.units, taken, making.ran.deaths_in(work.video))
         if all(report.state == "failed" for report in reports):
             why = "; ".join(sorted({report.reason for report in reports})) or "there is no clip"
             return self._failed(making, work.video, state, Terminal(why))
         given = {asset: folder for asset, folder in work.folders.items() if folder}
-        draft = Draft(stage.name, work.output, reports, given)
-        files = stored_files(work.output)
+        draft = Draft(stage.name, taken, reports, given)
+        files = stored_files(taken)
         facts = self.store.recorded("videos", work.video) or {}
         manifest = Manifest(
             asset=stage.name,
@@ -319,10 +321,10 @@ class Workbench:
             seconds=round(sum(r.seconds for r in reports) or making.seconds, 3),
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        self.store.put(work.output, manifest)
+        self.store.put(taken, manifest)
         key, quarantine = f"{stage.name}/{work.video}", None
         if manifest.quarantine:
-            again = keep(making.scratch, self.layout.logs / "quarantine" / key, work.video, making.python)
+            again = keep(making.scratch, making.job, self.layout.logs / "quarantine" / key, work.video, making.python)
             tried = self._tried("quarantine", key, manifest.made_at)
             quarantine = {"reason": manifest.quarantine, "again": again, **tried}
         self.store.record("quarantine", key, quarantine)
@@ -344,7 +346,7 @@ class Workbench:
         key = f"{making.stage.name}/{video}"
         try:
             with naming_a_full_disk(self.layout.logs):
-                again = keep(making.scratch, self.layout.logs / "failures" / key, video, making.python)
+                again = keep(making.scratch, making.job, self.layout.logs / "failures" / key, video, making.python)
             facts = {
                 "reason": str(error),
                 "kind": type(error).__name__,
@@ -388,3 +390,5 @@ class _Making:
     python: Path | None = None
     gpu: int | None = None
     seconds: float = 0.0
+    job: Job | None = None
+    ran: Ran = field(default_factory=Ran)

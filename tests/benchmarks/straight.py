@@ -7,6 +7,7 @@ per stage the interpreter, its environment, the job, and which videos with which
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -32,7 +33,10 @@ def run_stage(stage: dict[str, Any], sources: dict[str, list[str]], work: Path) 
         subprocess.run(command, cwd=work, env=stage["environment"], stdout=events, stderr=log, check=True)
     for job_of in videos:
         units = [clip_id(job_of.video, span.start_frame, span.end_frame) for span in job_of.clips or ()]
-        assemble(Path(job_of.output), units if job_of.clips is not None else [WHOLE])
+        output, taken = Path(job_of.output), Path(f"{job_of.output}-taken")
+        assemble(output, units if job_of.clips is not None else [WHOLE], taken)
+        shutil.rmtree(output)
+        taken.rename(output)
 
 
 def video_job(stage: dict[str, Any], video: str, source: str, name: str, work: Path) -> VideoJob:

@@ -1,0 +1,1 @@
+"""What a runner wrote becomes an artifact."""

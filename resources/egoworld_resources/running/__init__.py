@@ -1,0 +1,1 @@
+"""Running models: what they are started with, what they say."""

@@ -1,0 +1,295 @@
+"""A runner that means harm: each clip of a video tries something else, in the order of ``ATTACKS``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from egoworld_resources.settings import Settings
+from egoworld_resources.stage import Stage
+from egoworld_resources.workbench import Workbench
+
+PYPROJECT = """
+[project]
+name = "egoworld-hostile"
+version = "0"
+requires-python = ">=3.11"
+dependencies = []
+
+[tool.egoworld]
+interpreter = "base"
+
+[tool.egoworld.stages.attacks]
+runner = "runner:Hostile"
+device = "cpu"
+licence = "CC0-1.0"
+label = "made-up"
+
+[tool.egoworld.stages.attacks.params]
+secret = ""
+port = 0
+"""
+
+RUNNER = '''
+"""Tries one thing a clip, chosen by its number."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import egoworld_runner.execute as contract
+from egoworld_runner import Runner
+from egoworld_runner.tables import Int, Row, dataclass
+
+
+@dataclass(frozen=True)
+class Seen(Row):
+    table = "attacks"
+    frame: Int
+
+
+def honest(clip, secret, params):
+    (clip.folder / "kept.txt").write_text("kept")
+
+
+def a_link_to_a_secret(clip, secret, params):
+    (clip.folder / "link.txt").symlink_to(secret)
+
+
+def a_folder_that_is_a_link(clip, secret, params):
+    (clip.folder / "folder").symlink_to(secret.parent)
+
+
+def a_table_that_is_a_link(clip, secret, params):
+    (clip.folder / "extra.parquet").symlink_to(secret)
+
+
+def a_hardlink(clip, secret, params):
+    try:
+        os.link(secret, clip.folder / "hard.txt")
+    except OSError:
+        (clip.folder.parent / "aside").write_text("written later")
+        os.link(clip.folder.parent / "aside", clip.folder / "hard.txt")
+
+
+def a_fifo(clip, secret, params):
+    os.mkfifo(clip.folder / "fifo")
+
+
+def a_device(clip, secret, params):
+    os.mknod(clip.folder / "device", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+
+
+def a_socket(clip, secret, params):
+    os.chdir(clip.folder)
+    socket.socket(socket.AF_UNIX).bind("socket")
+
+
+def a_set_id_program(clip, secret, params):
+    program = clip.folder / "program"
+    program.write_text("#!/bin/sh")
+    program.chmod(0o6755)
+
+
+def a_name_with_a_line_break(clip, secret, params):
+    (clip.folder / "two\\nlines").write_text("x")
+
+
+def a_name_with_a_dot_first(clip, secret, params):
+    (clip.folder / "..hidden").write_text("x")
+
+
+def a_name_that_is_too_long(clip, secret, params):
+    (clip.folder / ("x" * 200)).write_text("x")
+
+
+def folders_too_deep(clip, secret, params):
+    deep = clip.folder.joinpath(*["deep"] * 30)
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("x")
+
+
+def our_own_manifest(clip, secret, params):
+    (clip.folder / "manifest.json").write_text("{}")
+
+
+def a_hole(clip, secret, params):
+    with open(clip.folder / "hole", "wb") as file:
+        file.truncate(1 << 42)
+
+
+def a_file_nobody_may_read(clip, secret, params):
+    (clip.folder / "closed").write_text("x")
+    os.mkdir(clip.folder / "shut", 0o000)
+
+
+def rows_of_another_clip(clip, secret, params):
+    finish = contract._finish
+
+    def other(folder, *rest):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(folder / "attacks.parquet")
+        ids = pa.array(["00000000-0000-0000-0000-000000000000"] * table.num_rows)
+        pq.write_table(table.set_column(0, table.schema.field(0), ids), folder / "attacks.parquet")
+        return finish(folder, *rest)
+
+    with_finish(other)
+
+
+def a_table_of_other_columns(clip, secret, params):
+    rewritten("attacks.parquet", lambda path: __import__("pyarrow.parquet").parquet.write_table(
+        __import__("pyarrow").table({"other": [1]}), path))
+
+
+def a_table_that_is_none(clip, secret, params):
+    rewritten("attacks.parquet", lambda path: path.write_bytes(b"PAR1 nothing PAR1"))
+
+
+def a_report_that_is_a_link(clip, secret, params):
+    rewritten("clip.json", lambda path: (path.unlink(), path.symlink_to(secret)))
+
+
+def a_report_that_is_deep(clip, secret, params):
+    rewritten("clip.json", lambda path: path.write_text("[" * 200_000))
+
+
+def a_report_that_is_huge(clip, secret, params):
+    rewritten("clip.json", lambda path: path.write_text(json.dumps({"state": "done", "reason": "x" * (8 << 20)})))
+
+
+def a_report_of_other_types(clip, secret, params):
+    rewritten("clip.json", lambda path: path.write_text('{"state": ["done"], "rows": 7, "notes": {"n": null}}'))
+
+
+def a_report_that_no_json_holds(clip, secret, params):
+    bad = '{"state": "done", "reason": "\\\\ud800\\\\u0000", "rows": {"attacks": 1e400}, "seconds": NaN}'
+    rewritten("clip.json", lambda path: path.write_text(bad))
+
+
+def a_flood_of_events_that_are_none(clip, secret, params):
+    lines = [b"{" * (6 << 20), b"[" * 100_000, b'{"event": ["start"]}', b'{"event": "start", "video": 1, "unit": 2}']
+    lines += [b'{"event": "start", "video": "../../x", "unit": "no clip"}', b'{"event": "loaded", "seconds": NaN}']
+    lines += [b"\\xff\\xfe", b"null", b'{"event": "clip", "video": "x", "unit": "whole", "state": "done"}', b""]
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2 and os.readlink(f"/proc/self/fd/{name}").startswith("pipe:"):
+                for line in lines:
+                    for start in range(0, len(line) + 1, 60_000):
+                        os.write(int(name), line[start : start + 60_000])
+                    os.write(int(name), b"\\n")
+        except OSError:
+            pass
+
+
+def a_swap_that_goes_on(clip, secret, params):
+    swapper = """
+import os, sys, time
+folder, secret = sys.argv[1:]
+os.chdir(folder)
+os.symlink(secret, "link")
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    for name in ("swapped.txt",):
+        try:
+            os.rename(name, "plain"); os.rename("link", name)
+            os.rename(name, "link"); os.rename("plain", name)
+        except OSError:
+            pass
+"""
+    (clip.folder / "swapped.txt").write_text("plain")
+    subprocess.Popen([sys.executable, "-c", swapper, str(clip.folder), str(secret)], start_new_session=True)
+    time.sleep(0.3)
+
+
+def a_child_left_behind(clip, secret, params):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            sleep = [sys.executable, "-c", "import time; time.sleep(600)", "left-by-the-hostile-runner"]
+            os.execv(sys.executable, sleep)
+        os._exit(0)
+
+
+def with_finish(other):
+    kept = contract._finish
+
+    def once(folder, *rest):
+        contract._finish = kept
+        return other(folder, *rest)
+
+    contract._finish = once
+
+
+def rewritten(name, change):
+    """Change a file of the clip once the contract has written it."""
+    kept = contract._finish
+
+    def other(folder, final, *rest):
+        state = kept(folder, final, *rest)
+        path = final / name
+        change(path)
+        return state
+
+    with_finish(other)
+
+
+ATTACKS = [NAMES]
+
+
+class Hostile(Runner):
+    writes = (Seen,)
+
+    def run(self, clip, inputs, params):
+        yield Seen(clip.start_frame)
+        ATTACKS[clip.start_frame // 5](clip, Path(params["secret"]), params)
+'''
+
+ATTACKS = (
+    "honest",
+    "a_link_to_a_secret",
+    "a_folder_that_is_a_link",
+    "a_table_that_is_a_link",
+    "a_hardlink",
+    "a_fifo",
+    "a_device",
+    "a_socket",
+    "a_set_id_program",
+    "a_name_with_a_line_break",
+    "a_name_with_a_dot_first",
+    "a_name_that_is_too_long",
+    "folders_too_deep",
+    "our_own_manifest",
+    "a_hole",
+    "rows_of_another_clip",
+    "a_table_of_other_columns",
+    "a_table_that_is_none",
+    "a_report_that_is_a_link",
+    "a_report_that_is_deep",
+    "a_report_that_is_huge",
+    "a_report_of_other_types",
+    "a_report_that_no_json_holds",
+    "a_flood_of_events_that_are_none",
+    "a_swap_that_goes_on",
+    "a_child_left_behind",
+)
+FRAMES = 5
+"""Of each clip."""
+RATE = 10
+"""Frames a second of the video."""
+STAGE = Stage("attacks", env="hostile", inputs=("videos", "clips"))
+
+
+def hostile_bench(home: Path, secret: Path, port: int = 0) -> Workbench:
+    """A workbench whose stage ``attacks`` is served by the hostile runner."""
+    env = home / "more" / "envs" / "hostile"
+    env.mkdir(parents=True)
+    (env / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    (env / "runner.py").write_text(RUNNER.replace("NAMES", ", ".join(ATTACKS)), encoding="utf-8")
+    params = {"attacks": {"secret": str(secret), "port": port}, "clips": {"max_clip_s": FRAMES / RATE}}
+    return Workbench(Settings.load(home=home / "data", extra_envs=(env.parent,), params=params))
