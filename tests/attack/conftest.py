@@ -13,8 +13,19 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from egoworld_resources.production.running import Server
+from tests.made_server import server_up
+from tests.servers import temporary_home
+
 HELD, BROKE, NOT_TRIED = "held", "broke", "not tried"
 VERDICTS = pytest.StashKey[dict[str, tuple[str, str, str]]]()
+
+
+@pytest.fixture(scope="session")
+def attacked_server() -> Iterator[Server]:
+    """A whole server, as `make up` starts it, that all attacks share: whoever changes its settings puts them back."""
+    with temporary_home() as home, server_up(home) as server:
+        yield server
 
 
 def pytest_configure(config: pytest.Config) -> None:

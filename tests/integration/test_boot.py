@@ -22,7 +22,7 @@ BOOT = (
     " && systemctl enable egoworld.target && exec /sbin/init"
 )
 STARTED_S, STOPPED_S = 600, 200
-PARTS = 9
+PARTS = 10
 KEEP = """
 from contextlib import closing
 from egoworld_resources.production.parts import Parts

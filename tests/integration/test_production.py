@@ -38,7 +38,18 @@ from egoworld_resources.store_s3 import S3Store
 from tests.made_server import ROWS, brought, in_env, in_proxy, s3_client, server_up
 from tests.servers import temporary_home
 
-PARTS = ["postgres", "s3", "code-location", "webserver", "webserver-viewer", "daemon", "files", "metrics", "proxy"]
+PARTS = [
+    "postgres",
+    "s3",
+    "code-location",
+    "webserver",
+    "webserver-viewer",
+    "daemon",
+    "files",
+    "metrics",
+    "door",
+    "proxy",
+]
 SET = b'{"query":"mutation{setConcurrencyLimit(concurrencyKey:\\"cpu\\",limit:3)}"}'
 SHEETS = (
     '{assetNodeOrError(assetKey:{path:["previews"]}){... on AssetNode{assetMaterializations(limit:1)'
@@ -179,6 +190,7 @@ def test_every_part_has_the_secrets_that_it_needs_and_no_other(server: Server, s
         "s3": {"s3_secret_key"},
         "files": {"s3_reader_secret_key"},
         "metrics": {"postgres_password", "s3_reader_secret_key"},
+        "door": set(),
         "proxy": set(),
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import UnknownName
 from egoworld_resources.layout import Layout
-from egoworld_resources.production import dagster_parts, probes
+from egoworld_resources.production import dagster_parts, door, probes
 from egoworld_resources.production.environment import EnvFile, ServerSettings
 from egoworld_resources.production.launch import LOOPBACK, MARK, SUPERVISED, Launch, unprivileged
 from egoworld_resources.production.postgres import LOG_FOLDER, postgres
@@ -94,7 +94,8 @@ class Parts:
 
     def all(self) -> list[Part]:
         """The parts, each after those that it needs."""
-        listed = [self._postgres(), *self._s3(), *self._dagster(), self._files(), self._metrics(), self._proxy()]
+        listed = [self._postgres(), *self._s3(), *self._dagster(), self._files(), self._metrics()]
+        listed += [self._door(), self._proxy()]
         return [replace(part, launch=partial(self._marked, part)) for part in listed]
 
     def _marked(self, part: Part) -> Launch:
@@ -183,12 +184,16 @@ class Parts:
             ready_s=600.0,  # the first answer waits for a look through the whole store
         )
 
+    def _door(self) -> Part:
+        socket = self.folder / "door" / "door.sock"
+        return Part("door", 3, partial(door.door, socket, self.server), partial(door.answers, socket), str(socket))
+
     def _proxy(self) -> Part:
         server, folder = self.server, self.folder / "proxy"
         return Part(
             "proxy",
             3,
-            partial(proxy, self.tools, folder, server),
+            partial(proxy, self.tools, folder, server, self.folder / "door" / "door.sock"),
             partial(answers, server, folder),
             f"https://{server.proxy_name}:{server.proxy_port}, S3 {server.s3_public_endpoint}",
             (server.proxy_port, server.proxy_s3_port),

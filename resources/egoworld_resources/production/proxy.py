@@ -6,12 +6,10 @@ import base64
 import http.client
 import socket
 import ssl
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from egoworld_resources.errors import Terminal
 from egoworld_resources.production.environment import ServerSettings
 from egoworld_resources.production.launch import LOOPBACK, Launch
 from egoworld_resources.production.probes import SECONDS, Unhealthy
@@ -20,12 +18,10 @@ from egoworld_resources.settings import PROJECT
 
 CADDYFILE = PROJECT / "infra" / "Caddyfile"
 ROOT_CERTIFICATE = Path("pki/authorities/local/root.crt")
-COST = 12
-"""bcrypt: a fifth of a second per guess; Caddy remembers who it has let in."""
 
 
-def proxy(tools: Tools, folder: Path, settings: ServerSettings) -> Launch:
-    """Caddy with its certificates and state under ``folder``."""
+def proxy(tools: Tools, folder: Path, settings: ServerSettings, door: Path) -> Launch:
+    """Caddy with its certificates and state under ``folder``; door: the socket of what it asks who may pass."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     caddy = tools.caddy()
     names = dict.fromkeys(("localhost", settings.proxy_name))
@@ -35,26 +31,17 @@ def proxy(tools: Tools, folder: Path, settings: ServerSettings) -> Launch:
         "PROXY_FOLDER": str(folder),
         "PROXY_UI_SITES": ", ".join(f"https://{name}:{settings.proxy_port}" for name in names),
         "PROXY_S3_SITES": ", ".join(f"https://{name}:{settings.proxy_s3_port}" for name in names),
+        "PROXY_OTHER_SITES": f"https://:{settings.proxy_port}, https://:{settings.proxy_s3_port}",
+        "DOOR_SOCKET": str(door),
         "DAGSTER_OPERATOR_PORT": str(settings.dagster_operator_port),
         "DAGSTER_VIEWER_PORT": str(settings.dagster_viewer_port),
         "FILES_PORT": str(settings.files_port),
         "METRICS_PORT": str(settings.metrics_port),
         "S3_UPSTREAM": urlsplit(settings.s3_endpoint)._replace(path="", query="").geturl(),
-        "VIEWER_HASH": hashed(caddy, settings.viewer_password.get_secret_value()),
-        "OPERATOR_HASH": hashed(caddy, settings.operator_password.get_secret_value()),
         "XDG_CONFIG_HOME": str(folder),
         "XDG_DATA_HOME": str(folder),
     }
     return Launch((str(caddy), "run", "--adapter", "caddyfile", "--config", str(CADDYFILE)), env)
-
-
-def hashed(caddy: Path, password: str) -> str:
-    """bcrypt of a password, which goes by standard input: arguments are seen by all."""
-    command = [caddy, "hash-password", "--bcrypt-cost", str(COST)]
-    done = subprocess.run(command, input=password + "\n", capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Terminal(f"caddy could not hash a password: {done.stderr.strip()[-500:]}")
-    return done.stdout.strip().splitlines()[-1]
 
 
 @dataclass(frozen=True)
@@ -67,12 +54,14 @@ class Answer:
 
 
 def answers(settings: ServerSettings, folder: Path) -> str:
-    """A viewer is let in by a certificate that holds, nobody else is; raises Unhealthy."""
+    """Both logins are let in by a certificate that holds, nobody else is; raises Unhealthy."""
     stranger = ask(settings, folder, None).status
     viewer = ask(settings, folder, ("viewer", settings.viewer_password.get_secret_value())).status
-    if (stranger, viewer) != (401, 200):
-        raise Unhealthy(f"the proxy answers {stranger} without a login (not 401) and {viewer} to a viewer (not 200)")
-    return "TLS holds, a viewer is let in, a stranger is not"
+    operator = ask(settings, folder, ("operator", settings.operator_password.get_secret_value())).status
+    if (stranger, viewer, operator) != (401, 200, 200):
+        said = f"{stranger} without a login (not 401), {viewer} to the viewer and {operator} to the operator (not 200)"
+        raise Unhealthy(f"the proxy answers {said}")
+    return "TLS holds, both logins are let in, a stranger is not"
 
 
 def ask(

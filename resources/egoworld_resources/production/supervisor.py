@@ -96,6 +96,9 @@ class Supervisor:
     def write(self, parts: Iterable[Part]) -> None:
         """Write its configuration."""
         (self.folder / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = self.folder / "logs" / "supervisord.log"  # it would make its own before it takes its umask
+        log.touch(mode=0o600)
+        log.chmod(0o600)
         user = "user = root" if os.geteuid() == 0 else ""  # said, as it warns of a root that was not asked for
         text = HEAD.format(folder=_escaped(self.folder), socket=_escaped(self.socket), user=user)
         for part in parts:
