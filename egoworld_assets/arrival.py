@@ -19,7 +19,7 @@ STAGE = Stage("videos", env="base", unit="video", checks=(checks.has_rows("video
 TAKEN_PER_TICK = 200
 
 
-@stage_asset(STAGE, deps=[], kinds={"video"})
+@stage_asset(STAGE, kinds={"video"})
 def videos(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """A video file: codec, size as displayed, frame times and the index that gives every frame exactly."""
     yield from materialize(context, bench, STAGE)

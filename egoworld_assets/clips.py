@@ -3,7 +3,6 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.arrival import videos
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -20,7 +19,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[videos], kinds={"table"})
+@stage_asset(STAGE, kinds={"table"})
 def clips(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Spans of the video between cuts; long shots are split. Everything after this stage works clip by clip."""
     yield from materialize(context, bench, STAGE)

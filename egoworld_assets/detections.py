@@ -3,7 +3,6 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.hand_poses import hand_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -16,7 +15,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[hand_poses], kinds={"opencv"})
+@stage_asset(STAGE, kinds={"opencv"})
 def detections(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Boxes around the hands and around what moves against the motion of the camera."""
     yield from materialize(context, bench, STAGE)

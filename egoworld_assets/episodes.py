@@ -7,9 +7,7 @@ import dagster as dg
 from filelock import FileLock
 
 from egoworld_assets import checks
-from egoworld_assets.object_poses import object_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_assets.robot_trajectories import robot_trajectories
 from egoworld_resources.dataset import ArtifactLineage, EpisodeArtifact, considered, merge
 from egoworld_resources.errors import EgoworldError, Transient
 from egoworld_resources.manifest import Manifest, file_digest
@@ -26,7 +24,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[object_poses, robot_trajectories], kinds={"table"})
+@stage_asset(STAGE, kinds={"table"})
 def episodes(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """One LeRobot v3.0 dataset per video: an episode per clip with hand, camera, objects and robot joints."""
     yield from materialize(context, bench, STAGE)

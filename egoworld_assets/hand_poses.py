@@ -3,7 +3,6 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.clips import clips
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -20,7 +19,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[clips], kinds={"table"})
+@stage_asset(STAGE, kinds={"table"})
 def hand_poses(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """21 joints of each hand in each frame, in the picture (px) and in space (m), left and right told apart."""
     yield from materialize(context, bench, STAGE)

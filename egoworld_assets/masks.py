@@ -3,7 +3,6 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.detections import detections
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -19,7 +18,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[detections], kinds={"opencv"})
+@stage_asset(STAGE, kinds={"opencv"})
 def masks(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Pixels of each hand and object, frame by frame, under one obj_id per clip."""
     yield from materialize(context, bench, STAGE)

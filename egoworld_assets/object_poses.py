@@ -4,8 +4,6 @@ import dagster as dg
 
 from egoworld_assets import checks
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_assets.reconstructions import reconstructions
-from egoworld_assets.tracks import tracks
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
 
@@ -17,7 +15,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[tracks, reconstructions], kinds={"opencv"})
+@stage_asset(STAGE, kinds={"opencv"})
 def object_poses(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """6-D pose of each object in the camera; no row where the fit is not to be trusted."""
     yield from materialize(context, bench, STAGE)

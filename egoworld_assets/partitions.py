@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from egoworld_assets.provenance import inputs_of
 from egoworld_assets.told import CHECK, Tally, materialization, result, verdict
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.shards import by_partition, shards_in, videos_of
@@ -41,13 +42,15 @@ def backfill_batches(inputs: int) -> dg.BackfillPolicy:
 
 
 def stage_asset(
-    stage: Stage, *, deps: Sequence[Upstream], kinds: set[str], pool: str = "cpu"
+    stage: Stage, *, kinds: set[str], pool: str = "cpu", deps: Sequence[Upstream] = ()
 ) -> Callable[[Callable[..., Step]], dg.AssetsDefinition]:
     """Declare the asset of a stage, made video by video or in batches.
 
-    deps: the assets that stand directly before it; what it reads from further up (stage.inputs) is behind those, and
-    left out so that the graph stays readable.
+    Everything that it reads stands directly before it, so that Dagster's graph and its staleness are those of the
+    stage. deps: what stands before it besides.
     """
+    read = (*stage.inputs, *stage.optional)
+    before = list(dict.fromkeys([*map(dg.AssetKey, read), *(dep.key for dep in deps)]))
     rules = "; ".join((check.__doc__ or "").split("\n")[0] for check in stage.checks)
 
     def declare(step: Callable[..., Step]) -> dg.AssetsDefinition:
@@ -57,9 +60,9 @@ def stage_asset(
             )  # backfill policies, in use since 1.5, are still marked beta
             return dg.asset(
                 name=stage.name,
-                deps=list(deps),
+                deps=before,
                 partitions_def=VIDEOS,
-                backfill_policy=backfill_batches(len(stage.inputs) + len(stage.optional)),
+                backfill_policy=backfill_batches(len(read)),
                 output_required=False,
                 group_name="video_to_dataset",
                 kinds=kinds,
@@ -80,21 +83,22 @@ def materialize(context: dg.AssetExecutionContext, bench: Workbench, stage: Stag
     """
     run_id = context.run.run_id
     partitions = videos_of(context.partition_keys, lambda: videos_in(bench, run_id))
+    read = inputs_of(context.instance, stage, list(partitions))
     tallies = tallied(bench, stage, partitions, run_id, lambda: try_again(context, bench))
     if any(tally.waits and (context.retry_number < RETRIES or tally.nothing) for tally in tallies):
         raise try_again(context, bench)
     lost = [tally for tally in tallies if tally.nothing]
     told = [tally for tally in tallies if not tally.nothing]
     if len(tallies) == 1 and not lost:
-        yield result(bench, stage, tallies[0])
+        yield result(bench, stage, tallies[0], read[tallies[0].partition])
         return
+    if others_in_run(context) and not lost:
+        yield dg.MaterializeResult()
     for tally in told:
-        context.log_event(materialization(bench, stage, tally))
+        context.log_event(materialization(bench, stage, tally, read[tally.partition]))
     if lost:
         raise not_made(stage, lost, tallies)
     yield verdict(told)
-    if others_in_run(context):
-        yield dg.MaterializeResult()
 
 
 def try_again(context: dg.AssetExecutionContext, bench: Workbench) -> dg.RetryRequested:
@@ -178,8 +182,8 @@ def not_made(stage: Stage, lost: Sequence[Tally], tallies: Sequence[Tally]) -> d
 def others_in_run(context: dg.AssetExecutionContext) -> bool:
     """Whether this run makes more than this asset of its videos; then the next step waits for an output.
 
-    An output makes Dagster log all videos of the run once more, under one data version. A backfill of assets gives each
-    stage its own run, so there it never happens.
+    An output makes Dagster log all partitions of the run under one data version; what is logged of each behind it
+    counts. A backfill of assets gives each stage its own run, so there it never happens.
     """
     return len(context.job_def.nodes) > 1
 

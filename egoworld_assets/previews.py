@@ -3,9 +3,7 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.object_poses import object_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_assets.robot_trajectories import robot_trajectories
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
 
@@ -20,7 +18,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[object_poses, robot_trajectories], kinds={"rerun"})
+@stage_asset(STAGE, kinds={"rerun"})
 def previews(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Contact sheet, overlay video and Rerun recording of all that was found, in quarantined videos too."""
     yield from materialize(context, bench, STAGE)

@@ -3,7 +3,6 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.masks import masks
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -19,7 +18,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[masks], kinds={"colmap"})
+@stage_asset(STAGE, kinds={"colmap"})
 def reconstructions(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Where the camera was in each frame, its intrinsics, and the static world as points."""
     yield from materialize(context, bench, STAGE)

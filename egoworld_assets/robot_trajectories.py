@@ -3,7 +3,6 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.hand_poses import hand_poses
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -19,7 +18,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[hand_poses], kinds={"pytorch"})
+@stage_asset(STAGE, kinds={"pytorch"})
 def robot_trajectories(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Joint positions of a robot hand that follows the human hand."""
     yield from materialize(context, bench, STAGE)

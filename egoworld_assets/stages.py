@@ -20,6 +20,7 @@ NOT_ASSETS = (
     "plan",
     "price",
     "progress",
+    "provenance",
     "report",
     "retention",
     "stages",

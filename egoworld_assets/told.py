@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,16 +103,17 @@ class Tally:
         return self.versions[0][1] if self.alone else digest(sorted(self.versions))[:32]
 
 
-def result(bench: Workbench, stage: Stage, tally: Tally) -> dg.MaterializeResult[Any]:
-    """One partition as the result of a step."""
+def result(bench: Workbench, stage: Stage, tally: Tally, read: Mapping[str, str]) -> dg.MaterializeResult[Any]:
+    """One partition as the result of a step. read: tags that say what it was made from."""
     return dg.MaterializeResult(
         metadata=described(bench, stage, tally),
         data_version=dg.DataVersion(tally.data_version),
         check_results=[verdict([tally])],
+        tags=read,
     )
 
 
-def materialization(bench: Workbench, stage: Stage, tally: Tally) -> dg.AssetMaterialization:
+def materialization(bench: Workbench, stage: Stage, tally: Tally, read: Mapping[str, str]) -> dg.AssetMaterialization:
     """The same for one of several partitions in a run."""
     return dg.AssetMaterialization(
         asset_key=stage.name,
@@ -120,7 +121,9 @@ def materialization(bench: Workbench, stage: Stage, tally: Tally) -> dg.AssetMat
         metadata=described(bench, stage, tally),
         tags={
             "dagster/data_version": tally.data_version,
+            "dagster/data_version_is_user_provided": "true",
             "dagster/code_version": code_version(bench.recipe(stage)),
+            **read,
         },
     )
 

@@ -3,7 +3,6 @@
 import dagster as dg
 
 from egoworld_assets import checks
-from egoworld_assets.masks import masks
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
@@ -16,7 +15,7 @@ STAGE = Stage(
 )
 
 
-@stage_asset(STAGE, deps=[masks], kinds={"opencv"})
+@stage_asset(STAGE, kinds={"opencv"})
 def tracks(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """Points followed from frame to frame, each with the object that it lies on."""
     yield from materialize(context, bench, STAGE)

@@ -162,6 +162,45 @@ def test_a_whole_flow_of_good_videos_in_one_run_goes_through(
     assert [bench.state(LIT, key).condition for key in keys] == ["fresh", "fresh"]
 
 
+def told_of(instance: dg.DagsterInstance, asset: str, key: str) -> list[tuple[int, dict[str, str]]]:
+    """Number and tags of all that Dagster was told of one video, the newest first."""
+    wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[key])
+    records = instance.fetch_materializations(wanted, limit=10).records
+    return [(record.storage_id, dict(record.event_log_entry.tags or {})) for record in records]
+
+
+def inputs_in(tags: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in tags.items() if name.startswith("dagster/input_")}
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_each_video_of_a_range_says_which_versions_it_was_made_from(
+    bench: Workbench, instance: dg.DagsterInstance, tmp_path: Path, together: bool
+) -> None:
+    """A stage a run as in a backfill, and all stages in one run."""
+    keys = arrive(bench, instance, *(video(tmp_path / f"{n}.mp4", shots=(9 + n, 9)) for n in range(2)))
+    made = [videos, clips, brightness]
+    for selected in [made] if together else [[asset] for asset in made]:
+        tags = dict(zip(RANGE, (keys[0], keys[-1]), strict=True))
+        done = dg.materialize(made, selection=selected, instance=instance, resources={"bench": bench}, tags=tags)
+        assert done.success
+    said = {key: told_of(instance, "brightness", key)[0][1] for key in keys}
+    for key in keys:
+        for asset in ("videos", "clips"):
+            version = bench.store.current(asset, key)
+            assert version
+            number, tags = told_of(instance, asset, key)[0]
+            assert tags["dagster/data_version"] == version.data_version
+            assert said[key][f"dagster/input_data_version/{asset}"] == version.data_version
+            assert said[key][f"dagster/input_event_pointer/{asset}"] == str(number)
+    single = dg.materialize(
+        made, selection=[brightness], instance=instance, resources={"bench": bench}, partition_key=keys[0]
+    )
+    assert single.success
+    alone = told_of(instance, "brightness", keys[0])[0][1]
+    assert inputs_in(alone) == inputs_in(said[keys[0]]), "a run of its own says the same"
+
+
 class Flaky(Workbench):
     """A workbench whose store is out of reach for the first tries."""
 
