@@ -10,6 +10,8 @@ import pytest
 
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.workbench import Workbench
+from tests.daemons import bench_of, daemon_of
+from tests.made_graph import Installation
 from tests.made_up import video, workbench
 from tests.sensors import Ticks, everything_in, instance_of
 
@@ -109,3 +111,26 @@ def gone() -> str:
         found = str(Identity.of(sleeper.pid))
         sleeper.kill()
     return found
+
+
+@pytest.mark.timeout(600)
+def test_two_nights_in_the_daemon_with_kill_9_between(tmp_path: Path) -> None:
+    """Two nights of several stale videos each in the real daemon, which is killed -9 between them."""
+    night_h = 20 / 3600
+    installed = Installation(
+        tmp_path, sensors_every_s=1, refresh_limit=2, refresh_every_h=night_h, refresh_for_h=night_h
+    )
+    keys = sorted(taken(bench_of(installed), tmp_path, 4))
+    with daemon_of(installed, at_once=0) as (daemon, instance):
+
+        def nights() -> list[list[str]]:
+            found: dict[str, list[str]] = {}
+            for run in instance.get_runs(dg.RunsFilter(tags={"dagster/sensor_name": "nightly_refresh"})):
+                found.setdefault(run.tags["egoworld/night"], []).append(run.tags["dagster/partition"])
+            return [sorted(found[night]) for night in sorted(found)]
+
+        daemon.wait(instance, lambda: bool(nights()))
+        daemon.kill()
+        daemon.start()
+        daemon.wait(instance, lambda: len(nights()) > 1 and len(nights()[1]) > 1)
+        assert nights()[:2] == [keys[:2], keys[2:]]
