@@ -9,14 +9,17 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 from rich.console import Console
 from rich.filesize import decimal
 
 from egoworld_assets.cli_errors import errors_shown
+from egoworld_resources.environments.redaction import RedactedStream
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.settings import Settings
 
@@ -39,9 +42,25 @@ def commands_of(app: typer.Typer) -> Callable[[Callable[..., None]], Callable[..
     """Registers functions as commands of ``app``; a trailing underscore is not part of the name."""
 
     def command(function: Callable[..., None]) -> Callable[..., None]:
-        return app.command(name=function.__name__.rstrip("_"))(errors_shown(function))
+        return app.command(name=function.__name__.rstrip("_"))(errors_shown(without_secrets(function)))
 
     return command
+
+
+def without_secrets(function: Callable[..., None]) -> Callable[..., None]:
+    """A command whose output, for people or as JSON, passes the redaction that every answer of the API passes."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        out, err = RedactedStream(sys.stdout), RedactedStream(sys.stderr)
+        with redirect_stdout(cast("TextIO", out)), redirect_stderr(cast("TextIO", err)):
+            try:
+                function(*args, **kwargs)
+            finally:
+                out.close()
+                err.close()
+
+    return run
 
 
 def fabric() -> Fabric:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from egoworld_resources.environments.redaction import redacted
 from egoworld_resources.errors import EgoworldError
 
 
@@ -27,8 +28,9 @@ def errors_shown(function: Callable[..., None]) -> Callable[..., None]:
             function(*args, **kwargs)
         except EgoworldError as error:
             if kwargs.get("as_json"):
-                print(json.dumps({"error": as_facts(error)}, indent=2, default=str))
-            Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+                print(redacted(json.dumps({"error": as_facts(error)}, indent=2, default=str)))
+            said = escape(redacted(str(error)))
+            Console(stderr=True).print(f"[red]error:[/red] {said}", highlight=False, soft_wrap=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as stop:
             Console(stderr=True).print("interrupted; what was made is kept, run it again to go on")

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from egoworld_resources.environments.children import environment_of
+
 KILL_PATIENCE_S = 1.0
 """Seconds for a killed program to be gone. One that a driver holds in the kernel is not waited for."""
 
@@ -45,6 +47,7 @@ def ask(command: Sequence[str | Path], seconds: float) -> Answer:
     """
     child = subprocess.Popen(
         [str(part) for part in command],
+        env=environment_of("HOME", "CUDA_VISIBLE_DEVICES"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

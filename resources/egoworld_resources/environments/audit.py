@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from egoworld_resources.environments.children import NETWORK, environment_of
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import BadDeclaration
 from egoworld_resources.errors import BadConfiguration
@@ -93,6 +95,7 @@ def known(file: Path) -> list[Known]:
 def by_pip_audit(packages: Mapping[Package, list[str]], osv_url: str = "") -> Audit:
     """Ask PyPI or an OSV server through pip-audit; where nobody answers every package is unasked, with the reason."""
     audit = Audit(dict(packages))
+    environ = environment_of(*NETWORK, "HOME", "XDG_CACHE_HOME", "REQUESTS_CA_BUNDLE") | {"NETRC": os.devnull}
     service = ["--vulnerability-service", "osv", "--osv-url", osv_url] if osv_url else []
     for together in _once_each(packages):
         with tempfile.TemporaryDirectory(prefix="egoworld-audit-") as folder:
@@ -101,7 +104,9 @@ def by_pip_audit(packages: Mapping[Package, list[str]], osv_url: str = "") -> Au
             words = ["-r", str(wanted), "--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
             command = [sys.executable, "-m", "pip_audit", *words, *service]
             try:
-                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+                done = subprocess.run(
+                    command, env=environ, capture_output=True, text=True, check=False, timeout=LIMIT_S
+                )
             except subprocess.TimeoutExpired:
                 audit.unasked |= dict.fromkeys(together, f"pip-audit came to no end in {LIMIT_S} s")
                 continue

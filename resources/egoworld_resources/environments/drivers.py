@@ -10,6 +10,8 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from egoworld_resources.environments.children import environment_of
+
 OLDEST_DRIVER = {11: Version("450"), 12: Version("525"), 13: Version("580")}
 """Driver by major version of CUDA: docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"""
 
@@ -51,7 +53,7 @@ def host_driver(loaded: Path = LOADED, path: str | None = None) -> str:
 def _asked(program: str) -> str:
     command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        done = subprocess.run(command, env=environment_of(), capture_output=True, text=True, check=False, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return ""  # a driver that does not answer is none
     return done.stdout.partition("\n")[0].strip() if done.returncode == 0 else ""

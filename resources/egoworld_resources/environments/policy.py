@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from egoworld_resources.environments.addresses import checked_source
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import BadDeclaration, LockRefused
 from egoworld_resources.environments.indexes import index_named, origin_allowed
@@ -51,6 +52,23 @@ def checked_index(text: str) -> str:
     return text
 
 
+class Builds(BaseModel):
+    """The table [builds]: what may be built from source for envs of workflows, always inside the sandbox.
+
+    Without an entry nothing is built: packages come as wheels.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    git: Literal["sandbox", "refused"] = Field(default="refused", description="requirements that name a git commit")
+    backends: tuple[str, ...] = Field(
+        default=(), description="values of build-backend in pyproject.toml that may build; one without is setuptools"
+    )
+    seconds: float = Field(default=300, gt=0, le=3600, description="how long a build may take")
+    memory_gb: float = Field(default=4, gt=0, description="memory of a build")
+    disk_gb: float = Field(default=2, gt=0, description="disk of a build")
+
+
 class Policy(BaseModel):
     """Rules of envs/policy.toml. Without that file only the defaults hold: no rule on indexes, versions, licences."""
 
@@ -66,15 +84,24 @@ class Policy(BaseModel):
     constraints: tuple[Annotated[str, AfterValidator(checked_constraint)], ...] = Field(
         default=(), description="versions that every lock must meet, in the syntax of pip's constraints"
     )
+    reasons: dict[str, str] = Field(
+        default_factory=dict, description="why a constraint is there, by package; said to whoever asks for less"
+    )
+    private_sources: tuple[Annotated[str, AfterValidator(checked_source)], ...] = Field(
+        default=(),
+        description="addresses of this machine and its network that packages may come from; all others are refused",
+    )
+    builds: Builds = Field(default_factory=Builds, description="what may be built, and by what")
     licences: LicenceRules = Field(default_factory=LicenceRules, description="of models, weights and packages")
     profile: str = Field(default="", description="the profile in force; never in the file, see Policy.read")
 
     @classmethod
-    def read(cls, file: Path, profile: str = "") -> Policy:
+    def read(cls, file: Path, profile: str = "", site: Path | None = None) -> Policy:
         """The rules of ``file``, or the defaults when there is no such file.
 
-        profile: a table ``[profiles.<name>]`` whose rules replace those of the same name. Raises BadDeclaration naming
-        file and field, also for a profile that the file does not have.
+        profile: a table ``[profiles.<name>]`` whose rules replace those of the same name. site: a file whose rules
+        replace those of the same name too, where a site has one. Raises BadDeclaration naming file and field, also for
+        a profile that the file does not have.
         """
         document = dict(read_toml(file)) if file.is_file() else {}
         profiles = cast("dict[str, dict[str, Any]]", document.pop("profiles", {}))
@@ -87,12 +114,23 @@ class Policy(BaseModel):
         try:
             for name, table in profiles.items():
                 cls.model_validate(document | table | {"profile": name})
-            own = profiles[profile] if profile else {}
-            return cls.model_validate(document | own | {"profile": profile})
+            rules = document | (profiles[profile] if profile else {}) | {"profile": profile}
+            found = cls.model_validate(rules)
         except ValidationError as error:
-            first = error.errors()[0]
-            reason = first["msg"].removeprefix("Value error, ")
-            raise BadDeclaration(file, ".".join(str(part) for part in first["loc"]), reason) from error
+            raise _wrong(file, error) from error
+        if site is None or not site.is_file():
+            return found
+        try:
+            return cls.model_validate(rules | cls._of_site(site))
+        except ValidationError as error:
+            raise _wrong(site, error) from error
+
+    @classmethod
+    def _of_site(cls, file: Path) -> dict[str, Any]:
+        found = dict(read_toml(file))
+        if fixed := {"platform", "profile", "profiles"} & found.keys():
+            raise BadDeclaration(file, min(fixed), "is the same for every site")
+        return found
 
     def check(self, env: str, entries: Iterable[dict[str, Any]]) -> None:
         """Raise LockRefused naming the first package that breaks a rule. entries: the packages of a lock."""
@@ -164,6 +202,12 @@ class Policy(BaseModel):
             if not wanted.specifier.contains(version, prereleases=True):
                 mend = f"ask for a version that fits, or change constraints in envs/policy.toml ({text})"
                 yield Breach("constraints", f"{entry['name']} {version} does not meet {wanted}", mend)
+
+
+def _wrong(file: Path, error: ValidationError) -> BadDeclaration:
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    return BadDeclaration(file, ".".join(str(part) for part in first["loc"]), reason)
 
 
 def _source(entry: dict[str, Any]) -> Iterator[Breach]:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
+from egoworld_resources.environments.children import environment_of
 from egoworld_resources.environments.errors import EnvBuildFailed
 from egoworld_resources.environments.generations import site_packages
 from egoworld_resources.environments.ledger import Known, Ledger
@@ -76,7 +77,8 @@ class Files:
                 file.chmod(stat.S_IMODE(file.lstat().st_mode) & ~0o222)
 
     def _found(self, roots: list[str]) -> list[str]:
-        done = subprocess.run(["find", *roots, *FIND], cwd=self.folder, capture_output=True, check=False)
+        find = ["find", *roots, *FIND]
+        done = subprocess.run(find, cwd=self.folder, env=environment_of(), capture_output=True, check=False)
         if done.returncode != 0:
             raise EnvBuildFailed(f"the files of {self.folder} could not be listed: {os.fsdecode(done.stderr).strip()}")
         return os.fsdecode(done.stdout).split("\0")[:-1]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from egoworld_resources.environments.children import uv_environment
 from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable
+from egoworld_resources.environments.redaction import redacted
 from egoworld_resources.environments.words import Words, words_of
 from egoworld_resources.errors import BadConfiguration
 
@@ -39,7 +40,7 @@ class Uv:
         ``held`` are descriptors of locks that uv inherits: when we are killed, they stay locked until uv too has ended.
         Raises IndexUnreachable when packages could not be fetched, EnvBuildFailed for everything else.
         """
-        kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+        kept = uv_environment()
         kept |= {"UV_CACHE_DIR": str(self.cache), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
         if CERTIFICATES.is_file():
             kept.setdefault("UV_SYSTEM_CERTS", "true")  # a site's own authority is known to the system only
@@ -55,7 +56,7 @@ class Uv:
             said = words.said()
         if done.returncode == 0:
             return done.stdout
-        said = (said or done.stdout.strip())[-4000:]
+        said = redacted(said or done.stdout.strip())[-4000:]
         if any(sign in said for sign in UNREACHABLE):
             raise IndexUnreachable(
                 f"{what}: packages could not be fetched and are not in the cache {self.cache}; uv says:\n{said}"
@@ -68,7 +69,15 @@ class Uv:
         pipe = subprocess.PIPE
         try:
             return subprocess.run(
-                command, cwd=cwd, env=environ, stdout=pipe, stderr=words.file, text=True, check=False, pass_fds=held
+                command,
+                cwd=cwd,
+                env=environ,
+                stdout=pipe,
+                stderr=words.file,
+                text=True,
+                check=False,
+                pass_fds=held,
+                umask=0o022,  # code runs in envs as another user
             )
         except OSError as error:
             raise BadConfiguration(f"cannot run uv at {self.program}: {error}; run: make setup") from error

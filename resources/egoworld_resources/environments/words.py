@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import tempfile
 from collections.abc import Generator, Sequence
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
+
+from egoworld_resources.environments.redaction import redacted
 
 _FILE: ContextVar[Path | None] = ContextVar("egoworld_words", default=None)
 
@@ -44,7 +47,7 @@ def words_of(command: Sequence[str]) -> Generator[Words]:
         with tempfile.TemporaryFile() as file:
             yield Words(file)
         return
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with kept.open("ab+", buffering=0) as file:
-        file.write(f"$ {shlex.join(command)}\n".encode(errors="replace"))
+    kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(os.open(kept, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab+", buffering=0) as file:  # noqa: PTH123
+        file.write(f"$ {redacted(shlex.join(command))}\n".encode(errors="replace"))
         yield Words(file)

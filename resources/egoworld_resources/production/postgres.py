@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg2
 
+from egoworld_resources.environments.children import environment_of
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, Terminal
 from egoworld_resources.production.launch import LOOPBACK, Launch, reachable, unprivileged
@@ -78,7 +79,8 @@ def _candidates(tools: Tools) -> Iterator[Path]:
 
 
 def _major(folder: Path) -> int:
-    said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
+    command = [folder / "postgres", "--version"]
+    said = subprocess.run(command, env=environment_of(), capture_output=True, text=True, check=False).stdout
     found = re.search(r"(\d+)\.", said)
     return int(found[1]) if found else 0
 

@@ -19,13 +19,20 @@ from typing import Any
 
 import psutil
 
+from egoworld_resources.environments.children import NETWORK, UV, environment_of
 from egoworld_resources.errors import Terminal
-from egoworld_resources.production.launch import SUPERVISED
+from egoworld_resources.production.launch import KEPT, SUPERVISED
 from egoworld_resources.production.parts import Part
 from egoworld_resources.production.tools import Tools
 
 LONGEST_SOCKET = 100
 """Linux takes 107 bytes for the path of a socket; supervisord adds its process id while it starts."""
+
+OURS = ("EGOWORLD_", "CUDA_", "NVIDIA_", "HF_")
+SETTINGS = (
+    *("VIRTUAL_ENV", "PYTHONPATH", "UV_CACHE_DIR", "DATA_ROOT", "ENVS_BASE_PATH", "DATA_DIR", "LOG_DIR", "MODELS_DIR"),
+)
+"""What the parts read of the environment of who types `make up`; passwords come from the .env alone."""
 
 ENDED = ("STOPPED", "EXITED", "FATAL")
 
@@ -119,7 +126,8 @@ class Supervisor:
         self.socket.unlink(missing_ok=True)
         self.pid_file.unlink(missing_ok=True)
         program = self._tools.wheel("supervisor") / "bin" / "supervisord"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("S3_", "POSTGRES_"))}
+        own = [name for name in os.environ if name.startswith(OURS)]
+        kept = environment_of(*KEPT, *NETWORK, *UV, *SETTINGS, *own)
         done = subprocess.run(
             [program, "-c", self.config],
             env=kept,

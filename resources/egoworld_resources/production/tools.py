@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import secrets
 import shutil
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from egoworld_resources.environments.children import NETWORK, environment_of
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.environments.uv import Uv, find_uv
 from egoworld_resources.errors import BadConfiguration, Terminal, UnknownName
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 LOCK = PROJECT / "locks" / "production.txt"
 GO_AT_LEAST = (1, 26)
+GO = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GONOPROXY", "GOINSECURE", "GOFLAGS")
+"""Where a site's modules come from."""
 
 
 class ToolFailed(Terminal):
@@ -138,7 +140,7 @@ class Tools:
         log.info("building %s from source, some minutes ...", wanted.name)
         go = self.go()
         own = {"GOMODCACHE": str(folder / "mod"), "GOCACHE": str(folder / "cache"), "GOTOOLCHAIN": "local"}
-        env = own | dict(os.environ) | {"GOBIN": str(folder), "GOWORK": "off", "CGO_ENABLED": "0"}
+        env = own | environment_of(*NETWORK, "HOME", *GO) | {"GOBIN": str(folder), "GOWORK": "off", "CGO_ENABLED": "0"}
         env["GOFLAGS"] = f"{env.get('GOFLAGS', '')} -modcacherw".strip()  # so that the cache can be removed
         fetched = run_go([go, "mod", "download", "-json", f"{wanted.module}@{wanted.version}"], folder, env, wanted)
         if json.loads(fetched)["Sum"] != wanted.digest:
@@ -164,7 +166,8 @@ def run_go(command: list[str | Path], folder: Path, env: dict[str, str], wanted:
 
 def go_version(go: Path) -> tuple[int, int]:
     """(1, 26) of "go version go1.26.8 linux/amd64"; (0, 0) when it says something else."""
-    said = subprocess.run([go, "version"], capture_output=True, text=True, check=False).stdout
+    environ = environment_of("HOME")
+    said = subprocess.run([go, "version"], env=environ, capture_output=True, text=True, check=False).stdout
     found = re.search(r"go(\d+)\.(\d+)", said)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import anyio.to_thread
 from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -13,6 +14,7 @@ from egoworld_resources.environments.api.errors import BodyTooLarge, Forbidden, 
 from egoworld_resources.environments.api.tokens import Token, Tokens
 from egoworld_resources.environments.fabric.actors import Actor
 from egoworld_resources.environments.fabric.errors import FabricError
+from egoworld_resources.environments.redaction import redacted
 
 OPEN = frozenset({"/", "/page.css", "/page.js", "/health", "/openapi.json"})
 """What needs no token: it says nothing of any env."""
@@ -22,6 +24,9 @@ LONGEST = 1 << 20
 TOKEN = "egoworld.token"
 CLAIM = 100
 """Characters of what a proxy claims that are written down."""
+LENGTH = b"content-length"
+LONG = 1 << 14
+"""Bytes of an answer that is looked through beside other answers, not before them."""
 PLAIN: Mapping[bytes, bytes] = {b"x-content-type-options": b"nosniff", b"cache-control": b"no-store"}
 
 
@@ -38,11 +43,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
 
-        async def plain(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *PLAIN.items()]
-            await send(message)
-
+        plain = _Plain(send)
         try:
             self._admit(scope)
         except FabricError as error:
@@ -87,6 +88,38 @@ class Gate:
             return message
 
         return counted
+
+
+class _Plain:
+    """Sends an answer whole, with the headers that each one has, and without secrets in headers and body."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._start: Message = {}
+        self._body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+        elif message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+            if not message.get("more_body"):
+                await self._end()
+        else:
+            await self._send(message)
+
+    async def _end(self) -> None:
+        short = len(self._body) < LONG
+        body = _hidden(self._body) if short else await anyio.to_thread.run_sync(_hidden, self._body)
+        kept = [(name, _hidden(value)) for name, value in self._start["headers"] if name.lower() != LENGTH]
+        has_length = len(kept) < len(self._start["headers"])
+        length = [(LENGTH, str(len(body)).encode())] if has_length else []
+        await self._send({**self._start, "headers": [*kept, *length, *PLAIN.items()]})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _hidden(content: bytes) -> bytes:
+    return redacted(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
 def token_of(request: Request) -> Token:

@@ -6,8 +6,10 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import TextIO, cast
 
 import uvicorn
 
@@ -17,6 +19,7 @@ from egoworld_resources.environments.api.tokens import Tokens
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.opening import open_fabric
 from egoworld_resources.environments.fabric.sandbox import capabilities
+from egoworld_resources.environments.redaction import RedactedStream
 from egoworld_resources.settings import Settings
 
 GRACE_S = 60
@@ -37,6 +40,7 @@ def serve(settings: Settings, where: AbstractContextManager[Listening], say: Cal
     known = tokens.all() or tokens.given
     with where as listening:
         fabric = open_fabric(settings)
+        sys.stderr = cast("TextIO", RedactedStream(sys.stderr))  # where all that is logged goes, tracebacks too
         try:
             for line in capabilities().sentences():
                 say(line)

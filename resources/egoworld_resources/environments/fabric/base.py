@@ -18,6 +18,7 @@ from egoworld_resources.environments.fabric.places import Places
 from egoworld_resources.environments.fabric.reconcile import reconcile
 from egoworld_resources.environments.generations import READY, Ready
 from egoworld_resources.environments.licences import LicenceRules
+from egoworld_resources.environments.redaction import redacted
 from egoworld_resources.environments.words import words_into
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ class FabricBase:
                 yield step
         except BaseException as error:
             step.result = error.code if isinstance(error, FabricError) else FAULT
-            step.message = str(error)[:4000]
+            step.message = redacted(str(error))[:4000]
             step.lock_after = step.lock_after or before
             raise
         finally:

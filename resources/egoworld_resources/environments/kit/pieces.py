@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from egoworld_resources.catalog import BASE, Catalog
+from egoworld_resources.environments.children import environment_of
 from egoworld_resources.environments.contract import strings
 from egoworld_resources.environments.declaration import Weights
 from egoworld_resources.environments.kit.fetched import (
@@ -32,6 +33,8 @@ from egoworld_resources.environments.wheelhouse import localized, write_local
 from egoworld_resources.manifest import file_digest
 
 TESTS = ("tests/", ".ci/")
+OWN = ("HOME", "XDG_CONFIG_HOME")
+"""Git's settings of whoever develops here, such as safe.directory."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ def source_pieces(project: Path, *, tests: bool) -> list[Piece]:
 def tracked(project: Path) -> list[str]:
     """Names of the files of the project: as git lists them, or as the kit lists them that it was installed from."""
     if (project / ".git").exists():
-        done = subprocess.run(["git", "ls-files", "-z"], cwd=project, capture_output=True, check=False)
+        words = ["git", "ls-files", "-z"]
+        done = subprocess.run(words, cwd=project, env=environment_of(*OWN), capture_output=True, check=False)
         if done.returncode != 0:
             raise KitRefused(f"git does not list the files of {project}: {done.stderr.decode().strip()}")
         return [name for name in done.stdout.decode().split("\0") if name]
@@ -166,7 +170,8 @@ def version_of(project: Path) -> tuple[str, str]:
 
 
 def _git(project: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=project, capture_output=True, text=True, check=False)
+    command = ["git", *words]
+    done = subprocess.run(command, cwd=project, env=environment_of(*OWN), capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

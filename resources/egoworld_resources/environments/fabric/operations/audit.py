@@ -17,6 +17,7 @@ from egoworld_resources.environments.fabric.operations.entries import Began, Ope
 from egoworld_resources.environments.fabric.operations.faults import audit_failed
 from egoworld_resources.environments.fabric.operations.migrate import migrate
 from egoworld_resources.environments.fabric.operations.table import OPERATIONS
+from egoworld_resources.environments.redaction import redacted_value
 from egoworld_resources.errors import LockBusy
 
 STARTS, ENDS = literal_column("'start'"), literal_column("'end'")
@@ -57,7 +58,7 @@ class Operations:
         try:
             migrate(self._address)
         except (SQLAlchemyError, CommandError, OSError, LockBusy) as error:
-            raise audit_failed(self._address.shown, self._address.secrets, error) from error
+            raise audit_failed(self._address.shown, error) from error
 
     def close(self) -> None:
         """Give the connections back; the next call opens new ones."""
@@ -128,18 +129,13 @@ class Operations:
             return {str(folder): float(at) for folder, at in connection.execute(asked)}
 
     def _write(self, began: Began, event: str, at: float, **told: Any) -> None:
-        named = zip(("workflow_id", "node_id", "version_id"), map(plain, began.parts), strict=True)
+        named = dict(zip(("workflow_id", "node_id", "version_id"), began.parts, strict=True))
         row = {
             "operation": UUID(began.id),
             "event": event,
             "at": at,
-            "action": plain(began.action),
-            "folder": plain(began.folder),
-            "actor": plain(began.actor.name),
-            "origin": plain(began.actor.origin),
-            "lock_before": plain(began.lock_before),
-            **dict(named),
-            **{name: plain(value) if isinstance(value, str) else value for name, value in told.items()},
+            **_clean({"action": began.action, "folder": began.folder, "lock_before": began.lock_before, **named}),
+            **_clean({"actor": began.actor.name, "origin": began.actor.origin, **told}),
         }
         with self._asking(self._writer) as connection:
             connection.execute(INSERT, row)
@@ -150,7 +146,13 @@ class Operations:
             with (engine or self._engine).connect() as connection:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
-            raise audit_failed(self._address.shown, self._address.secrets, error) from error
+            raise audit_failed(self._address.shown, error) from error
+
+
+def _clean(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Without secrets, and texts as every database takes them."""
+    hidden = {name: redacted_value(value) for name, value in told.items()}
+    return {name: plain(value) if isinstance(value, str) else value for name, value in hidden.items()}
 
 
 def _now() -> float:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 
 from egoworld_resources.environments.fabric.errors import AuditFailed
 from egoworld_resources.environments.fabric.operations.deadline import patient
+from egoworld_resources.environments.redaction import learn
 
 CONNECT_S = 3
 STATEMENT_S = 5.0
@@ -31,7 +32,6 @@ class Address:
     url: URL
     file: Path | None
     shown: str
-    secrets: frozenset[str]
 
     @classmethod
     def of(cls, given: str) -> Address:
@@ -46,16 +46,16 @@ class Address:
             file = Path(str(url.database))
             if not file.is_absolute():
                 raise AuditFailed(f"DATABASE_URL names {file} below whatever folder a command starts in; {EXPECTED}")
-            return cls(url, file, str(file), frozenset())
+            return cls(url, file, str(file))
         if url.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
             raise AuditFailed(f"DATABASE_URL names {url.drivername}; {EXPECTED}")
         if any("@" in part for part in (url.host or "", url.database or "", url.username or "")):
             raise AuditFailed(f"DATABASE_URL holds @ where none belongs; write it as %40 in a password; {EXPECTED}")
         url = url.set(drivername="postgresql+psycopg2")
         asked = url.query.get("password", ())
-        secrets = {str(url.password or ""), *((asked,) if isinstance(asked, str) else asked)} - {""}
+        learn(str(url.password or ""), *((asked,) if isinstance(asked, str) else asked))
         shown = url.set(drivername="postgresql", query={}).render_as_string()
-        return cls(url, None, shown, frozenset(secrets | {quote(secret, safe="") for secret in secrets}))
+        return cls(url, None, shown)
 
     def engine(self, statement_s: float, *, pooled: bool = True, most: int = MOST) -> Engine:
         """Connections on which each statement is a transaction of its own; nothing is asked before the first.

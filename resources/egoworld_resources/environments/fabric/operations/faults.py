@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import StatementError
 
 from egoworld_resources.environments.fabric.errors import AuditFailed
+from egoworld_resources.environments.redaction import redacted
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,14 @@ KNOWN = (
 UNKNOWN = "did not do what it was asked; see its own log"
 
 
-def audit_failed(database: str, secrets: frozenset[str], error: Exception) -> AuditFailed:
-    """The error to raise for a fault: what it is, what to do, the driver's own words, none of the ``secrets``."""
+def audit_failed(database: str, error: Exception) -> AuditFailed:
+    """The error to raise for a fault: what it is, what to do, the driver's own words without secrets."""
     cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
     code = str(getattr(cause, "pgcode", None) or getattr(cause, "sqlite_errorname", None) or "")
     text = " ".join(str(cause).split())
     found = (known.advice for known in KNOWN if code and code.startswith(known.codes))
     by_words = (known.advice for known in KNOWN if any(word in text for word in known.words))
     advice = next(found, None) or next(by_words, UNKNOWN)
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
+    text = redacted(text)
     said = ", ".join(part for part in (code, text or type(cause).__name__) if part)
     return AuditFailed(f"the audit database {database} {advice} ({said})", database=database)

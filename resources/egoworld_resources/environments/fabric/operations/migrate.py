@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
 
@@ -55,6 +56,9 @@ def _prepare_file(address: Address) -> None:
     """Make the file when there is none, and let readers and a writer work at once: write-ahead log."""
     assert address.file is not None
     address.file.touch(mode=0o600)
+    for file in (address.file, *(address.file.with_name(address.file.name + end) for end in ("-wal", "-shm"))):
+        if file.exists() and file.stat().st_uid == os.geteuid():
+            file.chmod(0o600)  # an earlier version left it for others to read
     engine = address.engine(WAIT_S)
     with engine.connect() as connection:
         mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar_one()

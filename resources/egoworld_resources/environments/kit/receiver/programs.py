@@ -16,8 +16,10 @@ from egoworld_resources.environments.kit.receiver.manifest import KitManifest
 from egoworld_resources.environments.kit.receiver.refused import KitRefused
 from egoworld_resources.environments.kit.receiver.taking import Store
 
-OUTER = ("UV_", "PIP_", "PYTHON", "EGOWORLD_WHEELHOUSE", "VIRTUAL_ENV", "MAKE", "MFLAGS")
-"""Beginnings of variables that would lead uv, pip or make elsewhere than to the kit."""
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "USER", "LOGNAME", "LD_LIBRARY_PATH", "CI")
+"""What uv, pip and make get of our environment, with the settings of egoworld: no secret, and nothing that would lead
+them elsewhere than to the kit."""
+OURS, NOT_OURS = "EGOWORLD_", "EGOWORLD_WHEELHOUSE"
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class Setup:
             )
 
     def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
-        kept = {name: value for name, value in outer.items() if not name.startswith(OUTER)}
+        own = [name for name in outer if name.startswith(OURS) and name != NOT_OURS]
+        kept = {name: outer[name] for name in (*KEPT, *own) if name in outer}
         kept |= {
             "UV_CACHE_DIR": str(self.cache),
             "UV_OFFLINE": "1",
