@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from egoworld_resources.environments.building import Building
+from egoworld_resources.environments.fabric.config import FabricConfig
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.errors import (
     AuditFailed,
@@ -38,6 +39,7 @@ from egoworld_resources.environments.fabric.uv_backend import UvBackend
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.settings import Settings
 from made_envs import made_wheel
 from made_fabric import KEY, TESTER, made_fabric, versions
 from made_index import MadeIndex, made_index
@@ -344,8 +346,11 @@ def test_what_changes_nothing_makes_nothing(fabric: Fabric) -> None:
     assert fabric.sync(KEY, TESTER).generation != env.generation
 
 
-def test_bytecode_is_compiled_for_who_wants_it(fabric: Fabric, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UV_COMPILE_BYTECODE", "1")
+def test_bytecode_is_compiled_for_who_wants_it(tmp_path: Path, uv: Path) -> None:
+    config = FabricConfig.load(Settings.model_validate({"home": tmp_path}), {"UV_COMPILE_BYTECODE": "1"})
+    assert config.bytecode
+    compiling = UvBackend(Building(Uv(uv, tmp_path / "uv_cache")), Policy.model_validate({}), bytecode=True)
+    fabric = made_fabric(tmp_path, uv, more={"uv": compiling})
     env = fabric.create(KEY, TESTER, packages=["tiny"])
     compiled = next(env.python.parents[1].glob("lib/*/site-packages/__pycache__/tiny.*.pyc"))
     assert fabric.verify(KEY).status == "ready"

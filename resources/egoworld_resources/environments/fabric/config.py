@@ -22,6 +22,7 @@ VARIABLES = {
     "output_mb": "EXECUTION_OUTPUT_MB",
     "processes": "EXECUTION_PROCESSES",
     "disk_gb": "EXECUTION_DISK_GB",
+    "bytecode": "UV_COMPILE_BYTECODE",
     "cuda": "CONDA_OVERRIDE_CUDA",
 }
 DATA_ROOT = "DATA_ROOT"
@@ -48,6 +49,9 @@ class FabricConfig(BaseModel):
     output_mb: float = Field(10, gt=0, description="Output (MB) that is kept of stdout and of stderr.")
     processes: int = Field(256, ge=1, description="Processes and threads of code that runs in an env.")
     disk_gb: float = Field(1, gt=0, description="Disk (GB) that code which runs in an env may write.")
+    bytecode: bool = Field(
+        default=False, description="Compile packages at the installation, in the sandbox, instead of at each import."
+    )
     cuda: str = Field("", description="CUDA (12.4) of the servers, which conda envs are solved for; none without it.")
 
     @classmethod

@@ -37,7 +37,7 @@ def _backends(settings: Settings, config: FabricConfig, policy: Policy) -> Mappi
     cuda = {"__cuda": config.cuda} if config.cuda else {}
     machine = {**SERVER, "__glibc": policy.glibc, **cuda}
     backends: list[Backend] = [
-        UvBackend(Building(Uv(program, config.uv_cache_dir), wheels), policy),
+        UvBackend(Building(Uv(program, config.uv_cache_dir), wheels), policy, bytecode=config.bytecode),
         # beside uv's cache, not in it: `uv cache prune` removes what is not uv's
         CondaBackend(config.uv_cache_dir.with_name(f"{config.uv_cache_dir.name}-conda"), policy.channels, machine),
     ]

@@ -23,6 +23,7 @@ from egoworld_resources.environments.errors import (
     PythonMissing,
 )
 from egoworld_resources.environments.fabric.backends import Declared, Wish
+from egoworld_resources.environments.fabric.bytecode import compile_packages
 from egoworld_resources.environments.fabric.errors import (
     Damaged,
     DependencyNotFound,
@@ -61,7 +62,9 @@ class UvBackend:
     name = "uv"
     files = (PYPROJECT, UV_LOCK, PYLOCK)
 
-    def __init__(self, building: Building, policy: Policy) -> None:
+    def __init__(self, building: Building, policy: Policy, *, bytecode: bool = False) -> None:
+        """bytecode: compile what is installed, in the sandbox."""
+        self._bytecode = bytecode
         self._building = building
         self._uv = building.uv
         self._policy = policy
@@ -121,7 +124,10 @@ class UvBackend:
             keep=keep,
         )
         with _as_fabric_errors():
-            return self._building.make(content, generation, held, trust=trust, operation=operation)
+            ready = self._building.make(content, generation, held, trust=trust, operation=operation)
+            if self._bytecode:
+                compile_packages(generation, generation / ready.python)
+        return ready
 
     def stamp(self, generation: Path) -> str:
         """Over path, size and time of every file of its packages, its interpreter and its scripts."""
