@@ -24,6 +24,10 @@ export PIP_CERT ?= $(CERTIFICATES)
 endif
 export VIDEO
 
+# Tests wait for servers and daemons more than they compute: one more at a time than there are cores.
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
+PYTEST = $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup
+
 # What the wheels need from the system beyond Python (found with ldd), and the Debian package that has it.
 define CHECK_SYSTEM
 import ctypes, importlib.util, sys
@@ -98,14 +102,14 @@ envs: setup ## build every model env from its lock
 	@$(ENVIRONMENTS) build
 
 .PHONY: test
-test: envs ## build every model env and the servers of the tests, run the tests: ARGS="-k masks"
+test: envs ## build every model env and the servers of the tests, run the tests: ARGS="-k masks" WORKERS=0 (in one process)
 	@$(PYTHON) -m egoworld_resources.production tools >/dev/null
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 .PHONY: attack
 attack: envs ## attack a server of its own and break the machine under it: a table of what held and what broke
 	@$(PYTHON) -m egoworld_resources.production tools >/dev/null
-	$(PYTHON) -m pytest tests/attack --durations=5 $(ARGS)
+	$(PYTEST) tests/attack --durations=5 $(ARGS)
 
 .PHONY: accuracy
 accuracy: envs ## measure every stage against what is true, write the README's table; fails when a bound is broken

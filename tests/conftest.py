@@ -14,6 +14,7 @@ from egoworld_resources.environments.checkout import checkout_catalog, checkout_
 
 pytest_plugins = [
     "servers",  # real Postgres and S3 servers: fixtures minio, versitygw, postgres_server
+    "attack_table",  # what `make attack` prints
     "machines",  # users and kernels by which code is run: fixtures code_folder, machine
 ]
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tests.made_clips import Ran
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = ("attacked_server",)
+"""Fixtures of a session that take long to set up and are asked for in several files."""
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +94,14 @@ def real_hands(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for the shared data is marked so: `pytest -m "not data"` leaves it out."""
+    """Mark tests by what they ask for.
+
+    A test that asks for the shared data: `pytest -m "not data"` leaves it out. With several workers (`pytest -n 3
+    --dist loadgroup`) the tests of a file stay together, and so do all tests that share a server that starts slowly.
+    """
     for item in items:
-        if "shared_data" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "shared_data" in fixtures:
             item.add_marker(pytest.mark.data)
+        group = next((name for name in SHARED if name in fixtures), str(item.path))
+        item.add_marker(pytest.mark.xdist_group(group))
