@@ -1,19 +1,18 @@
 """Licences by SPDX expression: what the policy says of one, and which one an installed package states.
 
-An expression joins ids of the SPDX licence list with AND, OR and WITH: https://spdx.github.io/spdx-spec, annex D.
+What an expression allows is decided in egoworld_resources.licensing; here stands which licences an env may have at all.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
-from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.utils import canonicalize_name
 from pydantic import BaseModel, ConfigDict, Field
+
+from egoworld_resources.licensing.expressions import canonical, holds, licences_of, parse
 
 CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",
@@ -84,7 +83,7 @@ class LicenceRules(BaseModel):
         if not licence:
             return "states no licence that can be read"
         excepted = self.excepted.get(name)
-        if excepted and _canonical(excepted.licence) == _canonical(licence):
+        if excepted and canonical(excepted.licence) == canonical(licence):
             return ""
         return _why_not(licence, self.packages, self.refused, "packages")
 
@@ -93,61 +92,18 @@ class LicenceRules(BaseModel):
         return {*self.told, *self.excepted}
 
 
-def _canonical(licence: str) -> str | None:
-    try:
-        return canonicalize_license_expression(licence)
-    except InvalidLicenseExpression:
-        return None
-
-
 def _why_not(licence: str, allowed: tuple[str, ...], refused: dict[str, str], kind: str) -> str:
-    expression = _canonical(licence)
-    if expression is None:
+    if canonical(licence) is None:
         return f"'{licence}' is no SPDX expression"
-    if _holds(expression, lambda one: one in allowed and one not in refused):
+    expression = parse(licence)
+    if holds(expression, lambda one: one in allowed and one not in refused):
         return ""
-    for one in _ids(expression):
+    named = list(licences_of(expression))
+    for one in named:
         if one in refused:
             return f"'{licence}' is refused: {refused[one]}"
-    unknown = next((one for one in _ids(expression) if one not in allowed), licence)
+    unknown = next((one for one in named if one not in allowed), licence)
     return f"'{unknown}' is not among the licences of {kind}"
-
-
-def _ids(expression: str) -> Iterator[str]:
-    """The licences of a canonical expression; one WITH an exception keeps it: the exception only adds rights."""
-    without = re.sub(r" WITH \S+?(?=[)\s]|$)", "", expression)
-    yield from (word for word in re.split(r"[\s()]+", without) if word and word not in ("AND", "OR"))
-
-
-def _holds(expression: str, allowed: Callable[[str], bool]) -> bool:
-    """Whether a choice among the ORs of a canonical expression needs only allowed licences; AND binds tighter."""
-    words = re.findall(r"[()]|[^\s()]+", re.sub(r" WITH [^\s()]+", "", expression))
-
-    def either() -> bool:
-        held = both()
-        while words and words[0] == "OR":
-            words.pop(0)
-            other = both()
-            held = held or other
-        return held
-
-    def both() -> bool:
-        held = one()
-        while words and words[0] == "AND":
-            words.pop(0)
-            other = one()
-            held = held and other
-        return held
-
-    def one() -> bool:
-        word = words.pop(0)
-        if word != "(":
-            return allowed(word)
-        held = either()
-        words.pop(0)
-        return held
-
-    return either()
 
 
 def stated_licences(site_packages: Path) -> dict[tuple[str, str], str]:
@@ -166,7 +122,7 @@ def stated(metadata: Message) -> str:
     """The SPDX expression of core metadata: License-Expression (PEP 639), else the older field, else classifiers."""
     for field in ("License-Expression", "License"):
         text = str(metadata[field] or "").strip().partition("\n")[0].strip()
-        if found := _canonical(TEXTS.get(text.casefold(), text)) if text else None:
+        if found := canonical(TEXTS.get(text.casefold(), text)) if text else None:
             return found
     kinds = [str(value) for value in metadata.get_all("Classifier", []) if str(value).startswith("License ::")]
     known = [CLASSIFIERS[name] for kind in kinds if (name := kind.rpartition(" :: ")[2]) in CLASSIFIERS]
