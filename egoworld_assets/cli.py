@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from egoworld_assets import cli_kit
+from egoworld_assets import cli_kit, cli_licences
 from egoworld_assets.cli_env import env
 from egoworld_assets.cli_errors import errors_shown
 from egoworld_assets.cli_weights import weights
@@ -42,6 +42,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Register a command whose known errors are shown as one message and exit status 1."""
     return app.command()(errors_shown(function))
+
+
+command(cli_licences.rights)
+command(cli_licences.export)
 
 
 def bench() -> Workbench:
@@ -106,10 +110,12 @@ def refresh(
 @command
 def stale(videos: Known = None, as_json: Json = False) -> None:
     """What a refresh would make, why, and what it costs by past runs; nothing is run."""
-    from egoworld_assets import cli_upkeep
+    from egoworld_assets import cli_upkeep, handing_out
 
     workbench = bench().snapshot()
-    cli_upkeep.show(cli_upkeep.planned(workbench, known_videos(workbench, videos)), console, as_json)
+    keys = known_videos(workbench, videos)
+    licences = handing_out.stale_licences(workbench, keys if videos else None)
+    cli_upkeep.show(cli_upkeep.planned(workbench, keys), console, as_json, licences)
 
 
 @command

@@ -61,28 +61,36 @@ def totals(found: Plan) -> dict[str, Total]:
     return {asset: total(found, [step for step in found.steps if step.asset == asset]) for asset in found.costs}
 
 
-def as_data(found: Plan) -> dict[str, Any]:
-    """The plan for programs. Seconds are null where nothing was measured, and such steps are counted as unknown."""
+def as_data(found: Plan, licences: Sequence[str] = ()) -> dict[str, Any]:
+    """The plan for programs. Seconds are null where nothing was measured, and such steps are counted as unknown.
+
+    dataset: licences and rights on its card that no longer hold.
+    """
     return {
         "steps": [{**asdict(step), "why": step.why} for step in found.steps],
         "stages": {asset: asdict(some) for asset, some in totals(found).items()},
         "total": asdict(total(found, found.steps)),
         "faults": found.faults,
+        "dataset": list(licences),
     }
 
 
-def show(found: Plan, console: Console, as_json: bool = False) -> None:
-    """Print a plan: its steps, what each stage costs, and what could not be judged."""
+def show(found: Plan, console: Console, as_json: bool = False, licences: Sequence[str] = ()) -> None:
+    """Print a plan: its steps, what each stage costs, what could not be judged, and what is old on the card."""
     if as_json:
-        print(json.dumps(as_data(found), indent=2, ensure_ascii=False))
+        print(json.dumps(as_data(found, licences), indent=2, ensure_ascii=False))
         return
+    for change in licences[:SHOWN]:
+        console.print(f"dataset [yellow]stale[/yellow]: licence: {escape(change)}", soft_wrap=True, highlight=False)
+    if len(licences) > SHOWN:
+        console.print(f"dataset [yellow]stale[/yellow]: licence: {len(licences) - SHOWN} more", highlight=False)
     for fault in found.faults:
         console.print(f"[red]cannot be judged:[/red] {escape(fault)}", soft_wrap=True, highlight=False)
     if found.steps:
         few = len(found.videos) <= SHOWN
         console.print(steps_table(found.steps) if few else grouped_table(found.steps))
         console.print(totals_table(found))
-    elif not found.faults:
+    elif not found.faults and not licences:
         console.print("nothing is missing or stale")
 
 

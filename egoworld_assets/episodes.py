@@ -1,5 +1,6 @@
 """episodes: the video as robot-learning episodes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,14 @@ from filelock import FileLock
 
 from egoworld_assets import checks
 from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_resources.dataset import ArtifactLineage, EpisodeArtifact, considered, merge
-from egoworld_resources.errors import EgoworldError, Transient
+from egoworld_resources.dataset import LINEAGE, ArtifactLineage, EpisodeArtifact, considered, licence_changes, merge
+from egoworld_resources.dataset.export import merged_videos
+from egoworld_resources.errors import BadConfiguration, EgoworldError, Transient
+from egoworld_resources.licensing.bearing import LicenceBook
+from egoworld_resources.licensing.rights import rights_of
 from egoworld_resources.manifest import Manifest, file_digest
 from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.workbench import SOURCE, Workbench
 
 STAGE = Stage(
     "episodes",
@@ -50,7 +54,8 @@ def dataset(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench
             "files_linked": report.linked,
             "files_rewritten": report.rewritten,
             "commercial": report.commercial,
-            "licences": ", ".join(report.licences),
+            "licences": ", ".join(licence or "unknown" for licence in report.licences),
+            "code_licences": ", ".join(report.code_licences),
             "refused": dg.MetadataValue.json(dict(report.refused)),
             "folder": dg.MetadataValue.path(str(target)),
         },
@@ -78,30 +83,78 @@ def usable(bench: Workbench, video: str) -> Manifest | None:
     return state.manifest if state.condition == "fresh" else None
 
 
+def merged_episodes(bench: Workbench) -> list[EpisodeArtifact]:
+    """The very episodes that are in the merged dataset, with the licences of today.
+
+    Raises BadConfiguration when there is no dataset, or when a version in it is gone from the store.
+    """
+    found: list[EpisodeArtifact] = []
+    for entry in merged_videos(bench.layout.dataset):
+        made = bench.store.version(STAGE.name, entry["video"], entry["data_version"])
+        if made is None:
+            raise BadConfiguration(
+                f"the episodes of {entry['video']} in the dataset ({entry['data_version'][:12]}) are gone from the "
+                "store; make the dataset again: egoworld refresh"
+            )
+        found.append(artifact_of(bench, made, bench.store.folder(made)))
+    return found
+
+
 def artifact_of(bench: Workbench, made: Manifest, folder: Path) -> EpisodeArtifact:
-    """Episodes as a merge takes them, with what they were made from. folder: where their files lie."""
+    """Episodes as a merge takes them, with what they were made from and the licences that bear on them today.
+
+    folder: where their files lie.
+    """
+    book = bench.licences
+    rights = rights_of(bench.store, bench.settings.rights, made.video, made.source["sha256"])
+    ups, whole = inputs_of(bench, made)
+    lost = () if whole else book.of_lost_inputs(made)
+    own = lineage_of(book, made)
     return EpisodeArtifact(
         video=made.video,
         folder=folder,
         data_version=made.data_version,
-        licences=made.licences,
         sha256=made.source["sha256"],
-        lineage=[lineage_of(made), *(lineage_of(up) for up in inputs_of(bench, made))],
+        lineage=[replace(own, licences=(*own.licences, *lost)), *(lineage_of(book, up) for up in ups)],
+        rights=rights,
+        bearing=book.of_rights(rights, made.video),
     )
 
 
-def inputs_of(bench: Workbench, made: Manifest) -> list[Manifest]:
-    """The manifests of all artifacts behind one, each once."""
-    found: dict[str, Manifest] = {}
-    for asset, version in made.inputs.items():
-        up = bench.store.version(asset, made.video, version) if version else None
-        if up and asset not in found:
-            found[asset] = up
-            found.update({m.asset: m for m in inputs_of(bench, up)})
-    return [found[name] for name in sorted(found)]
+def inputs_of(bench: Workbench, made: Manifest) -> tuple[list[Manifest], bool]:
+    """The manifests of all artifacts behind one, each once, and whether none of them is gone.
+
+    One asset may be there in two versions, when an input was made from an older one than the artifact itself.
+    """
+    found: dict[tuple[str, str], Manifest] = {}
+    whole = True
+    waiting = [made]
+    while waiting:
+        one = waiting.pop()
+        for asset, version in one.inputs.items():
+            if version is None or asset == SOURCE or (asset, version) in found:
+                continue
+            up = bench.store.version(asset, made.video, version)
+            if up is None:
+                whole = False
+            else:
+                found[asset, version] = up
+                waiting.append(up)
+    return [found[name] for name in sorted(found)], whole
 
 
-def lineage_of(made: Manifest) -> ArtifactLineage:
+def lineage_of(book: LicenceBook, made: Manifest) -> ArtifactLineage:
     """One line of the dataset card."""
     recipe = made.recipe
-    return ArtifactLineage(made.asset, made.data_version, recipe.env, recipe.licence, recipe.label)
+    return ArtifactLineage(made.asset, made.data_version, recipe.env, book.bearing_on(made), recipe.label)
+
+
+def stale_licences(bench: Workbench) -> list[str]:
+    """What the merged dataset says of licences and rights that no longer holds; a merge puts it right, without making
+    an artifact again.
+    """
+    merged = bench.layout.dataset
+    if not (merged / LINEAGE).is_file():
+        return []
+    found = (usable(bench, video) for video in bench.store.videos(STAGE.name))
+    return licence_changes(merged, [artifact_of(bench, made, merged) for made in found if made])

@@ -17,6 +17,7 @@ from rich.tree import Tree
 
 from egoworld_resources.errors import EgoworldError, UnknownName
 from egoworld_resources.layout import readable
+from egoworld_resources.licensing.rights import rights_of
 from egoworld_resources.manifest import Manifest
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import SOURCE, Workbench
@@ -43,6 +44,7 @@ REASONS = 5
 def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dict[str, Any]]:
     """One entry per stage: asset, state, why, and what there is."""
     entries: list[dict[str, Any]] = []
+    rights = rights_of(bench.store, bench.settings.rights, video)
     for stage in stages:
         try:
             state = bench.state(stage, video)
@@ -57,6 +59,7 @@ def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dic
                 "asset": stage.name,
                 "state": condition,
                 "why": why,
+                "rights": rights.licence,
                 "env": bench.env_of(stage),
                 "label": made.recipe.label if made else "",
                 "data_version": made.data_version if made else None,
@@ -114,6 +117,7 @@ def told_one_by_one(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Tabl
             table.add_section()
         shown = names.get(entry["video"], {}).get("name", entry["video"]) if entry["video"] != last else ""
         last = entry["video"]
+        shown += f"\nrights: {entry['rights'] or 'unknown'}" if shown and "rights" in entry else ""
         table.add_row(escape(shown), entry["asset"], coloured(entry["state"]), escape(entry["why"]))
     for name, state, why in no_videos(bench):
         table.add_section()
@@ -193,7 +197,7 @@ def coloured(state: str) -> str:
 
 
 def lineage_of(bench: Workbench, made: Manifest) -> dict[str, Any]:
-    """An artifact with all that it was made from, down to the bytes of the video."""
+    """An artifact with all that it was made from, down to the bytes of the video, and what bears on it today."""
     recipe = made.recipe
     node: dict[str, Any] = {
         "asset": made.asset,
@@ -210,12 +214,14 @@ def lineage_of(bench: Workbench, made: Manifest) -> dict[str, Any]:
         "lock": recipe.lock,
         "weights": dict(recipe.weights),
         "params": dict(recipe.params),
-        "licences": list(made.licences),
+        "licences": [bearing.as_json() for bearing in bench.licences.bearing_on(made)],
         "inputs": [],
     }
     for asset, version in made.inputs.items():
         if asset == SOURCE:
-            node["inputs"].append({"asset": SOURCE, **made.source})
+            rights = rights_of(bench.store, bench.settings.rights, made.video, made.source["sha256"])
+            judged = bench.licences.of_rights(rights, made.video).as_json()
+            node["inputs"].append({"asset": SOURCE, **made.source, "rights": {**asdict(rights), **judged}})
         elif version is None:
             node["inputs"].append({"asset": asset, "data_version": None})
         else:
@@ -229,9 +235,13 @@ def lineage_tree(node: dict[str, Any], seen: set[str] | None = None) -> Tree:
     """The same as a tree; an artifact that was shown before is only named."""
     seen = set() if seen is None else seen
     if node["asset"] == SOURCE:
-        return Tree(
+        rights = node["rights"]
+        tree = Tree(
             f"[bold]source[/bold] {escape(node['name'])} ({node['bytes']:,} bytes, sha256 {node['sha256'][:16]}…)"
         )
+        stated = ", ".join(rights[name] for name in ("source", "by", "at") if rights[name])
+        tree.add(escape(f"rights {licence_line(rights)}" + (f"; {stated}" if stated else "")))
+        return tree
     version = node.get("data_version")
     if version is None or "env" not in node:
         return Tree(f"[bold]{node['asset']}[/bold] {version or 'did not exist'} {node.get('note', '')}")
@@ -248,10 +258,17 @@ def lineage_tree(node: dict[str, Any], seen: set[str] | None = None) -> Tree:
         tree.add("weights " + ", ".join(f"{name} {digest[:12]}" for name, digest in node["weights"].items()))
     if node["params"]:
         tree.add("parameters " + escape(", ".join(f"{name}={value}" for name, value in node["params"].items())))
-    tree.add("licences " + ", ".join(node["licences"]))
+    for licence in node["licences"]:
+        tree.add(escape(f"licence of {licence['kind']} {licence['of']}: {licence_line(licence)}"))
     for up in node["inputs"]:
         tree.add(lineage_tree(up, seen))
     return tree
+
+
+def licence_line(judged: Mapping[str, Any]) -> str:
+    """A licence, what it allows and why; what was declared when the artifact was made, where that differs."""
+    then = f", declared {judged['then'] or 'as none'} when it was made" if "then" in judged else ""
+    return f"{judged['licence'] or 'unknown'}, {judged['terms']} ({judged['reason']}){then}"
 
 
 def artifact(bench: Workbench, stages: Iterable[Stage], name: str) -> Manifest:

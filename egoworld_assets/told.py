@@ -44,6 +44,7 @@ class Tally:
     seconds: float = 0.0
     bytes: int = 0
     licences: set[str] = field(default_factory=set[str])
+    code_licences: set[str] = field(default_factory=set[str])
     sheets: list[str] = field(default_factory=list[str])
     first: Outcome | None = None
     waits: bool = False
@@ -68,6 +69,7 @@ class Tally:
         self.seconds += made.seconds
         self.bytes += sum(file.bytes for file in made.files)
         self.licences.update(made.licences)
+        self.code_licences.update(made.code_licences)
         sheet = sheet_of(bench, made)
         if sheet:
             self.sheets = [*self.sheets, sheet][-SHEETS:]
@@ -172,6 +174,7 @@ def summed(bench: Workbench, stage: Stage, tally: Tally) -> dict[str, Any]:
         "env": env_of(recipe),
         "lock": recipe.lock[:12],
         "licences": ", ".join(sorted(tally.licences)),
+        "code_licences": ", ".join(sorted(tally.code_licences)),
     }
 
 
@@ -191,6 +194,7 @@ def describe(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
         "lock": manifest.recipe.lock[:12],
         "fingerprint": manifest.fingerprint[:12],
         "licences": ", ".join(manifest.licences),
+        "code_licences": ", ".join(manifest.code_licences),
         "folder": dg.MetadataValue.path(bench.store.where(manifest)),
         "clips": dg.MetadataValue.json([report.model_dump(mode="json") for report in manifest.clips]),
     }

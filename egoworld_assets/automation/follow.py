@@ -18,6 +18,7 @@ from egoworld_assets.told import console
 from egoworld_assets.upkeep import DATASET
 from egoworld_resources.dataset import considered
 from egoworld_resources.errors import Transient
+from egoworld_resources.licensing.rights import rights_stamp
 from egoworld_resources.manifest import digest
 from egoworld_resources.shards import videos_of
 from egoworld_resources.workbench import Workbench
@@ -226,9 +227,10 @@ def newest_event(instance: dg.DagsterInstance) -> int:
 
 
 def declarations(bench: Workbench) -> str:
-    """A digest of how every stage is made and licensed now: a corrected licence changes it."""
-    facts: dict[str, Any] = {}
+    """A digest of how every stage is made and licensed now: a corrected licence and newly stated rights change it."""
+    facts: dict[str, Any] = {"rights": rights_stamp(bench.store), "stated": bench.settings.rights.model_dump()}
+    facts["licences"] = bench.settings.licences.model_dump()
     for name, stage in stages().items():
         model = bench.catalog.model(name, bench.env_of(stage))
-        facts[name] = [model.licence, *(f"{weight.name} {weight.licence}" for weight in model.weights)]
+        facts[name] = [model.licence, model.outputs, *(f"{weight.name} {weight.licence}" for weight in model.weights)]
     return digest(facts)

@@ -17,7 +17,7 @@ from egoworld_resources.errors import DamagedArtifact
 MANIFEST = "manifest.json"
 
 
-NOT_CONTENTS = {"packages", "label", "licence"}
+NOT_CONTENTS = {"packages", "label", "licence", "outputs", "weights_licences"}
 """Fields of a recipe that do not decide contents: the lock digest covers the versions, the others are words."""
 
 
@@ -56,7 +56,9 @@ class Recipe(_Frozen):
     params: Mapping[str, Any]
     files: Mapping[str, str] = Field(default_factory=dict, description="digest of the files that a parameter names")
     device: str
-    licence: str = Field(description="of the model, without its inputs'")
+    licence: str = Field(description="of the model's code, as declared when the artifact was made")
+    outputs: str = Field("", description="licence that the model's terms put on what it makes, as declared then")
+    weights_licences: Mapping[str, str] = Field(default_factory=dict, description="by weight name, as declared then")
 
 
 class StoredFile(_Frozen):
@@ -99,8 +101,11 @@ class Manifest(_Frozen):
     recipe: Recipe
     clips: Sequence[ClipReport]
     checks: Sequence[Verdict]
-    licences: Sequence[str] = Field(description="its own and all of its inputs'")
-    source: Mapping[str, Any] = Field(description="the video's file name and sha256")
+    licences: Sequence[str] = Field(
+        description="of weights and outputs, its own and all of its inputs', as declared then"
+    )
+    code_licences: Sequence[str] = Field((), description="of the code that made it and its inputs, as declared then")
+    source: Mapping[str, Any] = Field(description="the video's file name, sha256, and the rights stated then")
     run_id: str
     host: str
     gpu: str | None

@@ -29,6 +29,16 @@ def truth_of(folder: Path, sha256: str) -> Path | None:
     return None
 
 
+def licence_of_sample(video: Path, sha256: str) -> str:
+    """The licence that a generated video declares in the truth beside it; "" for any other video."""
+    about = video.with_suffix(".truth") / "truth.json"
+    try:
+        facts: dict[str, Any] = json.loads(about.read_text(encoding="utf-8"))
+        return str(facts["licence"]) if facts["video_sha256"] == sha256 else ""
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
 class SampleTruth:
     """The truth of a sample video, by decode index: every array has one entry per frame."""
 

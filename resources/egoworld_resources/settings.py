@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.licensing.tables import LicenceTable, RightsTable
 
 PROJECT = Path(__file__).resolve().parents[2]
 """The checkout that this package runs from: where envs/ and locks/ lie."""
@@ -40,6 +41,13 @@ class Settings(BaseSettings):
     )
     tools: Path | None = Field(
         None, description="Programs of the server (`make up`); default egoworld-tools beside uv's cache."
+    )
+    rights: RightsTable = Field(
+        default_factory=RightsTable, description="Rights in the source videos, by folder or prefix."
+    )
+    licences: LicenceTable = Field(
+        default_factory=LicenceTable,
+        description="What licences allow that SPDX does not know, and corrections of envs.",
     )
     stages: dict[str, str] = Field(default_factory=dict, description="Which model env serves a stage, by stage.")
     params: dict[str, dict[str, Any]] = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,8 @@ from egoworld_resources.errors import DamagedArtifact, DiskFull, EgoworldError, 
 from egoworld_resources.evidence import keep
 from egoworld_resources.inbox import Inbox
 from egoworld_resources.layout import Layout
+from egoworld_resources.licensing.bearing import LicenceBook, carried
+from egoworld_resources.licensing.rights import rights_of
 from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, named_files, reasons, stored_files
 from egoworld_resources.runner import Event, Process, Ran, run_job
 from egoworld_resources.scratch import scratch_folder
@@ -90,6 +92,10 @@ class Workbench:
         return catalog_of(folders, self.settings.env_profile)
 
     @cached_property
+    def licences(self) -> LicenceBook:
+        return LicenceBook(self.catalog, self.settings.licences)
+
+    @cached_property
     def builder(self) -> EnvBuilder:
         settings = self.settings
         wheels = checkout_wheels(settings.project, settings.wheelhouse)
@@ -139,6 +145,8 @@ class Workbench:
             files=named_files(params),
             device=model.device,
             licence=model.licence,
+            outputs=model.outputs,
+            weights_licences={w.name: w.licence for w in model.weights},
         )
 
     def state(self, stage: Stage, video: str) -> State:
@@ -303,6 +311,10 @@ class Workbench:
         draft = Draft(stage.name, taken, reports, given)
         files = stored_files(taken)
         facts = self.store.recorded("videos", work.video) or {}
+        model = self.catalog.model(recipe.stage, recipe.env)
+        inputs = (self.store.current(asset, work.video) for asset in given)
+        licences, code_licences = carried(model, (made for made in inputs if made))
+        rights = rights_of(self.store, self.settings.rights, work.video, str(state.inputs[SOURCE]))
         manifest = Manifest(
             asset=stage.name,
             video=work.video,
@@ -313,8 +325,9 @@ class Workbench:
             recipe=recipe,
             clips=reports,
             checks=[check(draft) for check in stage.checks],
-            licences=self._licences(recipe, work.video, given),
-            source={name: facts.get(name) for name in ("name", "sha256", "bytes")},
+            licences=licences,
+            code_licences=code_licences,
+            source={**{name: facts.get(name) for name in ("name", "sha256", "bytes")}, "rights": rights.licence},
             run_id=making.run_id,
             host=socket.gethostname(),
             gpu=None if making.gpu is None else str(making.gpu),
@@ -330,14 +343,6 @@ class Workbench:
         self.store.record("quarantine", key, quarantine)
         self.store.record("failures", key, None)
         return Outcome(work.video, "made", manifest=manifest)
-
-    def _licences(self, recipe: Recipe, video: str, inputs: Iterable[str]) -> list[str]:
-        model = self.catalog.model(recipe.stage, recipe.env)
-        found = {model.licence, *(weight.licence for weight in model.weights)}
-        for asset in inputs:
-            made = self.store.current(asset, video)
-            found.update(made.licences if made else ())
-        return sorted(found)
 
     def _failed(self, making: _Making, video: str, state: State, error: EgoworldError) -> Outcome:
         """Record a failure and keep what reproduces it; a transient one is not held against the video."""

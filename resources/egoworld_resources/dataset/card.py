@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from egoworld_resources.dataset import licence_section
+from egoworld_resources.dataset.licence_section import cell
+
 NON_COMMERCIAL = (
-    "> [!WARNING]\n> **NON-COMMERCIAL, or unclear terms.** At least one model behind this dataset does not allow, or\n"
-    "> is not known to allow, commercial use; the licences below name it. A commercial export refuses this dataset.\n"
+    "> [!WARNING]\n> **NON-COMMERCIAL, or unclear terms.** At least one video or model behind this dataset does not\n"
+    "> allow, or is not known to allow, commercial use; the licences below name it. A commercial export refuses it.\n"
 )
 
 INTRODUCTION = (
@@ -26,19 +29,18 @@ def text(
     info: Mapping[str, Any],
     entries: Sequence[Mapping[str, Any]],
     refused: Mapping[str, str],
-    licences: Sequence[str],
     *,
     commercial: bool,
 ) -> str:
     """The card as Markdown with the front matter that the hub reads."""
     parts = [
-        _front_matter(licences, commercial=commercial),
+        _front_matter(licence_section.of_data(entries), commercial=commercial),
         "# First-person manipulation episodes\n",
         INTRODUCTION,
         "" if commercial else NON_COMMERCIAL,
         _contents(info),
         _features(info),
-        _licences(licences, entries),
+        licence_section.text(entries),
         _lineage(entries),
         _refused(refused),
     ]
@@ -77,36 +79,22 @@ def _features(info: Mapping[str, Any]) -> str:
     return "\n".join(["## Features", "", "| feature | type | shape |", "|---|---|---|", *rows, "", note])
 
 
-def _licences(licences: Sequence[str], entries: Sequence[Mapping[str, Any]]) -> str:
-    lines = [
-        "## Licences",
-        "",
-        "Of the models and weights behind the data; the rights in the videos are their owner's.",
-        "",
-    ]
-    offending = sorted({(name, found) for entry in entries for name, found in entry["offending"].items()})
-    lines += [f"- {licence}" for licence in licences] or ["- none recorded"]
-    if offending:
-        lines += ["", "| not for commercial use | terms |", "|---|---|", *(f"| {n} | {f} |" for n, f in offending)]
-    return "\n".join([*lines, ""])
-
-
 def _lineage(entries: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "## Lineage",
         "",
-        "| video | sha256 | episodes | artifact | data version | env | licence |",
-        "|" + "---|" * 7,
+        "| video | sha256 | episodes | artifact | data version | env |",
+        "|" + "---|" * 6,
     ]
     for entry in entries:
-        itself = {"asset": "episodes", "data_version": entry["data_version"], "env": "", "label": "", "licence": ""}
+        itself = {"asset": "episodes", "data_version": entry["data_version"], "env": "", "label": ""}
         others = [made for made in entry["made_from"] if made["asset"] != "episodes"]
         own = next((made for made in entry["made_from"] if made["asset"] == "episodes"), itself)
         for number, made in enumerate([own, *others]):
             env = f"{made['env']} ({made['label']})" if made["label"] else made["env"]
             first = [entry["video"], entry["sha256"][:16], str(entry["episodes"])] if number == 0 else [""] * 3
-            cells = [*first, made["asset"], made["data_version"][:12], env, made["licence"]]
-            lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+            cells = [*first, made["asset"], made["data_version"][:12], env]
+            lines.append(f"| {' | '.join(cell(value) for value in cells)} |")
     return "\n".join([*lines, "", "The same in full, for programs: `lineage.json`.", ""])
 
 
@@ -114,7 +102,3 @@ def _refused(refused: Mapping[str, str]) -> str:
     if not refused:
         return ""
     return "\n".join(["## Videos left out", "", *(f"- {video}: {why}" for video, why in refused.items()), ""])
-
-
-def _cell(value: str) -> str:
-    return value.replace("|", "\\|").replace("\n", " ")

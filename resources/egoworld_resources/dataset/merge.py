@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from egoworld_resources.dataset import card, stats
+from egoworld_resources.dataset.lineage import LINEAGE, entries_of
 from egoworld_resources.dataset.placing import link, replaced
 from egoworld_resources.dataset.rewrite import INDEX_COLUMNS, Place, rewrite_data, rewrite_episodes, write_tasks
 from egoworld_resources.dataset.source import DATA, EPISODES, VIDEO, BadSource, EpisodeArtifact, Source
 
-LINEAGE = "lineage.json"
+DECIDES_DATA = ("sha256", "data_version", "episodes", "frames", "place")
+Take = Callable[[Path, Path], None]
 
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge did. refused: video to reason; linked and rewritten: files taken over as they are, or made anew.
+    """What a merge did. refused: video to reason; linked and rewritten: files taken over as they are, or written.
+
+    licences: of the videos, weights and outputs behind the data; code_licences: of the programs that made it.
 
     written is False when no video could be taken; the target was left as it was.
     """
@@ -34,32 +38,36 @@ class MergeReport:
     rewritten: int = 0
     commercial: bool = False
     licences: tuple[str, ...] = ()
+    code_licences: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def merge(episodes: Sequence[EpisodeArtifact], target: Path, previous: Path | None = None) -> MergeReport:
+def merge(
+    episodes: Sequence[EpisodeArtifact], target: Path, previous: Path | None = None, take: Take = link
+) -> MergeReport:
     """Write the dataset of all given videos to ``target``, in order of their names; an old one there is replaced.
 
     One data, one episodes and one video file per source video. The mp4 files are hardlinked to the artifacts; data
     files whose place did not change since ``previous`` are hardlinked to it, in the others only index columns are
     rewritten. The result does not depend on ``previous``. A video whose files are damaged, or whose frame rate,
-    robot or features are not those of most videos, is refused with a reason in the report.
+    robot or features are not those of most videos, is refused with a reason in the report. take: how files are taken
+    over, where they are not to be hardlinks.
     """
     sources, refused = _open(episodes)
     if not sources:
         return MergeReport(target, written=False, refused=refused)
     tasks = list(dict.fromkeys(task for source in sources for task in source.tasks))
-    before = _before(previous)
+    before = entries_of(previous)
     counts = {"linked": 0, "rewritten": 0}
     parts: list[dict[str, Any]] = []
     with replaced(target) as folder:
         entries: list[dict[str, Any]] = []
         for source, place in _places(sources, tasks):
             entry = _entry(source, place)
-            old = previous if before.get(source.artifact.video) == entry else None
+            old = previous if _same_data(before.get(source.artifact.video), entry) else None
             counts["linked" if old else "rewritten"] += 2
             counts["linked"] += 1
-            parts.append(_take(source, place, folder, old))
+            parts.append(_take(source, place, folder, old, take))
             entries.append(entry)
         report = MergeReport(
             target,
@@ -68,7 +76,8 @@ def merge(episodes: Sequence[EpisodeArtifact], target: Path, previous: Path | No
             episodes=sum(source.episodes for source in sources),
             frames=sum(source.frames for source in sources),
             commercial=not any(source.artifact.offending() for source in sources),
-            licences=tuple(sorted({licence for source in sources for licence in source.artifact.licences})),
+            licences=_licences(sources, code=False),
+            code_licences=_licences(sources, code=True),
             refused=refused,
             **counts,
         )
@@ -109,14 +118,14 @@ def _places(sources: Sequence[Source], tasks: Sequence[str]) -> Iterator[tuple[S
         frame += source.frames
 
 
-def _take(source: Source, place: Place, folder: Path, previous: Path | None) -> dict[str, Any]:
+def _take(source: Source, place: Place, folder: Path, previous: Path | None, take: Take) -> dict[str, Any]:
     """Bring one video's files in; gives the statistics of its frames at their new place."""
     names = {"chunk": place.chunk, "file": place.file}
     data, listed = folder / DATA.format(**names), folder / EPISODES.format(**names)
-    link(source.video, folder / VIDEO.format(**names))
+    take(source.video, folder / VIDEO.format(**names))
     if previous is not None:
-        link(previous / DATA.format(**names), data)
-        link(previous / EPISODES.format(**names), listed)
+        take(previous / DATA.format(**names), data)
+        take(previous / EPISODES.format(**names), listed)
     else:
         rewrite_data(source.data, data, place)
         rewrite_episodes(source.episode_file, listed, data, place)
@@ -130,24 +139,28 @@ def _entry(source: Source, place: Place) -> dict[str, Any]:
         "video": artifact.video,
         "sha256": artifact.sha256,
         "data_version": artifact.data_version,
-        "licences": sorted(set(artifact.licences)),
-        "offending": {name: found.value for name, found in artifact.offending().items()},
-        "made_from": [vars(one) for one in sorted(artifact.lineage, key=lambda one: one.asset)],
+        "rights": asdict(artifact.rights),
+        "licences": [bearing.as_json() for bearing in artifact.bearings()],
+        "offending": [str(bearing) for bearing in artifact.offending()],
+        "made_from": [one.as_json() for one in sorted(artifact.lineage, key=lambda one: one.asset)],
         "episodes": source.episodes,
         "frames": source.frames,
         "place": place.as_json(),
     }
 
 
-def _before(previous: Path | None) -> dict[str, dict[str, Any]]:
-    """Entries of an earlier dataset by video; none when it is not there or not whole."""
-    if previous is None:
-        return {}
-    try:
-        listed = json.loads((previous / LINEAGE).read_text(encoding="utf-8"))["videos"]
-        return {entry["video"]: entry for entry in listed}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+def _same_data(before: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> bool:
+    """Whether an earlier dataset has these very rows at this very place; licences are not in the rows."""
+    return before is not None and all(before.get(name) == entry[name] for name in DECIDES_DATA)
+
+
+def _licences(sources: Sequence[Source], *, code: bool) -> tuple[str, ...]:
+    """Licences of the code, or of all else, that bear on some videos; "" stands for an unknown one."""
+    bearings = (bearing for source in sources for bearing in source.artifact.bearings())
+    found = {
+        one.licence for one in bearings if (one.kind == "code") == code and not (one.commercial and not one.licence)
+    }
+    return tuple(sorted(found))
 
 
 def _describe(
@@ -164,5 +177,5 @@ def _describe(
     for name, value in (("meta/info.json", info), ("meta/stats.json", all_stats), (LINEAGE, lineage)):
         (folder / name).write_text(json.dumps(value, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
     write_tasks(sources[0].artifact.folder / "meta" / "tasks.parquet", folder / "meta" / "tasks.parquet", tasks)
-    text = card.text(info, entries, report.refused, report.licences, commercial=report.commercial)
+    text = card.text(info, entries, report.refused, commercial=report.commercial)
     (folder / "README.md").write_text(text, encoding="utf-8")

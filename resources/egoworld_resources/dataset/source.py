@@ -14,8 +14,10 @@ import av
 import pyarrow.parquet as pq
 from av.error import FFmpegError
 
-from egoworld_resources.dataset.licences import Terms, terms
 from egoworld_resources.errors import Terminal
+from egoworld_resources.licensing.bearing import Bearing
+from egoworld_resources.licensing.rights import UNKNOWN, Rights
+from egoworld_resources.licensing.terms import Terms
 
 VIDEO_KEY = "observation.images.ego"
 DATA = "data/chunk-{chunk:03d}/file-{file:03d}.parquet"
@@ -25,35 +27,45 @@ EPISODES = "meta/episodes/chunk-{chunk:03d}/file-{file:03d}.parquet"
 
 @dataclass(frozen=True)
 class ArtifactLineage:
-    """One artifact that the episodes were made from: its version, the model env that made it and that env's licence."""
+    """One artifact that the episodes were made from: its version, the model env that made it, what bears on it."""
 
     asset: str
     data_version: str
     env: str
-    licence: str
+    licences: Sequence[Bearing] = ()
     label: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """For lineage.json."""
+        licences = [bearing.as_json() for bearing in self.licences]
+        facts = {"asset": self.asset, "data_version": self.data_version, "env": self.env, "label": self.label}
+        return {**facts, "licences": licences}
 
 
 @dataclass(frozen=True)
 class EpisodeArtifact:
-    """The episodes of one video. folder: the artifact; licences: of all artifacts behind it; sha256: of the video file.
+    """The episodes of one video. folder: the artifact; sha256: of the video file.
 
-    lineage may be empty; then a licence cannot be traced to the artifact that brought it.
+    rights: in the source video; bearing: the licence behind them. Without one the video is not for commercial use.
     """
 
     video: str
     folder: Path
     data_version: str
-    licences: Sequence[str]
     sha256: str = ""
     lineage: Sequence[ArtifactLineage] = ()
+    rights: Rights = UNKNOWN
+    bearing: Bearing | None = None
 
-    def offending(self) -> dict[str, Terms]:
-        """What forbids commercial use, or may: "asset (licence)" or the licence alone, with its terms."""
-        named = {f"{entry.asset} ({entry.licence})": terms(entry.licence) for entry in self.lineage}
-        traced = {entry.licence for entry in self.lineage}
-        rest = {licence: terms(licence) for licence in self.licences if licence not in traced}
-        return {name: found for name, found in {**named, **rest}.items() if found is not Terms.COMMERCIAL}
+    def bearings(self) -> list[Bearing]:
+        """All licences that bear on it: of the video first, then of every artifact behind it."""
+        unknown = Bearing("rights", self.video, "", Terms.UNCLEAR, "none", "nobody has stated the rights in this video")
+        ordered = sorted(self.lineage, key=lambda one: one.asset)
+        return [self.bearing or unknown, *(bearing for entry in ordered for bearing in entry.licences)]
+
+    def offending(self) -> list[Bearing]:
+        """What forbids commercial use, or may."""
+        return [bearing for bearing in self.bearings() if not bearing.commercial]
 
 
 class BadSource(Terminal):

@@ -62,7 +62,8 @@ class StageModel(_Declared):
     folder: Path
     runner: Annotated[str, AfterValidator(_entry)] = Field(description="module:Class in the env's folder")
     device: Literal["cpu", "cuda"]
-    licence: str = Field(min_length=1, description="SPDX id of the model, carried by every artifact made")
+    licence: str = Field(min_length=1, description="SPDX id of the model's code; not stamped on what it makes")
+    outputs: str = Field("", description="SPDX id that the model's terms put on what it makes; empty: none")
     label: str = Field("", description="said in every manifest, for instance 'classical'")
     params: dict[str, Param] = Field(default_factory=dict, description="parameters and their defaults")
     weights: tuple[Weights, ...] = ()

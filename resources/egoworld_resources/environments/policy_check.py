@@ -125,6 +125,7 @@ def _declared(env: ModelEnv, policy: Policy) -> Iterator[Breach]:
         yield Breach("indexes", f"[tool.uv] {key} is not read by `make lock`", f"remove it; {mend}")
     for stage, model in env.stages.items():
         told = [(f"stage {stage}", model.licence), *((f"weights {w.name}", w.licence) for w in model.weights)]
+        told += [(f"outputs of stage {stage}", model.outputs)] if model.outputs else []
         for what, licence in told:
             if why := policy.licences.of_model(licence):
                 yield Breach(

@@ -19,7 +19,7 @@ from egoworld_resources.licensing.expressions import canonical
 from egoworld_resources.licensing.tables import Given, RightsTable
 from egoworld_resources.store import Store
 
-RECORD = "rights"
+RECORD, STAMP = "rights", "stamps"
 EARLIER = 20
 """Former statements that a record keeps."""
 
@@ -79,10 +79,22 @@ def state_rights(store: Store, video: str, licence: str, source: str, by: str | 
     if before and all(before[name] == value for name, value in same.items()):
         return before
     earlier = [*before["earlier"], {k: v for k, v in before.items() if k != "earlier"}] if before else []
-    at = datetime.now(UTC).isoformat(timespec="seconds")
+    at = datetime.now(UTC).isoformat(timespec="microseconds")
     record = {**same, "by": by or getpass.getuser(), "at": at, "earlier": earlier[-EARLIER:]}
     store.record(RECORD, video, record)
+    store.record(STAMP, RECORD, {"at": at, "video": video})
     return record
+
+
+def take_back(store: Store, video: str) -> None:
+    """Forget what was stated for a video."""
+    store.record(RECORD, video, None)
+    store.record(STAMP, RECORD, {"at": datetime.now(UTC).isoformat(timespec="microseconds"), "video": video})
+
+
+def rights_stamp(store: Store) -> str:
+    """Another text each time that rights were stated or taken back for a video."""
+    return " ".join((store.recorded(STAMP, RECORD) or {}).values())
 
 
 def checked(licence: str) -> str:

@@ -43,7 +43,7 @@ def dataset(videos: list[MadeVideo], tmp_path_factory: pytest.TempPathFactory) -
         output = folder / video.name
         place, report = run_stage(BASE, "episodes:LeRobotEpisodes", "episodes", video, output, params)
         assert report["state"] == "done", report
-        artifacts.append(EpisodeArtifact(video.name, place, "v", ("Apache-2.0",)))
+        artifacts.append(EpisodeArtifact(video.name, place, "v"))
     assert merge(artifacts, folder / "merged").written
     return folder / "merged"
 

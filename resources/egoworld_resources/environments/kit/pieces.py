@@ -130,7 +130,7 @@ def weights_pieces(catalog: Catalog, envs: Sequence[str], home: Path | None) -> 
 def licence_piece(catalog: Catalog, envs: Sequence[str], pieces: Sequence[Piece]) -> Piece:
     """licences.json: of every stage's model, and of every package as its wheel states it ("" where it states none)."""
     models = [
-        {"env": name, "stage": stage.stage, "licence": stage.licence}
+        {"env": name, "stage": stage.stage, "licence": stage.licence, "outputs": stage.outputs}
         for name in envs
         for stage in catalog.env(name).stages.values()
     ]

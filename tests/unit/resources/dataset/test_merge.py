@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from egoworld_resources.dataset import ArtifactLineage, EpisodeArtifact, LicenceRefused, export, merge
+from egoworld_resources.dataset import (
+    ArtifactLineage,
+    EpisodeArtifact,
+    LicenceRefused,
+    export,
+    licence_changes,
+    merge,
+)
+from egoworld_resources.dataset.export import merged_videos
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.licensing import Licensing
+from egoworld_resources.licensing.bearing import Bearing, Kind
+from egoworld_resources.licensing.rights import Rights
 from tests.made_artifacts import declared_params, make, run_stage
 
 BASE = Path(__file__).parents[4] / "envs" / "base"
@@ -36,10 +48,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EpisodeArtif
             )
             assert report["state"] == "done", report
             shutil.copytree(out, place)
-        lineage = (ArtifactLineage("hand_poses", "d" * 32, "mediapipe", "Apache-2.0"),)
-        return EpisodeArtifact(name, place, f"{version}-{name}", ("Apache-2.0",), "a" * 64, lineage)
+        return episodes(name, place, f"{version}-{name}", [under("weights", "hand_poses: palm", "Apache-2.0")])
 
     return make_one
+
+
+def under(kind: Kind, of: str, licence: str) -> Bearing:
+    judged = Licensing().judge(licence)
+    return Bearing(kind, of, licence, judged.terms, judged.term, judged.reason)
+
+
+def episodes(video: str, folder: Path, version: str, licences: Sequence[Bearing] = ()) -> EpisodeArtifact:
+    """Episodes of a video whose rights are stated, made from hands by a model under some licences."""
+    lineage = (ArtifactLineage("hand_poses", "d" * 32, "mediapipe", licences),)
+    rights = Rights("Apache-2.0", "our own camera", "anna", "2026-11-01T10:00:00+00:00", "video")
+    return EpisodeArtifact(video, folder, version, "a" * 64, lineage, rights, under("rights", video, "Apache-2.0"))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -170,7 +193,7 @@ def test_damaged_episodes_are_refused_and_without_any_video_nothing_changes(
         (broken / file).write_bytes(content)
     merge([made("one")], tmp_path / "dataset")
     before = tree(tmp_path / "dataset")
-    report = merge([EpisodeArtifact("broken", broken, "v", ("MIT",))], tmp_path / "dataset")
+    report = merge([episodes("broken", broken, "v")], tmp_path / "dataset")
     assert not report.written
     assert reason in report.refused["broken"]
     assert tree(tmp_path / "dataset") == before
@@ -186,7 +209,7 @@ def test_a_failure_in_the_middle_leaves_the_old_dataset(made: Callable[..., Epis
     tasks = np.full(len(table), 7)
     pq.write_table(table.set_column(table.column_names.index("task_index"), "task_index", [tasks]), data)
     with pytest.raises(IndexError):
-        merge([made("one"), EpisodeArtifact("two", broken, "v", ("MIT",))], tmp_path / "dataset")
+        merge([made("one"), episodes("two", broken, "v")], tmp_path / "dataset")
     assert tree(tmp_path / "dataset") == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken", "dataset"]
 
@@ -202,25 +225,28 @@ def test_an_old_dataset_moved_aside_by_a_killed_merge_comes_back(
 
 
 def non_commercial(artifact: EpisodeArtifact) -> EpisodeArtifact:
-    lineage = (*artifact.lineage, ArtifactLineage("masks", "e" * 32, "some_model", "CC-BY-NC-4.0"))
-    return EpisodeArtifact(
-        artifact.video, artifact.folder, artifact.data_version, ("Apache-2.0", "CC-BY-NC-4.0"), "", lineage
-    )
+    masks = ArtifactLineage("masks", "e" * 32, "some_model", [under("weights", "masks: net", "CC-BY-NC-4.0")])
+    return replace(artifact, lineage=(*artifact.lineage, masks))
 
 
 def test_a_non_commercial_licence_is_said_loudly_and_stops_a_commercial_export(
     made: Callable[..., EpisodeArtifact], tmp_path: Path
 ) -> None:
-    report = merge([made("one"), non_commercial(made("two", robot_clips=(1,)))], tmp_path / "dataset")
+    found = [made("one"), non_commercial(made("two", robot_clips=(1,)))]
+    report = merge(found, tmp_path / "dataset")
     assert not report.commercial
     card = (tmp_path / "dataset/README.md").read_text(encoding="utf-8")
     assert "NON-COMMERCIAL" in card
     assert "license_name: mixed-non-commercial" in card
-    with pytest.raises(LicenceRefused, match=r"two: masks \(CC-BY-NC-4.0\), non-commercial"):
-        export(tmp_path / "dataset", tmp_path / "out", commercial=True)
-    assert not (tmp_path / "out").exists()
-    export(tmp_path / "dataset", tmp_path / "out", commercial=False)
+    with pytest.raises(LicenceRefused, match=r"two: weights of masks: net: CC-BY-NC-4.0, non-commercial"):
+        export(tmp_path / "dataset", found, tmp_path / "out", commercial=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dataset"], "nothing half-written"
+    export(tmp_path / "dataset", found, tmp_path / "out", commercial=False)
     assert tree(tmp_path / "out") == tree(tmp_path / "dataset")
+    narrowed = export(tmp_path / "dataset", found, tmp_path / "narrow", commercial=True, leave_out=True)
+    assert (narrowed.report.videos, list(narrowed.left_out), narrowed.report.commercial) == (("one",), ["two"], True)
+    merge([made("one")], tmp_path / "alone")
+    assert tree(tmp_path / "narrow") == tree(tmp_path / "alone"), "no trace of the other is left"
 
 
 def test_a_commercial_export_is_a_copy_of_its_own(made: Callable[..., EpisodeArtifact], tmp_path: Path) -> None:
@@ -231,9 +257,46 @@ def test_a_commercial_export_is_a_copy_of_its_own(made: Callable[..., EpisodeArt
         .read_text(encoding="utf-8")
         .startswith("---\nlicense: apache-2.0\ntask_categories:")
     )
-    export(tmp_path / "dataset", tmp_path / "out", commercial=True)
+    export(tmp_path / "dataset", [made("one")], tmp_path / "out", commercial=True)
     assert not (tmp_path / "out" / VIDEO / "file-000.mp4").samefile(tmp_path / "dataset" / VIDEO / "file-000.mp4")
+    assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file() and p.stat().st_nlink > 1]
     with pytest.raises(BadConfiguration, match="exists"):
-        export(tmp_path / "dataset", tmp_path / "out", commercial=True)
+        export(tmp_path / "dataset", [made("one")], tmp_path / "out", commercial=True)
     with pytest.raises(BadConfiguration, match="not a merged dataset"):
-        export(tmp_path, tmp_path / "other", commercial=True)
+        merged_videos(tmp_path)
+
+
+def test_without_stated_rights_nothing_is_commercial(made: Callable[..., EpisodeArtifact], tmp_path: Path) -> None:
+    unstated = replace(made("one"), rights=Rights(), bearing=None)
+    assert not merge([unstated], tmp_path / "dataset").commercial
+    with pytest.raises(LicenceRefused, match="nobody has stated the rights"):
+        export(tmp_path / "dataset", [unstated], tmp_path / "out", commercial=True)
+
+
+def test_the_code_of_a_tool_is_not_a_licence_of_the_data(made: Callable[..., EpisodeArtifact], tmp_path: Path) -> None:
+    tool = ArtifactLineage("videos", "f" * 32, "base", [under("code", "videos", "GPL-3.0-or-later")])
+    report = merge([replace(made("one"), lineage=(*made("one").lineage, tool))], tmp_path / "dataset")
+    assert (report.licences, report.code_licences) == (("Apache-2.0",), ("GPL-3.0-or-later",))
+    card = (tmp_path / "dataset/README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlicense: apache-2.0\n")
+    assert "| code of models (not a licence of this data) | GPL-3.0-or-later | commercial |" in card
+
+
+def test_a_licence_that_changes_makes_the_card_old_and_a_merge_moves_no_data(
+    made: Callable[..., EpisodeArtifact], tmp_path: Path
+) -> None:
+    found, dataset = [made("one")], tmp_path / "dataset"
+    merge(found, dataset)
+    assert licence_changes(dataset, found) == []
+    now = replace(under("weights", "hand_poses: palm", "CC-BY-NC-4.0"), then="Apache-2.0")
+    corrected = [episodes("one", found[0].folder, found[0].data_version, [now])]
+    assert licence_changes(dataset, corrected) == [
+        "one: weights of hand_poses: palm: Apache-2.0 (commercial) → CC-BY-NC-4.0 (non-commercial)"
+    ]
+    report = merge(corrected, dataset, previous=dataset)
+    assert (report.rewritten, report.commercial) == (0, False)
+    card = (dataset / "README.md").read_text(encoding="utf-8")
+    assert "- hand_poses: palm (weights): Apache-2.0, today CC-BY-NC-4.0" in card
+    assert licence_changes(dataset, corrected) == []
+    whose = [replace(corrected[0], rights=replace(corrected[0].rights, source="a customer"))]
+    assert licence_changes(dataset, whose) == ["one: who gave the video, or who said so"]
