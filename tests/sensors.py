@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import DagsterEvent
 
+from egoworld_assets.automation.pace import UNFINISHED
 from egoworld_assets.definitions import build
+from egoworld_assets.episodes import usable_episodes
+from egoworld_resources.dataset import considered
 from egoworld_resources.workbench import Workbench
 
 
@@ -18,7 +23,8 @@ from egoworld_resources.workbench import Workbench
 def instance_of(bench: Workbench) -> Iterator[dg.DagsterInstance]:
     """A Dagster instance below the home of a workbench."""
     bench.layout.dagster.mkdir(parents=True, exist_ok=True)
-    with dg.DagsterInstance.local_temp(str(bench.layout.dagster)) as instance:
+    retries = {"run_retries": {"enabled": True, "max_retries": 5}}
+    with dg.DagsterInstance.local_temp(str(bench.layout.dagster), overrides=retries) as instance:
         yield instance
 
 
@@ -28,19 +34,20 @@ class Ticks:
     def __init__(self, bench: Workbench, instance: dg.DagsterInstance) -> None:
         self.bench, self.instance = bench, instance
         self.cursors: dict[str, str | None] = {}
+        self.definitions = build(bench)
+        self.repository = self.definitions.get_repository_def()
 
     def look(self, name: str, *, dry: bool = False) -> Any:
         """What a sensor answers, nothing of it done; dry: as "Test sensor" asks it."""
-        repository = build(self.bench).get_repository_def()
         with dg.build_sensor_context(
             instance=self.instance,
             instance_ref=self.instance.get_ref(),
             cursor=self.cursors.get(name),
-            repository_def=repository,
+            repository_def=self.repository,
             resources={"bench": self.bench},
             last_sensor_start_time=None if dry else time.time(),
         ) as context:
-            return repository.get_sensor_def(name).evaluate_tick(context)
+            return self.repository.get_sensor_def(name).evaluate_tick(context)
 
     def tick(self, name: str) -> list[dg.RunRequest]:
         """A tick that went well: partitions and cursor are kept; the runs that it asked for are there under its key."""
@@ -57,23 +64,44 @@ class Ticks:
         return list(told.run_requests or ())
 
     def queue(
-        self, request: dg.RunRequest, status: dg.DagsterRunStatus = dg.DagsterRunStatus.NOT_STARTED
+        self,
+        request: dg.RunRequest,
+        status: dg.DagsterRunStatus = dg.DagsterRunStatus.NOT_STARTED,
+        job: str = "flow",
     ) -> dg.DagsterRun:
         """The run of a request, as the daemon makes it; it is not executed."""
-        job = build(self.bench).resolve_job_def("flow")
+        definition = self.definitions.resolve_job_def(job)
         key = {"dagster/run_key": request.run_key} if request.run_key else {}
-        return self.instance.create_run_for_job(job, tags={**request.tags, **key}, status=status)
+        return self.instance.create_run_for_job(definition, tags={**request.tags, **key}, status=status)
+
+    def finish(self, over: Sequence[str] | None = None, *, fault: str = "") -> None:
+        """End the merge that is under way as a merge does. Made-up episodes have no files, so none is really done.
+
+        over: it began before there were any other videos than these; fault: why it failed before it had looked.
+        """
+        (run,) = self.instance.get_runs(dg.RunsFilter(job_name="merge_dataset", statuses=UNFINISHED))
+        if fault:
+            self.instance.report_run_failed(run, fault)
+            return
+        considering = [a for a in usable_episodes(self.bench) if over is None or a.video in over]
+        considered.note(self.bench.layout.dataset, considering, written=False)
+        done = DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name)
+        self.instance.report_dagster_event(done, run.run_id)
+
+    def again_everything(self) -> None:
+        """Let the time for the next look at everything come."""
+        cursor = json.loads(self.cursors["dataset_follows"] or "{}")
+        self.cursors["dataset_follows"] = json.dumps({**cursor, "looked": 0.0})
 
     def schedule(self, name: str, at: datetime | None = None) -> Any:
         """What a schedule answers."""
-        repository = build(self.bench).get_repository_def()
         with dg.build_schedule_context(
             instance=self.instance,
             scheduled_execution_time=at or datetime(2026, 1, 2, 3, 30, tzinfo=UTC),
-            repository_def=repository,
+            repository_def=self.repository,
             resources={"bench": self.bench},
         ) as context:
-            return repository.get_schedule_def(name).evaluate_tick(context)
+            return self.repository.get_schedule_def(name).evaluate_tick(context)
 
 
 def everything_in(bench: Workbench, instance: dg.DagsterInstance) -> dict[str, Any]:

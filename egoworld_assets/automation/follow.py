@@ -30,8 +30,8 @@ AT_ONCE = 500
 """Events of one asset that a look reads."""
 MERGES = 8
 """Merges that a look reads, the newest; so many failures in a row make the longest wait."""
-BACK_OFF_S, LONGEST_S = 30.0, 3600.0
-"""Seconds after the first failed merge in a row; they double with each further one, up to the longest."""
+LONGEST_S = 3600.0
+"""Seconds between merges that fail, at most."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ def dataset_follows(
     if follow.first is None:
         said = "the dataset holds what is usable" if follow.look is None else "looking at everything"
         return dg.SensorResult(skip_reason=said, cursor=follow.write())
-    wait = waits(follow, settings.dataset_quiet_s, settings.dataset_wait_s, now) or rests(merges, now) or busy(instance)
+    quiet_s = settings.dataset_quiet_s
+    wait = waits(follow, quiet_s, settings.dataset_wait_s, now)
+    wait = wait or rests(merges, max(quiet_s, float(settings.sensors_every_s)), now) or busy(instance)
     if wait:
         return dg.SensorResult(skip_reason=wait, cursor=follow.write())
     newest = merges[0].dagster_run.run_id if merges else "none"
@@ -115,8 +117,11 @@ def waits(follow: Follow, quiet_s: float, wait_s: float, now: float) -> str:
     return f"changed {rested:.0f} s ago; merged after {quiet_s:.0f} s without a change (dataset_quiet_s)"
 
 
-def rests(merges: Sequence[dg.RunRecord], now: float) -> str:
-    """Why no merge is asked for after some that failed; empty when enough time has passed, or none failed."""
+def rests(merges: Sequence[dg.RunRecord], pause_s: float, now: float) -> str:
+    """Why no merge is asked for after some that failed; empty when enough time has passed, or none failed.
+
+    pause_s: the pause after the first failure; it doubles with each further one in a row, up to LONGEST_S.
+    """
     failed = 0
     for record in merges:
         if record.dagster_run.status not in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
@@ -124,7 +129,7 @@ def rests(merges: Sequence[dg.RunRecord], now: float) -> str:
         failed += 1
     if not failed:
         return ""
-    pause = min(BACK_OFF_S * 2 ** (failed - 1), LONGEST_S)
+    pause = min(pause_s * 2 ** (failed - 1), max(pause_s, LONGEST_S))
     rested = age(merges[0].end_time or 0.0, now)
     return f"the last {failed} merges failed; tried again in {pause - rested:.0f} s" if rested < pause else ""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from egoworld_assets.automation.restart import CONSUMED
 from egoworld_resources.arrivals import Arrivals
+from egoworld_resources.processes import Identity
 from egoworld_resources.workbench import Workbench
+from tests.benchmarks import made_store
 from tests.daemons import bench_of, daemon_of
 from tests.made_graph import Installation
 from tests.made_up import video, workbench
@@ -21,7 +25,7 @@ ALWAYS = {"refresh_for_h": 1e6, "refresh_every_h": 1e6}
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Workbench:
-    return workbench(tmp_path, refresh_limit=2, settle_s=0.0, **ALWAYS)
+    return workbench(tmp_path, refresh_limit=2, settle_s=0.0, dataset_quiet_s=0.0, **ALWAYS)
 
 
 @pytest.fixture
@@ -82,7 +86,7 @@ def test_a_dry_run_changes_nothing(ticks: Ticks, tmp_path: Path) -> None:
     dead = ticks.queue(dg.RunRequest(), dg.DagsterRunStatus.STARTED)
     ticks.instance.add_run_tags(dead.run_id, {"egoworld/process": f"{dead.run_id} {gone()}"})
     before = everything_in(ticks.bench, ticks.instance)
-    repository = definitions_of(ticks.bench)
+    repository = ticks.repository
     for sensor in repository.sensor_defs:
         ticks.look(sensor.name, dry=True)
     for schedule in repository.schedule_defs:
@@ -95,28 +99,133 @@ def test_a_dry_run_changes_nothing(ticks: Ticks, tmp_path: Path) -> None:
     assert ended.status == dg.DagsterRunStatus.FAILURE
 
 
-def definitions_of(bench: Workbench) -> dg.RepositoryDefinition:
-    from egoworld_assets.definitions import build
-
-    return build(bench).get_repository_def()
-
-
 def gone() -> str:
     """A process of this machine that has ended."""
-    import subprocess
-
-    from egoworld_resources.processes import Identity
-
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         found = str(Identity.of(sleeper.pid))
         sleeper.kill()
     return found
 
 
+def merges_asked(ticks: Ticks) -> list[str | None]:
+    """Run keys of the merges that a tick asked for, their runs made under the job of merges."""
+    told = ticks.look("dataset_follows")
+    ticks.cursors["dataset_follows"] = told.cursor
+    for request in told.run_requests:
+        ticks.queue(request, job="merge_dataset")
+    return [request.run_key for request in told.run_requests]
+
+
+def test_the_dataset_follows_once(ticks: Ticks) -> None:
+    """A video becomes usable: one merge, none beside it, none in a loop after it failed."""
+    made_store.add_video(ticks.bench, 5)
+    first = merges_asked(ticks)
+    assert len(first) == 1
+    assert merges_asked(ticks) == [], "one is under way"
+    ticks.finish(fault="no space left")
+    assert [merges_asked(ticks) for _ in range(3)] == [[], [], []], "a fault is not tried again and again"
+
+
+def test_an_arrival_during_a_merge(ticks: Ticks) -> None:
+    """Episodes of another video are made while a merge runs that began before: one more merge, then none."""
+    made_store.add_video(ticks.bench, 5)
+    first = merges_asked(ticks)
+    made_store.add_video(ticks.bench, 6)
+    ticks.instance.report_runless_asset_event(dg.AssetMaterialization("episodes", partition="made-00006"))
+    assert merges_asked(ticks) == [], "one is under way"
+    ticks.finish(over=["made-00005"])
+    second = merges_asked(ticks)
+    assert len(second) == 1
+    assert first != second, "another run key: Dagster would not start it otherwise"
+    ticks.finish()
+    assert [merges_asked(ticks) for _ in range(3)] == [[], [], []]
+
+
+def test_a_merge_whose_cursor_was_lost(ticks: Ticks) -> None:
+    """The daemon dies after a merge was made and before its cursor was kept: no second one, and none is lost."""
+    made_store.add_video(ticks.bench, 5)
+    told = ticks.look("dataset_follows")
+    ticks.queue(told.run_requests[0], job="merge_dataset")
+    assert merges_asked(ticks) == []
+    made_store.add_video(ticks.bench, 6)
+    ticks.finish(over=["made-00005"])
+    assert len(merges_asked(ticks)) == 1, "what came meanwhile is merged"
+
+
+def test_changes_that_no_run_tells_of(ticks: Ticks) -> None:
+    """A video is removed from the store by hand: the dataset is merged again."""
+    for number in (5, 6):
+        made_store.add_video(ticks.bench, number)
+    assert len(merges_asked(ticks)) == 1
+    ticks.finish()
+    assert merges_asked(ticks) == []
+    ticks.bench.store.record("videos", "made-00005", None)
+    ticks.again_everything()
+    assert len(merges_asked(ticks)) == 1
+    ticks.finish()
+    assert merges_asked(ticks) == []
+
+
+def test_runs_whose_restart_was_lost(ticks: Ticks, tmp_path: Path) -> None:
+    """Killed runs that Dagster's own retry passed by: each gets one successor, a bounded number of times."""
+    (key,) = taken(ticks.bench, tmp_path, 1)
+    ticks.instance.add_dynamic_partitions("videos", [key])
+    request = dg.RunRequest(tags={"dagster/partition": key})
+    killed = [ticks.queue(request, dg.DagsterRunStatus.STARTED) for _ in range(2)]
+    tired = ticks.queue(dg.RunRequest(tags={**request.tags, "egoworld/restarts": "5"}), dg.DagsterRunStatus.STARTED)
+    living = ticks.queue(request, dg.DagsterRunStatus.STARTED)
+    for run in (*killed, tired):
+        ticks.instance.add_run_tags(run.run_id, {"egoworld/process": f"{run.run_id} {gone()}"})
+    ticks.instance.add_run_tags(living.run_id, {"egoworld/process": f"{living.run_id} {Identity.mine()}"})
+    ticks.tick("dead_runs")
+    assert ticks.tick("lost_restarts") == [], "Dagster may still start them again"
+    newest = ticks.instance.event_log_storage.get_maximum_record_id()
+    ticks.instance.daemon_cursor_storage.set_cursor_values({CONSUMED: str(newest)})
+    asked = ticks.look("lost_restarts").run_requests
+    assert sorted(r.run_key for r in asked) == sorted(f"restart:{run.run_id}" for run in killed)
+    assert [r.tags["egoworld/restarts"] for r in asked] == ["1", "1"]
+    assert [r.run_key for r in ticks.tick("lost_restarts")] == [r.run_key for r in asked], "the cursor had been lost"
+    assert ticks.tick("lost_restarts") == []
+
+
+def test_a_terminated_run_stays_terminated(ticks: Ticks) -> None:
+    """A person terminates a run and its process dies over it: it is canceled, not failed and started again."""
+    run = ticks.queue(dg.RunRequest(), dg.DagsterRunStatus.CANCELING)
+    ticks.instance.add_run_tags(run.run_id, {"egoworld/process": f"{run.run_id} {gone()}"})
+    ticks.tick("dead_runs")
+    ended = ticks.instance.get_run_by_id(run.run_id)
+    assert ended
+    assert ended.status == dg.DagsterRunStatus.CANCELED
+
+
+def test_a_run_that_took_over_the_tags_of_a_dead_one(ticks: Ticks) -> None:
+    """A run that was started again carries the process of the dead run in its tags: it lives."""
+    dead, again = (ticks.queue(dg.RunRequest(), dg.DagsterRunStatus.STARTED) for _ in range(2))
+    for run in (dead, again):
+        ticks.instance.add_run_tags(run.run_id, {"egoworld/process": f"{dead.run_id} {gone()}"})
+    ticks.tick("dead_runs")
+    found = [ticks.instance.get_run_by_id(run.run_id) for run in (dead, again)]
+    assert [run.status for run in found if run] == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "job"), [("hourly_quarantine", "quarantine_table"), ("nightly_retention", "event_log_retention")]
+)
+def test_a_schedule_whose_last_run_still_runs(ticks: Ticks, schedule: str, job: str) -> None:
+    """What looks through everything takes longer than its interval: no second run is put behind the first."""
+    assert len(ticks.schedule(schedule).run_requests) == 1
+    running = ticks.queue(dg.RunRequest(), dg.DagsterRunStatus.STARTED, job=job)
+    told = ticks.schedule(schedule)
+    assert (told.run_requests, running.run_id in told.skip_message) == ([], True)
+    ticks.instance.report_run_failed(running)
+    assert len(ticks.schedule(schedule).run_requests) == 1
+    assert ticks.definitions.resolve_job_def(job).execute_in_process(instance=ticks.instance).success
+
+
 @pytest.mark.timeout(600)
 def test_two_nights_in_the_daemon_with_kill_9_between(tmp_path: Path) -> None:
     """Two nights of several stale videos each in the real daemon, which is killed -9 between them."""
-    night_h = 20 / 3600
+    night_h = 12 / 3600
     installed = Installation(
         tmp_path, sensors_every_s=1, refresh_limit=2, refresh_every_h=night_h, refresh_for_h=night_h
     )
