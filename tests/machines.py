@@ -44,7 +44,7 @@ def machine(request: pytest.FixtureRequest, code_folder: Path) -> Machine:
 
 def machine_named(name: str, folder: Path) -> Machine:
     """One of MACHINES; skips where it cannot be had."""
-    from egoworld_resources.environments.fabric.sandbox import capabilities
+    from egoworld_resources.sandbox import capabilities
 
     root = os.geteuid() == 0
     if name == "whole":

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from egoworld_resources.environments.fabric.sandbox import Bounds, Cancel, Outcome
+    from egoworld_resources.sandbox import Bounds, Cancel, Outcome
 
 ORDINARY = 12345
 """A user id that is nobody's here."""
+NO_MORE = 'echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --inh-caps=-all --ambient-caps=-all "$@"'
 SECRET = "the key of another workflow"
 
 
@@ -38,7 +39,7 @@ def run_here(
     cancel: Cancel | None = None,
 ) -> Outcome:
     """Run code in the env of ``folder`` by this process; means: names, or None for all that are allowed."""
-    from egoworld_resources.environments.fabric.sandbox import Capabilities, run_code
+    from egoworld_resources.sandbox import Capabilities, run_code
 
     env = env_of(folder)
     with tempfile.TemporaryDirectory(dir=folder / "scratch") as scratch:
@@ -75,7 +76,7 @@ class Machine:
 
     def run(self, code: str, bounds: Bounds, pass_fds: Sequence[int] = ()) -> Outcome:
         """Run code with these means."""
-        from egoworld_resources.environments.fabric.sandbox import Outcome
+        from egoworld_resources.sandbox import Outcome
 
         if not self.command:
             return run_here(self.folder, code, bounds, self.means, pass_fds)
@@ -118,7 +119,8 @@ def open_python() -> Path | None:
 
 def make_folder(folder: Path, python: Path) -> None:
     """An env of ``python``, another one with a secret, and a copy of the package for users who cannot read ours."""
-    import egoworld_resources.environments.fabric as fabric
+    from egoworld_resources import sandbox
+    from egoworld_runner import keeper
 
     env = env_of(folder)
     subprocess.run([python, "-m", "venv", "--without-pip", env], check=True)
@@ -127,15 +129,16 @@ def make_folder(folder: Path, python: Path) -> None:
     (other / "secret.txt").write_text(SECRET)
     (other / "shared_module.py").write_text("VALUE = 1\n")
     os.link(other / "shared_module.py", next(env.glob("lib/python3*/site-packages")) / "shared_module.py")
-    ours = Path(fabric.__file__).parent
-    package = ours.parents[1]
-    for part in ("__init__.py", "errors.py", "environments/__init__.py", "environments/fabric/errors.py"):
-        target = folder / "code" / package.name / part
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(package / part, target)
-    below = folder / "code" / ours.relative_to(package.parent)
-    shutil.copyfile(ours / "__init__.py", below / "__init__.py")
-    shutil.copytree(ours / "sandbox", below / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
+    ours = Path(sandbox.__file__).parent
+    target = folder / "code" / "egoworld_resources"
+    target.mkdir(parents=True)
+    for part in ("__init__.py", "errors.py"):
+        shutil.copyfile(ours.parent / part, target / part)
+    shutil.copytree(ours, target / ours.name, ignore=shutil.ignore_patterns("__pycache__"))
+    contract = folder / "code" / "egoworld_runner"
+    contract.mkdir()
+    shutil.copyfile(keeper.__file__, contract / "keeper.py")
+    (contract / "__init__.py").touch()
     shutil.copyfile(__file__, folder / "made_code.py")
     (folder / "scratch").mkdir()
     for path in (folder, *folder.rglob("*")):
@@ -150,24 +153,14 @@ def as_other_user(folder: Path, python: Path, *words: str) -> list[str]:
     return [*drop, str(python), "-I", "-B", "-X", "utf8", str(folder / "made_code.py"), str(folder / "code"), *words]
 
 
-def refuse_namespaces() -> None:
-    """Go where this kernel grants no namespace: into a user namespace whose number of user namespaces is 0."""
-    from egoworld_resources.environments.fabric.sandbox.launcher import kernel
-
-    uid, gid = os.getuid(), os.getgid()
-    kernel.unshare(kernel.CLONE_NEWUSER, "user")
-    texts = {"self/setgroups": "deny", "self/uid_map": f"{uid} {uid} 1", "self/gid_map": f"{gid} {gid} 1"}
-    for name, text in (texts | {"sys/user/max_user_namespaces": "0"}).items():
-        Path("/proc", name).write_text(text)
-
-
 def main(resources: str, *words: str) -> None:
     sys.path.insert(0, resources)
     if words == ("bare",):
-        refuse_namespaces()
         here = [sys.executable, "-I", "-B", "-X", "utf8", __file__, resources, "entered"]
-        os.execv(sys.executable, here)  # the new program has no capability left
-    from egoworld_resources.environments.fabric.sandbox import Bounds, capabilities
+        own = [f"--map-user={os.getuid()}", f"--map-group={os.getgid()}"]
+        entered = ["unshare", "--user", "--keep-caps", *own, "sh", "-c", NO_MORE]
+        os.execvp("unshare", [*entered, "sh", *here])  # the new program has no capability left
+    from egoworld_resources.sandbox import Bounds, capabilities
 
     asked: dict[str, Any] = json.load(sys.stdin)
     if "code" not in asked:

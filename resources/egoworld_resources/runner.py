@@ -167,6 +167,7 @@ class _Attempt:
             process.work.mkdir(exist_ok=True)
             self._job.write(process.job)
         command = [str(process.python), "-I", "-m", "egoworld_runner", "run", "--job", str(process.job)]
+        command += ["--parent", keeper.OWN_PID]
         if process.memory is not None:
             command += ["--memory", str(process.memory)]
         with process.opened_log() as log:

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from egoworld_resources.environments.fabric.sandbox import Bounds, SandboxFailed, run_code
+from egoworld_resources.sandbox import Bounds, SandboxFailed, run_code
 from tests.machines import machine_named, none_left
 from tests.made_code import Machine, env_of, run_here
 

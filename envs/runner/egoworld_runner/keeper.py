@@ -1,9 +1,9 @@
 """A small process between whoever runs a job and the runner: no process that a model starts outlives it.
 
-``python -I -S keeper.py PARENT COMMAND...`` runs COMMAND with ``--parent <own pid>`` and ends as it ends. It adopts
-whatever the runner's children leave behind (PR_SET_CHILD_SUBREAPER, prctl(2)), also those that call setsid, and
-kills all of it when the runner is gone, when it is told to end, or when PARENT dies. Standard library only: it is
-started by path, without site-packages, and stays small.
+``python -I -S keeper.py PARENT COMMAND...`` runs COMMAND, in which a word {keeper} stands for the keeper's own pid, and
+ends as it ends. It adopts whatever the runner's children leave behind (PR_SET_CHILD_SUBREAPER, prctl(2)), also those
+that call setsid, and kills all of it when the runner is gone, when it is told to end (SIGTERM: after a while; SIGINT:
+at once), or when PARENT dies. Standard library only: it is started by path, without site-packages, and stays small.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from types import FrameType
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+OWN_PID = "{keeper}"
 GRACE_S = 5.0
 """Seconds that the runner gets after SIGTERM; it ends itself within 4."""
 
@@ -44,14 +45,23 @@ def descendants(root: int) -> list[int]:
 
 
 def kill_all_below(root: int) -> None:
-    """SIGKILL to every process below ``root``, again and again until there is none: one may fork meanwhile."""
+    """SIGKILL to every process below ``root``: all are stopped first, so that none can have children meanwhile."""
     while pids := descendants(root):
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        stopped: set[int] = set()
+        while new := set(pids) - stopped:
+            _signal(new, signal.SIGSTOP)
+            stopped |= new
+            pids = descendants(root)
+        _signal(stopped, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
+
+
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def adopt(parent: int) -> None:
@@ -66,7 +76,8 @@ def adopt(parent: int) -> None:
 def main(parent: int, command: list[str]) -> int:
     adopt(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    child = subprocess.Popen([*command, "--parent", str(os.getpid())], close_fds=False)
+    words = [str(os.getpid()) if word == OWN_PID else word for word in command]
+    child = subprocess.Popen(words, close_fds=False)
 
     def pass_on(_number: int, _frame: FrameType | None) -> None:
         child.terminate()
@@ -74,7 +85,11 @@ def main(parent: int, command: list[str]) -> int:
         killer.daemon = True
         killer.start()
 
+    def end_now(_number: int, _frame: FrameType | None) -> None:
+        child.kill()
+
     signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGINT, end_now)
     status = child.wait()
     kill_all_below(os.getpid())
     if status < 0:

@@ -15,7 +15,7 @@ FabricError
 ├── CondaFailed            CONDA_EXECUTION_ERROR 500
 ├── Damaged                ENV_DAMAGED 500                 files differ from what was installed
 ├── IndexSilent            INDEX_UNREACHABLE 502
-├── SandboxFailed          SANDBOX_FAILED 500              what should keep code apart did not work (sandbox/outcome.py)
+├── SandboxFailed          SANDBOX_FAILED 500              what should keep code apart did not work (sandbox.py)
 ├── RunTimeout             EXECUTION_TIMEOUT 504
 └── NoSpace                DISK_FULL 507
 """

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
+from typing import Self
 
-from egoworld_resources.environments.fabric.sandbox.launcher.plan import MEMORY_GROUP, PROCESS_GROUP, Plan
+from egoworld_resources.sandbox.means import MEMORY_GROUP, PROCESS_GROUP
 
 MOUNTED = "/sys/fs/cgroup"
 PREFIX = "egoworld-sandbox-"
 CONTROLLERS = {MEMORY_GROUP: "memory", PROCESS_GROUP: "pids"}
+KEPT_BY_US = 2
+"""Processes in a group that are not the program's: bubblewrap outside and inside of the namespaces."""
 PATIENCE_S = 2.0
 """Seconds for the kernel to see that a group is empty."""
 
@@ -24,9 +28,16 @@ class Group:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def join(self) -> None:
-        """Put this process, and so all that it starts, into the group."""
-        _write(f"{self.folder}/cgroup.procs", "0")
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    @property
+    def door(self) -> str:
+        """A process that writes 0 into this file joins the group, and so does all that it starts."""
+        return f"{self.folder}/cgroup.procs"
 
     def out_of_memory(self) -> int:
         """How many of its processes the kernel killed for want of memory."""
@@ -51,16 +62,21 @@ class Group:
                 return
 
 
-def make(means: str, plan: Plan, *, mounted: str = MOUNTED, own: str = "/proc/self/cgroup") -> Group:
-    """A group for this run with its limit. Raises OSError when none can be made, with the last reason."""
+def new_name() -> str:
+    """A name for the groups of one run of this process."""
+    return f"{PREFIX}{secrets.token_hex(4)}-{os.getpid()}"
+
+
+def make(means: str, bound: int, name: str, *, mounted: str = MOUNTED, own: str = "/proc/self/cgroup") -> Group:
+    """A group that has a limit: bytes of memory, or processes. Raises OSError with the last reason when none can be."""
     controller = CONTROLLERS[means]
     reason = OSError(f"no control group of {controller}")
     for parent, version in _parents(controller, mounted, own):
-        folder = f"{parent}/{PREFIX}{os.getpid()}"
+        folder = f"{parent}/{name}"
         try:
             sweep(parent)
             os.makedirs(folder, exist_ok=True)
-            limit(folder, version, means, plan)
+            limit(folder, version, means, bound)
         except OSError as error:
             reason = error
             Group(folder).remove()
@@ -69,26 +85,25 @@ def make(means: str, plan: Plan, *, mounted: str = MOUNTED, own: str = "/proc/se
     raise reason
 
 
-def limit(folder: str, version: int, means: str, plan: Plan) -> None:
+def limit(folder: str, version: int, means: str, bound: int) -> None:
     """Write the limit of a controller."""
     if means == PROCESS_GROUP:
-        init = 1
-        _write(f"{folder}/pids.max", str(plan["processes"] + init))
+        _write(f"{folder}/pids.max", str(bound + KEPT_BY_US))
     elif version == 2:
-        _write(f"{folder}/memory.max", str(plan["memory_bytes"]))
+        _write(f"{folder}/memory.max", str(bound))
         _write(f"{folder}/memory.oom.group", "1")
         with contextlib.suppress(FileNotFoundError):  # a kernel without swap
             _write(f"{folder}/memory.swap.max", "0")
     else:
-        _write(f"{folder}/memory.limit_in_bytes", str(plan["memory_bytes"]))
+        _write(f"{folder}/memory.limit_in_bytes", str(bound))
         with contextlib.suppress(FileNotFoundError):  # swap is not counted on most systems
-            _write(f"{folder}/memory.memsw.limit_in_bytes", str(plan["memory_bytes"]))
+            _write(f"{folder}/memory.memsw.limit_in_bytes", str(bound))
 
 
 def sweep(parent: str) -> None:
-    """Remove groups of launchers that were killed before they could."""
+    """Remove groups of services that were killed before they could."""
     for name in os.listdir(parent):
-        pid = name.removeprefix(PREFIX)
+        pid = name.rpartition("-")[2]
         if name.startswith(PREFIX) and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
             with contextlib.suppress(OSError):
                 os.rmdir(f"{parent}/{name}")

@@ -8,28 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.fabric.sandbox.capability import LOST, Capabilities
-from egoworld_resources.environments.fabric.sandbox.draining import Stream, drain
-from egoworld_resources.environments.fabric.sandbox.launcher import calls, groups
-from egoworld_resources.environments.fabric.sandbox.launcher.plan import ISOLATION, MEMORY_GROUP, PROCESS_GROUP, Plan
-from egoworld_resources.environments.fabric.sandbox.trees import links, trees
+from egoworld_resources.sandbox import calls, groups
+from egoworld_resources.sandbox.draining import Stream, drain
+from egoworld_resources.sandbox.means import ISOLATION, LOST, MEMORY_GROUP, PROCESS_GROUP, Capabilities
+from egoworld_resources.sandbox.trees import links, trees
+from egoworld_resources.sandbox.walls import Walls, same, shown_options
 
-PLAN: Plan = {
-    "parent": 1,
-    "report": 3,
-    "python": "/env/bin/python",
-    "env_folder": "/env",
-    "trees": [],
-    "links": [],
-    "scratch": "/scratch",
-    "pass_fds": [],
-    "allowed": [],
-    "timeout_s": 1.0,
-    "memory_bytes": 1 << 20,
-    "processes": 8,
-    "disk_bytes": 1 << 20,
-    "rehearsal": False,
-}
+NAME = f"egoworld-sandbox-1a2b-{os.getpid()}"
 
 
 @pytest.fixture
@@ -95,10 +80,11 @@ def test_pipes_are_read_until_nobody_can_write() -> None:
     os.write(first[1], b"one")
     os.close(first[1])
     try:
-        assert not drain(kept, time.monotonic() + 0.05)
+        assert drain(kept, time.monotonic() + 0.05) == "timeout"
+        assert drain(kept, time.monotonic() + 10, lambda: "cancelled") == "cancelled"
         os.write(second[1], b"two")
         os.close(second[1])
-        assert drain(kept, time.monotonic() + 10)
+        assert drain(kept, time.monotonic() + 10) == ""
     finally:
         os.close(first[0])
         os.close(second[0])
@@ -116,19 +102,21 @@ def mounted(tmp_path: Path) -> Path:
 
 
 def test_a_group_of_version_2_is_made_where_controllers_are_passed_on(mounted: Path) -> None:
-    made = [groups.make(means, PLAN, mounted=str(mounted), own=str(mounted / "own")) for means in groups.CONTROLLERS]
-    folder = mounted / "service" / f"egoworld-sandbox-{os.getpid()}"
+    bounds = {MEMORY_GROUP: 1 << 20, PROCESS_GROUP: 8}
+    files = {"mounted": str(mounted), "own": str(mounted / "own")}
+    made = [groups.make(means, bounds[means], NAME, **files) for means in groups.CONTROLLERS]
+    folder = mounted / "service" / NAME
     assert [group.folder for group in made] == [str(folder)] * 2
     written = {file.name: file.read_text() for file in folder.iterdir()}
-    limits = {"memory.max": "1048576", "memory.oom.group": "1", "memory.swap.max": "0", "pids.max": "9"}
+    limits = {"memory.max": "1048576", "memory.oom.group": "1", "memory.swap.max": "0", "pids.max": "10"}
     assert written == limits
 
 
 def test_a_group_of_version_1_is_made_below_our_own(tmp_path: Path) -> None:
     (tmp_path / "memory" / "ours").mkdir(parents=True)
     (tmp_path / "own").write_text("4:memory:/ours\n0::/\n")
-    group = groups.make(MEMORY_GROUP, PLAN, mounted=str(tmp_path), own=str(tmp_path / "own"))
-    folder = tmp_path / "memory" / "ours" / f"egoworld-sandbox-{os.getpid()}"
+    group = groups.make(MEMORY_GROUP, 1 << 20, NAME, mounted=str(tmp_path), own=str(tmp_path / "own"))
+    folder = tmp_path / "memory" / "ours" / NAME
     assert (group.folder, (folder / "memory.limit_in_bytes").read_text()) == (str(folder), "1048576")
     (folder / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
     assert group.out_of_memory() == 2
@@ -137,12 +125,12 @@ def test_a_group_of_version_1_is_made_below_our_own(tmp_path: Path) -> None:
 def test_no_group_without_its_controller(mounted: Path) -> None:
     (mounted / "service" / "cgroup.subtree_control").write_text("memory\n")
     with pytest.raises(OSError, match="no control group of pids"):
-        groups.make(PROCESS_GROUP, PLAN, mounted=str(mounted), own=str(mounted / "own"))
+        groups.make(PROCESS_GROUP, 8, NAME, mounted=str(mounted), own=str(mounted / "own"))
 
 
-def test_groups_of_launchers_that_died_are_swept(tmp_path: Path) -> None:
-    kept = [f"egoworld-sandbox-{os.getpid()}", "egoworld-sandbox-x.service", "other-0"]
-    for name in (*kept, "egoworld-sandbox-0"):
+def test_groups_of_services_that_died_are_swept(tmp_path: Path) -> None:
+    kept = [NAME, groups.new_name(), "egoworld-sandbox-x.service", "other-0"]
+    for name in (*kept, "egoworld-sandbox-1a2b-0"):
         (tmp_path / name).mkdir()
     groups.sweep(str(tmp_path))
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(kept)
@@ -173,3 +161,18 @@ def test_the_filter_is_whole_and_small_enough() -> None:
             assert len(program) // 8 < most_instructions
     uncounted = calls.program(network=True, counted=False)
     assert len(uncounted) - len(calls.program(network=True, counted=True)) == 16 * len(calls.UNCOUNTED_MEMORY)
+
+
+def test_what_is_shown_once_is_not_shown_again(tmp_path: Path) -> None:
+    outer, inner = str(tmp_path), str(tmp_path / "inner")
+    options = list(shown_options(Walls(read_only=same(inner, outer, "/usr/lib/python3"), writable=[inner])))
+    binds = [tuple(options[at : at + 3]) for at, word in enumerate(options) if word in ("--bind", "--ro-bind")]
+    assert binds == [("--ro-bind", outer, outer), ("--bind", inner, inner)]
+
+
+def test_neighbours_below_the_systems_folders_are_covered() -> None:
+    walls = Walls(read_only=same("/usr/local/egoworld/envs/one"), hidden=["/usr/local/egoworld", "/opt/other"])
+    options = list(shown_options(walls))
+    assert options[:2] == ["--tmpfs", "/usr/local/egoworld"]
+    assert options[-2:] == ["--remount-ro", "/usr/local/egoworld"]
+    assert "/opt/other" not in options

@@ -1,18 +1,14 @@
-"""What code may take, and what came of it."""
+"""What a program may take, and what came of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from egoworld_resources.environments.fabric.errors import FabricError
+from egoworld_resources.errors import EgoworldError
 
 
-class SandboxFailed(FabricError):
-    """Code could not be run: what keeps it apart cannot be made or was killed, or its interpreter does not start."""
-
-    code: ClassVar[str] = "SANDBOX_FAILED"
-    status: ClassVar[int] = 500
+class SandboxFailed(EgoworldError):
+    """A program could not be run: what keeps it apart cannot be made or was killed, or it does not start."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +17,8 @@ class Bounds:
 
     timeout_s: seconds of wall time; memory_bytes: of all its processes together, files in /tmp and /scratch included,
     where a control group counts it, else see Capabilities; output_bytes: kept of stdout and of stderr, each;
-    processes: processes and threads; disk_bytes: of all files that it writes, or of each where mounting is not allowed.
+    processes: processes and threads; disk_bytes: of all files that it writes to its own disk, or of each where it has
+    none of its own.
     """
 
     timeout_s: float
@@ -35,7 +32,7 @@ class Bounds:
 class Outcome:
     """What came of one run.
 
-    exit_code: of the interpreter; 128 + N when signal N ended it. truncated: output was longer than output_bytes.
+    exit_code: of the program; 128 + N when signal N ended it. truncated: output was longer than output_bytes.
     killed_for: "" when it ended by itself, else "timeout", "memory" or "cancelled". isolation: what kept it apart.
     """
 

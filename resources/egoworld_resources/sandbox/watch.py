@@ -1,10 +1,9 @@
-"""Looking at a tree of processes from outside, through /proc, and ending it."""
+"""Looking at a tree of processes from outside, through /proc."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 
 KIB = 1024
 
@@ -44,43 +43,3 @@ def _sum(path: str, *fields: bytes) -> int:
     with contextlib.suppress(OSError), open(path, "rb") as file:
         return sum(int(line.split()[1]) * KIB for line in file if line.startswith(fields))
     return 0
-
-
-def end_below(root: int) -> None:
-    """Kill every process below ``root``: all are stopped first, so that none can have children meanwhile."""
-    while pids := below(root):
-        stopped: set[int] = set()
-        while new := set(pids) - stopped:
-            _signal(new, signal.SIGSTOP)
-            stopped |= new
-            pids = below(root)
-        _signal(stopped, signal.SIGKILL)
-        collect()
-
-
-def collect() -> dict[int, int]:
-    """Statuses of our children that have ended, by pid."""
-    ended: dict[int, int] = {}
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                break
-            ended[pid] = status
-    return ended
-
-
-def tasks_of(uid: int) -> int:
-    """Processes and threads of a user."""
-    count = 0
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if os.stat(f"/proc/{name}").st_uid == uid:
-                count += len(os.listdir(f"/proc/{name}/task"))
-    return count
-
-
-def _signal(pids: set[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)

@@ -6,13 +6,13 @@ import codecs
 import os
 import selectors
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 BLOCK = 1 << 19
 LOOK_S = 0.02
-"""Seconds between two looks at whether a run was cancelled."""
+"""Seconds between two looks at whether a run should end."""
 
 
 class Cancel(Protocol):
@@ -42,21 +42,21 @@ class Stream:
         return decoder.decode(bytes(self.kept), final=not self.truncated)
 
 
-def drain(pipes: Mapping[int, Stream], until: float, cancel: Cancel | None = None) -> bool:
-    """Read all pipes until nobody can write to them any more.
+def drain(pipes: Mapping[int, Stream], until: float, reason: Callable[[], str] = lambda: "") -> str:
+    """Read all pipes until nobody can write to them any more, and return "".
 
-    False when that is not so at ``until`` (monotonic), or when ``cancel`` was set before.
+    reason: why it should end before, looked at many times a second; "timeout" when ``until`` (monotonic) has passed.
     """
     with selectors.DefaultSelector() as selector:
         for descriptor in pipes:
             selector.register(descriptor, selectors.EVENT_READ)
         while selector.get_map():
             left = until - time.monotonic()
-            if left <= 0 or (cancel is not None and cancel.is_set()):
-                return False
-            for key, _ in selector.select(left if cancel is None else min(left, LOOK_S)):
+            if why := "timeout" if left <= 0 else reason():
+                return why
+            for key, _ in selector.select(min(left, LOOK_S)):
                 if block := os.read(key.fd, BLOCK):
                     pipes[key.fd].take(block)
                 else:
                     selector.unregister(key.fd)
-    return True
+    return ""
