@@ -129,9 +129,11 @@ def status(videos: Known = None, as_json: Json = False) -> None:
     entries = (entry for key in keys for entry in report.status_of(workbench, stages().values(), key))
     if as_json:
         others = {"duplicates": report.duplicates(workbench), "left_out": report.left_out(workbench)}
+        others["waiting"] = report.waiting(workbench)
         sys.stdout.writelines(f"{line}\n" for line in report.json_lines({"assets": entries, **others}))
     elif keys or report.left_out(workbench):
         console.print(report.status_table(workbench, entries))
+        report.print_waiting(workbench, console)
     else:
         console.print("no videos yet: `egoworld ingest FILE`, or put one into " + escape(workbench.inbox.where))
 
@@ -370,6 +372,7 @@ def run(videos: Sequence[str]) -> None:
     workbench = bench()
     with dagster_quiet(), instance_of(workbench) as instance, flow_bar(console) as bar:
         faults = run_flow(workbench, instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
+    report.print_waiting(workbench, console)
     for fault in faults:
         console.print(f"[red]fault:[/red] {escape(fault)}", soft_wrap=True, highlight=False)
     if faults:
@@ -381,7 +384,7 @@ def run(videos: Sequence[str]) -> None:
         if truth:
             console.print(accuracy.accuracy_table(accuracy.accuracy_of(workbench, video, truth), brief=True))
     report.print_where_to_look(workbench, console, entries)
-    if faults or any(entry["state"] in ("failed", "missing", "stale") for entry in entries):
+    if faults or any(entry["state"] in ("failed", "missing", "stale") or entry["waits"] for entry in entries):
         raise typer.Exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 import dagster as dg
@@ -12,13 +13,16 @@ from egoworld_assets.automation.follow import dataset_follows
 from egoworld_assets.automation.night import nightly_refresh
 from egoworld_assets.automation.restart import dead_runs, lost_restarts
 from egoworld_assets.automation.schedules import QUARANTINE, hourly_quarantine, nightly_retention
+from egoworld_assets.automation.waiting import waiting_sensor
 from egoworld_assets.retention import event_log_retention
 from egoworld_assets.stages import modules, stages
 from egoworld_assets.told import code_version
 from egoworld_assets.upkeep import DATASET, FLOW, GROUP, noting_processes
 from egoworld_resources.settings import Settings
+from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
 
+log = logging.getLogger(__name__)
 LOGGERS = {"text": dg.colored_console_logger, "json": dg.json_console_logger}
 
 
@@ -26,7 +30,7 @@ def build(bench: Workbench) -> dg.Definitions:
     """The definitions on one workbench; each asset carries the code version of the recipe in force."""
     # Stages have batches of different sizes on purpose, see partitions.backfill_batches.
     warnings.filterwarnings("ignore", message="(?s)Asset job .* materializes assets with varying BackfillPolicies")
-    versions = {name: code_version(bench.recipe(stage)) for name, stage in stages().items()}
+    versions = {name: version for name, stage in stages().items() if (version := version_of(bench, stage))}
 
     def with_version(spec: dg.AssetSpec) -> dg.AssetSpec:
         name = spec.key.to_user_string()
@@ -37,7 +41,7 @@ def build(bench: Workbench) -> dg.Definitions:
     return dg.Definitions(
         assets=dg.map_asset_specs(with_version, assets),
         jobs=[FLOW, DATASET, QUARANTINE, event_log_retention],
-        sensors=sensors(bench.settings.sensors_every_s),
+        sensors=[*sensors(bench.settings.sensors_every_s), waiting_sensor(bench.settings)],
         schedules=[hourly_quarantine, nightly_retention],
         resources={"bench": noting_processes(bench)},
         executor=dg.in_process_executor,
@@ -54,6 +58,15 @@ def sensors(every_s: int) -> list[dg.SensorDefinition]:
         pace.sensor(nightly_refresh, every_s, target=GROUP),
         pace.sensor(dataset_follows, every_s, job=DATASET),
     ]
+
+
+def version_of(bench: Workbench, stage: Stage) -> str | None:
+    """The code version of a stage; None while its env is broken: that holds up this stage, not the code location."""
+    try:
+        return code_version(bench.recipe(stage))
+    except Exception as error:  # noqa: BLE001 whoever makes it meets it again, and says so
+        log.warning("%s cannot be made: %s", stage.name, error)
+        return None
 
 
 @dg.definitions

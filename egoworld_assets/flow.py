@@ -82,6 +82,7 @@ def run_flow(
     faults: list[str] = []
     end_dead_runs(instance)
     bench.listener, bench.chosen = progress.listen, frozenset(videos)
+    bench.waits.try_now()
     lay_out(bench, instance)
     partition = {video: partition_of(video, bench.settings.shards) for video in videos}
     definitions = build(bench)

@@ -10,9 +10,10 @@ import dagster as dg
 
 from egoworld_assets.provenance import inputs_of
 from egoworld_assets.told import CHECK, Tally, materialization, result, verdict
-from egoworld_resources.errors import EgoworldError
+from egoworld_resources.causes import cause_of
 from egoworld_resources.shards import by_partition, shards_in, videos_of
 from egoworld_resources.stage import Stage
+from egoworld_resources.waits import EVERYTHING, in_words
 from egoworld_resources.workbench import Outcome, Workbench
 
 VIDEOS = dg.DynamicPartitionsDefinition(name="videos")
@@ -22,6 +23,14 @@ BATCH = 32
 RETRIES = 3
 NAMED = 50
 """Reasons that the failure of a run names."""
+
+AGAIN = "egoworld/again"
+"""Tag of a run that tries a cause again: its key."""
+WAITS = "egoworld/waits"
+"""Tag of a run that ended because of faults which are no video's: their keys."""
+UNRECORDED = "egoworld/unrecorded"
+"""Tag of such a run when the ledger could not be written: the run itself stands for what waits."""
+TAG_LENGTH = 250
 
 AT_ONCE = 5_000
 """Partitions that Dagster is told of in one request."""
@@ -79,14 +88,30 @@ def materialize(context: dg.AssetExecutionContext, bench: Workbench, stage: Stag
 
     One partition: what its videos came to is the step's result. Several: each is logged by itself. A partition of which
     nothing came out fails the run in the end, by name; of any other the good videos go on, and the check and the
-    metadata name the rest. Only transient faults are tried again.
+    metadata name the rest. A fault that may be gone in a moment is tried again at once; whatever else is no video's
+    fault ends the run as waiting, and the sensor ``waiting`` asks for it again once the fault is gone.
     """
-    run_id = context.run.run_id
-    partitions = videos_of(context.partition_keys, lambda: videos_in(bench, run_id))
-    read = inputs_of(context.instance, stage, list(partitions))
-    tallies = tallied(bench, stage, partitions, run_id, lambda: try_again(context, bench))
-    if any(tally.waits and (context.retry_number < RETRIES or tally.nothing) for tally in tallies):
+    run_id, asked = context.run.run_id, context.run.tags.get(AGAIN, "")
+    bench.tried = EVERYTHING if context.retry_number else asked
+    bench.unrecorded.clear()
+    soon = context.retry_number < RETRIES and not asked
+    partitions: dict[str, list[str]] = {}
+    try:
+        partitions = videos_of(context.partition_keys, lambda: videos_in(bench, run_id))
+        read = inputs_of(context.instance, stage, list(partitions))
+        tallies = tallied(bench, stage, partitions, run_id, (lambda: try_again(context, bench)) if soon else None)
+    except (dg.RetryRequested, dg.Failure):
+        raise
+    except Exception as error:
+        bench.wait(stage, [video for videos in partitions.values() for video in videos], error)
+        bench.unrecorded.update(() if partitions else context.partition_keys)
+        mark_waiting(context, bench, [cause_of(error, bench.work_at(stage)).key])
+        raise
+    if any(tally.waits and (soon or (tally.nothing and not tally.causes)) for tally in tallies):
         raise try_again(context, bench)
+    causes = sorted({key for tally in tallies for key in tally.causes})
+    if causes:
+        mark_waiting(context, bench, causes)
     lost = [tally for tally in tallies if tally.nothing]
     told = [tally for tally in tallies if not tally.nothing]
     if len(tallies) == 1 and not lost:
@@ -97,8 +122,14 @@ def materialize(context: dg.AssetExecutionContext, bench: Workbench, stage: Stag
     for tally in told:
         context.log_event(materialization(bench, stage, tally, read[tally.partition]))
     if lost:
-        raise not_made(stage, lost, tallies)
+        raise not_made(bench, stage, lost, tallies)
     yield verdict(told)
+
+
+def mark_waiting(context: dg.AssetExecutionContext, bench: Workbench, causes: Sequence[str]) -> None:
+    """Let the run be found by what it waits for. What the ledger could not take is found by its tag alone."""
+    unrecorded = {UNRECORDED: "yes"} if bench.unrecorded else {}
+    context.instance.add_run_tags(context.run.run_id, {WAITS: ", ".join(causes)[:TAG_LENGTH], **unrecorded})
 
 
 def try_again(context: dg.AssetExecutionContext, bench: Workbench) -> dg.RetryRequested:
@@ -111,10 +142,10 @@ def tallied(
     stage: Stage,
     partitions: Mapping[str, Sequence[str]],
     run_id: str,
-    stuck: Callable[[], Exception],
+    stuck: Callable[[], Exception] | None,
 ) -> list[Tally]:
-    """What the videos of each partition came to. Raises ``stuck`` when a whole batch could only be tried later: then
-    the others can, too.
+    """What the videos of each partition came to. Raises ``stuck``, if given, when a whole batch could only be tried
+    later: then the others can, too.
     """
     tallies = {partition: Tally(partition) for partition in partitions}
     tally_of = {video: tallies[partition] for partition, videos in partitions.items() for video in videos}
@@ -123,7 +154,7 @@ def tallied(
     for outcome in make_each(bench, stage, tally_of, run_id, alone):
         tally_of[outcome.video].add(bench, outcome)
         waiting = waiting + 1 if outcome.transient else 0 if outcome.state == "made" else waiting
-        if waiting >= bench.settings.batch:
+        if stuck and waiting >= bench.settings.batch:
             raise stuck()
     return list(tallies.values())
 
@@ -140,6 +171,7 @@ def make_each(
     for video in videos:
         settled = settled_outcome(bench, stage, video, video in again)
         if settled:
+            bench.waits.settle(stage.name, [video])
             yield settled
             continue
         todo.append(video)
@@ -154,26 +186,31 @@ def settled_outcome(bench: Workbench, stage: Stage, video: str, again: bool) -> 
     """What a video comes to without a model; None when it is to be made."""
     try:
         state = bench.state(stage, video)
-    except EgoworldError:
+    except Exception:  # noqa: BLE001 whoever makes it meets it again, and knows whose fault it is
         return None
     match state.condition:
         case "blocked":
             return Outcome(video, "blocked", state.why)
         case "fresh" | "quarantined":
             return Outcome(video, "fresh", manifest=state.manifest)
-        case "failed" if not again:
+        case "failed" if not again and (stage.name, video) not in bench.retried:
             return Outcome(video, "failed", state.why)
         case _:
             return Outcome(video, "left") if bench.chosen is not None and video not in bench.chosen else None
 
 
-def not_made(stage: Stage, lost: Sequence[Tally], tallies: Sequence[Tally]) -> dg.Failure:
-    """The end of a run that has partitions of which nothing came out."""
-    reasons = {video: why for tally in lost for video, why in tally.lost.items()}
-    videos = f"{sum(tally.videos for tally in lost)} of {sum(tally.videos for tally in tallies)}"
-    named = "; ".join(f"{video}: {why}" for video, why in list(reasons.items())[:NAMED])
+def not_made(bench: Workbench, stage: Stage, lost: Sequence[Tally], tallies: Sequence[Tally]) -> dg.Failure:
+    """The end of a run that has partitions of which nothing came out. Each cause for which some wait is said once."""
+    reasons = {video: why for tally in lost for video, why in {**tally.lost, **tally.waiting}.items()}
+    own = {video: why for tally in lost for video, why in tally.lost.items()}
+    count = f"{sum(tally.videos for tally in lost)} of {sum(tally.videos for tally in tallies)}"
+    known = {one.cause.key: one for one in bench.waits.waiting()}
+    causes = {key: cause for tally in lost for key, cause in tally.causes.items()}
+    said = [in_words(known[key]) if key in known else f"{c.title}: {c.detail}" for key, c in sorted(causes.items())]
+    said += [f"{video}: {why}" for video, why in list(own.items())[:NAMED]]
+    begin = f"{stage.name}: {count} not made" if own or not causes else f"{stage.name}: {count} wait for this machine"
     return dg.Failure(
-        description=f"{stage.name}: {videos} not made: {named}",
+        description=f"{begin}: {'; '.join(said)}",
         metadata={"videos": dg.MetadataValue.json(reasons)},
         allow_retries=False,
     )

@@ -1,14 +1,16 @@
 """quarantine: every video that stopped somewhere, why, how often it was tried, and how to see it happen again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
+from egoworld_assets.plan import WANTS_WORK
 from egoworld_assets.stages import stages
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.manifest import digest
 from egoworld_resources.stage import Stage
+from egoworld_resources.waits import Item, Waiting, clock
 from egoworld_resources.workbench import Workbench
 
 STOPPED = ("failed", "quarantined")
@@ -30,19 +32,21 @@ COLUMNS = {
 def quarantine(
     context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Videos that failed or are quarantined under today's code, lock, weights, parameters and inputs.
+    """Videos that failed or are quarantined under today's code, lock, weights, parameters and inputs; and, each once,
+    the faults of this machine that others wait for, which are tried again by themselves.
 
     A row goes when any of these changes: then the next refresh tries the video again. A table that is the same as the
     last one is not logged again.
     """
-    rows = list(stopped(bench.snapshot()))
-    version = digest(rows)[:32]
+    forget_settled(bench)
+    rows, waiting = list(stopped(bench.snapshot())), bench.waits.waiting()
+    version = digest([rows, [[one.cause.key, one.since, one.videos] for one in waiting]] if waiting else rows)[:32]
     last = context.instance.get_latest_materialization_event(context.asset_key)
     logged = last.asset_materialization if last else None
     if logged and (logged.tags or {}).get("dagster/data_version") == version:
         context.log.info(f"the same {len(rows)} rows as before")
         return
-    yield dg.MaterializeResult(metadata=described(rows), data_version=dg.DataVersion(version))
+    yield dg.MaterializeResult(metadata={**described(rows), **held_up(waiting)}, data_version=dg.DataVersion(version))
 
 
 def stopped(bench: Workbench) -> Iterator[dict[str, str | int]]:
@@ -54,8 +58,7 @@ def stopped(bench: Workbench) -> Iterator[dict[str, str | int]]:
         for stage in stages().values():
             try:
                 state = bench.state(stage, video)
-            except EgoworldError as error:
-                yield row(video, facts["name"], stage, "failed", str(error), {})
+            except EgoworldError:  # of the env, the configuration or the store, never of the video
                 continue
             if state.condition in STOPPED:
                 key = f"{stage.name}/{video}"
@@ -80,6 +83,25 @@ def row(video: str, name: str, stage: Stage, state: str, why: str, record: dict[
     }
 
 
+def held_up(waiting: Sequence[Waiting]) -> dict[str, Any]:
+    """One row for each fault that is no video's, for the UI; nothing when there is none."""
+    rows = [
+        dg.TableRecord(
+            {
+                "cause": one.cause.title,
+                "videos": one.videos,
+                "stages": ", ".join(one.stages),
+                "since": clock(one.since),
+                "next try": "being asked for" if one.gone else clock(one.next),
+                "do": one.cause.fix,
+                "why": one.cause.detail,
+            }
+        )
+        for one in waiting
+    ]
+    return {"waiting": dg.MetadataValue.table(rows)} if rows else {}
+
+
 def described(rows: list[dict[str, str | int]]) -> dict[str, Any]:
     """The table and its counts, for the UI."""
     numbers = {"attempts": "int"}
@@ -91,3 +113,18 @@ def described(rows: list[dict[str, str | int]]) -> dict[str, Any]:
         **{state: sum(row["state"] == state for row in rows) for state in STOPPED},
         "not_shown": len(rows) - len(shown),
     }
+
+
+def forget_settled(bench: Workbench) -> None:
+    """Take out of the ledger what waits no more: made in another way, or gone with its video."""
+    known, settled = stages(), list[Item]()
+    for one in bench.waits.waiting():
+        for item in bench.waits.items(one.cause.key):
+            stage = known.get(item.stage)
+            try:
+                if stage is None or bench.state(stage, item.video).condition not in WANTS_WORK:
+                    settled.append(item)
+            except EgoworldError:
+                if bench.store.recorded("videos", item.video) is None:
+                    settled.append(item)
+    bench.waits.forget(settled)

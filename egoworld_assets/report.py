@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from egoworld_resources.layout import readable
 from egoworld_resources.licensing.rights import rights_of
 from egoworld_resources.manifest import Manifest
 from egoworld_resources.stage import Stage
+from egoworld_resources.waits import in_words
 from egoworld_resources.workbench import SOURCE, Workbench
 
 COLOURS = {
@@ -41,16 +43,47 @@ FEW = 20
 REASONS = 5
 
 
+def waiting(bench: Workbench) -> list[dict[str, Any]]:
+    """Every fault of this machine, an env or ours for which something waits, once."""
+    return [
+        {
+            "cause": one.cause.title,
+            "why": one.cause.detail,
+            "do": one.cause.fix,
+            "stages": one.stages,
+            "videos": one.videos,
+            "since": iso(one.since),
+            "next_try": None if one.gone else iso(one.next),
+            "tries": one.tries,
+        }
+        for one in bench.waits.waiting()
+    ]
+
+
+def iso(at: float) -> str:
+    """A time (s since 1970) as text for programs."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def print_waiting(bench: Workbench, console: Console) -> None:
+    """One line for each fault for which something waits."""
+    for one in bench.waits.waiting():
+        console.print(f"[yellow]waits:[/yellow] {escape(in_words(one))}", soft_wrap=True, highlight=False)
+
+
 def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dict[str, Any]]:
     """One entry per stage: asset, state, why, and what there is."""
     entries: list[dict[str, Any]] = []
     rights = rights_of(bench.store, bench.settings.rights, video)
+    waits = bench.waits.of(video)
     for stage in stages:
         try:
             state = bench.state(stage, video)
             condition, why, made = state.condition, state.why, state.manifest
-        except EgoworldError as error:
-            condition, why, made = "failed", str(error), None
+        except EgoworldError as error:  # of the env, the configuration or the store, never of the video
+            condition, why, made = "missing", str(error), None
+        held = waits.get(stage.name, "") if condition in ("missing", "stale") else ""
+        why = f"waits: {held}" if held else why
         if condition == "blocked":
             why = root_cause(stage, entries) or why
         entries.append(
@@ -60,6 +93,7 @@ def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dic
                 "state": condition,
                 "why": why,
                 "rights": rights.licence,
+                "waits": held,
                 "env": bench.env_of(stage),
                 "label": made.recipe.label if made else "",
                 "data_version": made.data_version if made else None,
@@ -78,6 +112,8 @@ def root_cause(stage: Stage, before: Sequence[dict[str, Any]]) -> str:
     for entry in inputs:
         if entry["state"] in ("failed", "quarantined"):
             return f"{entry['asset']} {entry['state']}: {entry['why']}"
+        if entry["waits"]:
+            return f"{entry['asset']} {entry['why']}"
     return next((entry["why"] for entry in inputs if entry["state"] == "blocked"), "")
 
 

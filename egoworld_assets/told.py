@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from egoworld_resources.causes import Cause
 from egoworld_resources.manifest import NOT_CONTENTS, Manifest, Recipe, digest
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Outcome, Workbench
@@ -39,6 +40,8 @@ class Tally:
     versions: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     failed: dict[str, str] = field(default_factory=dict[str, str])
     blocked: dict[str, str] = field(default_factory=dict[str, str])
+    waiting: dict[str, str] = field(default_factory=dict[str, str])
+    causes: dict[str, Cause] = field(default_factory=dict[str, Cause])
     quarantined: dict[str, str] = field(default_factory=dict[str, str])
     rows: Counter[str] = field(default_factory=Counter[str])
     seconds: float = 0.0
@@ -48,15 +51,18 @@ class Tally:
     sheets: list[str] = field(default_factory=list[str])
     first: Outcome | None = None
     waits: bool = False
-    """Whether one of them may be there when the step is tried again."""
+    """Whether one of them may be there when the step is tried again in a moment."""
 
     def add(self, bench: Workbench, outcome: Outcome) -> None:
         """Count one video."""
         self.waits |= outcome.transient
-        self.states[outcome.state] += 1
+        state = "waiting" if outcome.cause else outcome.state
+        self.states[state] += 1
         made = outcome.manifest
+        if outcome.cause:
+            self.causes.setdefault(outcome.cause.key, outcome.cause)
         if made is None:
-            lost = {"failed": self.failed, "blocked": self.blocked}.get(outcome.state)
+            lost = {"failed": self.failed, "blocked": self.blocked, "waiting": self.waiting}.get(state)
             if lost is not None and len(lost) < NAMED:
                 lost[outcome.video] = outcome.why
             return
@@ -87,7 +93,7 @@ class Tally:
     @property
     def nothing(self) -> bool:
         """Whether it has no artifact although it should."""
-        return not self.versions and bool(self.lost)
+        return not self.versions and bool(self.lost or self.causes)
 
     @property
     def usable(self) -> int:
@@ -132,13 +138,13 @@ def materialization(bench: Workbench, stage: Stage, tally: Tally, read: Mapping[
 
 def verdict(tallies: Sequence[Tally]) -> dg.AssetCheckResult:
     """The check of a run: it blocks when nothing of a single partition goes on, else it warns of what does not."""
-    bad = {video: why for tally in tallies for video, why in {**tally.quarantined, **tally.failed}.items()}
+    bad = {v: why for tally in tallies for v, why in {**tally.quarantined, **tally.failed, **tally.waiting}.items()}
     counts = sum((tally.states for tally in tallies), Counter[str]())
     videos = sum(tally.videos for tally in tallies)
     blocks = len(tallies) == 1 and not tallies[0].usable
     said = "; ".join(bad.values()) if videos == 1 else ""
     if videos > 1:
-        stopped = [f"{counts[state]} {state}" for state in ("failed", "quarantined") if counts[state]]
+        stopped = [f"{counts[state]} {state}" for state in ("failed", "quarantined", "waiting") if counts[state]]
         told = "; ".join(f"{video}: {why}" for video, why in list(bad.items())[:SHOWN])
         said = f"{' and '.join(stopped)} of {videos} videos: {told}" if bad else f"{videos} videos"
     return dg.AssetCheckResult(
@@ -149,6 +155,7 @@ def verdict(tallies: Sequence[Tally]) -> dg.AssetCheckResult:
         metadata={
             "quarantined": dg.MetadataValue.json({v: w for tally in tallies for v, w in tally.quarantined.items()}),
             "failed": dg.MetadataValue.json({v: w for tally in tallies for v, w in tally.failed.items()}),
+            "waiting": dg.MetadataValue.json({v: w for tally in tallies for v, w in tally.waiting.items()}),
         },
     )
 
@@ -166,8 +173,8 @@ def summed(bench: Workbench, stage: Stage, tally: Tally) -> dict[str, Any]:
         **({"contact_sheets": dg.MetadataValue.md(sheets)} if sheets else {}),
         "videos": tally.videos,
         "usable": tally.usable,
-        **{state: tally.states[state] for state in ("made", "failed", "quarantined", "blocked", "left")},
-        "stopped": dg.MetadataValue.json({**tally.quarantined, **tally.lost}),
+        **{state: tally.states[state] for state in ("made", "failed", "waiting", "quarantined", "blocked", "left")},
+        "stopped": dg.MetadataValue.json({**tally.quarantined, **tally.lost, **tally.waiting}),
         "seconds": round(tally.seconds, 3),
         "bytes": tally.bytes,
         **{f"rows/{table}": rows for table, rows in tally.rows.items()},

@@ -27,30 +27,45 @@ class Catalog:
     """The model envs of one or more envs folders, with the locks of one or more locks folders."""
 
     def __init__(
-        self, envs: Mapping[str, ModelEnv], envs_folders: tuple[Path, ...], locks_folders: tuple[Path, ...]
+        self,
+        envs: Mapping[str, ModelEnv],
+        envs_folders: tuple[Path, ...],
+        locks_folders: tuple[Path, ...],
+        broken: Mapping[str, BadDeclaration] | None = None,
     ) -> None:
         self._envs = dict(envs)
         self.envs_folders = envs_folders
         self.locks_folders = locks_folders
+        self._broken = dict(broken or {})
 
     @classmethod
-    def load(cls, envs_folder: Folders, locks_folder: Folders) -> Catalog:
-        """Read every ``<envs_folder>/<name>/pyproject.toml``; raises BadDeclaration naming the file and the field."""
+    def load(cls, envs_folder: Folders, locks_folder: Folders, *, apart: bool = False) -> Catalog:
+        """Read every ``<envs_folder>/<name>/pyproject.toml``; raises BadDeclaration naming the file and the field.
+
+        apart: an env whose declaration is wrong is no fault of the others: whoever asks for that one gets the error.
+        """
         envs_folders, locks_folders = _folders(envs_folder), _folders(locks_folder)
         envs: dict[str, ModelEnv] = {}
+        broken: dict[str, BadDeclaration] = {}
         for parent in envs_folders:
             if not parent.is_dir():
                 raise BadConfiguration(
                     f"the envs folder {parent} does not exist; give the folder that holds the model envs"
                 )
             for folder in sorted(entry for entry in parent.iterdir() if entry.is_dir()):
-                env = read_env(folder)
+                try:
+                    env = read_env(folder)
+                except BadDeclaration as error:
+                    if not apart:
+                        raise
+                    broken[folder.name] = error
+                    continue
                 if env is None:
                     continue
                 if env.name in envs:
                     raise BadDeclaration(env.pyproject, "folder", f"env '{env.name}' is also {envs[env.name].folder}")
                 envs[env.name] = env
-        return cls(envs, envs_folders, locks_folders)
+        return cls(envs, envs_folders, locks_folders, broken)
 
     @property
     def names(self) -> list[str]:
@@ -63,7 +78,9 @@ class Catalog:
         return sorted({stage for env in self._envs.values() for stage in env.stages})
 
     def env(self, name: str) -> ModelEnv:
-        """Raises UnknownName with the envs that exist."""
+        """Raises UnknownName with the envs that exist, BadDeclaration for one that was set apart."""
+        if name in self._broken:
+            raise self._broken[name]
         if name not in self._envs:
             raise UnknownName("model env", name, self._envs)
         return self._envs[name]

@@ -5,11 +5,13 @@ EgoworldError
 │   ├── LockBusy           another process holds the lease or lock
 │   ├── DiskFull           no space left where something is to be written
 │   ├── StoreUnreachable   the S3 server does not answer as it should
+│   ├── MemoryShort        the kernel ended a runner because memory was short
 │   └── IndexUnreachable   the package index does not answer (environments)
 ├── SandboxFailed          a program could not be run apart (sandbox)
 ├── FabricError            envs of workflows: each with a code and an HTTP status (environments/fabric/errors.py)
 └── Terminal               trying again gives the same; the message says what to do
     ├── BadConfiguration   a setting is wrong
+    │   ├── BucketMissing  the S3 server has no bucket of that name
     │   ├── BadDeclaration, LockMissing, LockStale   a model env's folder or lock is wrong (environments)
     │   └── InvalidOptions of the sample renderer (sample)
     ├── UnknownName        an asset, stage, env or video that does not exist; lists those that do
@@ -22,11 +24,15 @@ EgoworldError
     ├── WeightsMissing     a weights file is absent or another (weights)
     ├── LockRefused, EnvBuildFailed, EnvDamaged   (environments)
     └── BadSource, LicenceRefused                 (dataset)
+
+What is raised while an artifact is made is a fault of the machine, of an env or of ours, whichever class it has: it is
+never held against a video (causes). A video fails by what the runner reports of its clips, and by checks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class EgoworldError(Exception):
@@ -44,9 +50,17 @@ class LockBusy(Transient):
 class DiskFull(Transient):
     """No space is left where something is to be written; nothing half-written stays."""
 
+    def __init__(self, message: str, folder: Path | None = None) -> None:
+        super().__init__(message)
+        self.folder = folder
+
 
 class StoreUnreachable(Transient):
     """The S3 server does not answer, or not as it should."""
+
+
+class MemoryShort(Transient):
+    """The kernel ended a runner because memory was short, which another process may have caused."""
 
 
 class Terminal(EgoworldError):
@@ -57,12 +71,17 @@ class BadConfiguration(Terminal):
     """A setting is wrong; the message names it and where it came from."""
 
 
+class BucketMissing(BadConfiguration):
+    """The S3 server has no bucket of that name."""
+
+
 class UnknownName(Terminal):
     """A name that nothing has."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         listed = ", ".join(sorted(known)) or "none"
         super().__init__(f"unknown {kind} '{name}'; known: {listed}")
+        self.kind = kind
 
 
 class DamagedArtifact(Terminal):
@@ -75,3 +94,11 @@ class StoreRefused(Terminal):
 
 class RunnerFailed(Terminal):
     """A runner process ended without doing its job."""
+
+
+class CheckRaised(Exception):
+    """A check of a stage ended with an exception instead of a verdict."""
+
+    def __init__(self, check: str, error: Exception) -> None:
+        super().__init__(f"the check {check} ended with {type(error).__name__}: {error}")
+        self.check = check

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from egoworld_resources.errors import DiskFull, RunnerFailed
+from egoworld_resources.errors import DiskFull, MemoryShort, RunnerFailed
+from egoworld_resources.making.clip_report import shown
 from egoworld_resources.running.events import Event, Lines, Unit, event_of, units_of
 from egoworld_resources.store import naming_a_full_disk
 from egoworld_runner import clip_id, keeper
@@ -23,6 +24,8 @@ from egoworld_runner.job import Job, VideoJob
 
 OnEvent = Callable[[Event], None]
 
+DEATHS = 3
+"""Clips in a row at which a runner dies before it is asked whether the machine is the cause."""
 TERM_GRACE_S = 8.0
 EXIT_PATIENCE_S = 60.0
 """Seconds that a runner whose output has ended gets for unloading its model."""
@@ -87,10 +90,26 @@ class Process:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a job came to. loads: how often the model was loaded; deaths: why the runner died, by video and clip."""
+    """What a job came to. loads: how often the model was loaded; deaths: why the runner died, by video and clip.
+
+    broken: the exceptions of clips that ended with one, by clip; through: clips that were done, or that the runner
+    refused saying why.
+    """
 
     loads: int = 0
     deaths: Mapping[Unit, str] = field(default_factory=dict["Unit", str])
+    broken: Mapping[Unit, str] = field(default_factory=dict["Unit", str])
+    through: frozenset[Unit] = frozenset()
+
+    def then(self, later: Ran) -> Ran:
+        """What the job came to after some of its clips were run again."""
+        broken = {unit: why for unit, why in self.broken.items() if unit not in later.through}
+        return Ran(
+            self.loads + later.loads,
+            {**self.deaths, **later.deaths},
+            {**broken, **later.broken},
+            self.through | later.through,
+        )
 
     def deaths_in(self, video: str) -> dict[str, str]:
         """Why the runner died, by the clip of this video during which it did."""
@@ -102,26 +121,35 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
 
     A clip during which the runner dies or falls silent is given up and the rest goes on in a new process. One that was
     killed from outside gets a second try first: whoever did it may have meant something else.
-    Raises RunnerFailed when the runner cannot start, when the model cannot be set up, or when the job is refused, and
-    DiskFull when there is no space for what it writes.
+    Raises RunnerFailed when the runner cannot start, when the model cannot be set up, or when the job is refused,
+    RunnerDies when it died at DEATHS clips in a row, DiskFull when there is no space for what it writes, and
+    MemoryShort when the kernel killed it for memory.
     """
-    loads = 0
+    loads = in_a_row = 0
     deaths: dict[Unit, str] = {}
+    broken: dict[Unit, str] = {}
+    through: set[Unit] = set()
     killed: set[Unit | None] = set()
     done: set[Unit] = set()
+    killed_by_kernel = kills_for_memory()
     while left := without(job, deaths):
         attempt = _Attempt(left, process, on_event)
         attempt.run()
         loads += attempt.loaded
+        broken |= attempt.broken
+        through |= attempt.through
+        in_a_row = 0 if attempt.through else in_a_row
         if attempt.status == 0 and attempt.unit is None:
             break
         if attempt.disk_full:
-            raise DiskFull(f"{job.stage}: {attempt.error}; free some, then run it again")
+            raise DiskFull(f"{job.stage}: {attempt.error}; free some", process.scratch.parent)
         if attempt.error and attempt.unit is None:
             raise RunnerFailed(f"{job.stage}: the runner gave up: {attempt.error} (log: {process.log})")
         if attempt.killed and attempt.unit not in killed:
             killed.add(attempt.unit)
             continue
+        if attempt.killed and kills_for_memory() > killed_by_kernel:
+            raise MemoryShort(f"{job.stage}: the kernel killed the runner twice because memory was short")
         if attempt.unit is None and attempt.done - done:
             done |= attempt.done
             continue
@@ -129,18 +157,45 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
             raise RunnerFailed(f"{job.stage}: the runner {attempt.ending()} before any clip; {process.last_words()}")
         deaths[attempt.unit] = f"the runner {attempt.ending()} during this clip; {process.last_words()}"
         on_event({"event": "clip", "video": attempt.unit[0], "unit": attempt.unit[1], "state": "failed"})
-    return Ran(loads, deaths)
+        in_a_row += 1
+        if in_a_row >= DEATHS:
+            said = f"{job.stage}: the runner died at {in_a_row} clips in a row: {deaths[attempt.unit]}"
+            raise RunnerDies(said, Ran(loads, deaths, broken, frozenset(through)))
+    return Ran(loads, deaths, broken, frozenset(through))
+
+
+class RunnerDies(RunnerFailed):
+    """The runner died at clip after clip, and none got through between. ran: what the job came to until then."""
+
+    def __init__(self, message: str, ran: Ran) -> None:
+        super().__init__(message)
+        self.ran = ran
+
+
+def kills_for_memory(counters: Path = Path("/proc/vmstat")) -> int:
+    """How many processes the kernel has killed since it started because memory was short (proc(5): oom_kill)."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in counters.read_text(encoding="ascii").splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    return 0
 
 
 def without(job: Job, units: Container[Unit]) -> Job | None:
     """The same job without these clips; None when no clip is left."""
+    return choose(job, lambda unit: unit not in units)
+
+
+def choose(job: Job, wanted: Callable[[Unit], bool]) -> Job | None:
+    """The same job with only the clips that are wanted; None when none is. A video without any clip stays."""
     videos: list[VideoJob] = []
     for video in job.videos:
         if video.clips is None:
-            videos += [] if (video.video, WHOLE) in units else [video]
+            videos += [video] if wanted((video.video, WHOLE)) else []
             continue
         named = ((span, clip_id(video.video, span.start_frame, span.end_frame)) for span in video.clips)
-        clips = tuple(span for span, name in named if (video.video, name) not in units)
+        clips = tuple(span for span, name in named if wanted((video.video, name)))
         videos += [replace(video, clips=clips)] if clips or not video.clips else []
     return replace(job, videos=tuple(videos)) if videos else None
 
@@ -160,6 +215,8 @@ class _Attempt:
         self.silent = False
         self.unit: Unit | None = None
         self.done: set[Unit] = set()
+        self.through: set[Unit] = set()
+        self.broken: dict[Unit, str] = {}
 
     def run(self) -> None:
         process = self._process
@@ -218,7 +275,12 @@ class _Attempt:
                 self.unit = (event["video"], event["unit"])
             case "clip":
                 self.unit = None
-                self.done.add((event["video"], event["unit"]))
+                unit = (event["video"], event["unit"])
+                self.done.add(unit)
+                if event["state"] == "done" or event.get("deliberate", True):
+                    self.through.add(unit)
+                else:
+                    self.broken[unit] = shown(str(event.get("reason", "")))
             case "error":
                 self.error, self.disk_full = event["reason"], event.get("disk_full", False)
             case _:

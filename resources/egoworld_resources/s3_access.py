@@ -12,7 +12,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from egoworld_resources.errors import BadConfiguration, StoreRefused, StoreUnreachable
+from egoworld_resources.errors import BadConfiguration, BucketMissing, StoreRefused, StoreUnreachable
 
 Bucket = Literal["inbox", "artifacts", "weights"]
 BUCKETS: tuple[Bucket, ...] = get_args(Bucket)
@@ -58,13 +58,13 @@ class S3Access(BaseSettings):
 def named_errors(what: str) -> Iterator[None]:
     """Turn what the S3 library raises into our errors, without the request's headers and signatures.
 
-    A missing object stays FileNotFoundError; a missing bucket is BadConfiguration.
+    A missing object stays FileNotFoundError; a missing bucket is BucketMissing.
     """
     try:
         yield
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
-            raise BadConfiguration(f"{what}: there is no such bucket; `egoworld buckets` makes it") from None
+            raise BucketMissing(f"{what}: there is no such bucket; `egoworld buckets` makes it") from None
         raise FileNotFoundError(f"{what}: {said(error)}") from None
     except BaseError as error:
         denied = any(word in str(error) for word in ("403 Forbidden", "AccessDenied"))  # lists and removals

@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     retry_delay_s: float = Field(
         10.0, ge=0, description="Seconds before a transient fault is tried again; doubles each time."
     )
+    retry_first_s: float = Field(
+        30.0, gt=0, description="Seconds before a fault of the machine is tried again by one video; doubles each time."
+    )
+    retry_longest_s: float = Field(
+        900.0, gt=0, description="Seconds before it is tried again at most, however often it was."
+    )
     shards: int = Field(
         0,
         ge=0,

@@ -10,6 +10,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from egoworld_resources.errors import CheckRaised, EgoworldError
 from egoworld_resources.manifest import ClipReport, Verdict
 from egoworld_runner.clip_rows import by_clip
 
@@ -62,3 +63,14 @@ class Stage:
     unit: Literal["clip", "video"] = "clip"
     checks: tuple[Check, ...] = ()
     shows_quarantined: bool = False
+
+
+def verdict_of(check: Check, draft: Draft) -> Verdict:
+    """What a check says of a draft. Raises CheckRaised when it ends with an exception of its own."""
+    try:
+        return check(draft)
+    except EgoworldError:
+        raise
+    except Exception as error:
+        name = check.__qualname__.partition(".")[0] if hasattr(check, "__qualname__") else type(check).__name__
+        raise CheckRaised(name, error) from error

@@ -346,7 +346,7 @@ def naming_a_full_disk(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise DiskFull(f"no space left in {folder} ({error.strerror}); free some, then run it again") from error
+            raise DiskFull(f"no space left in {folder} ({error.strerror}); free some", folder) from error
         raise
 
 

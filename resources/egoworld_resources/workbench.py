@@ -2,66 +2,52 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from egoworld_resources import gpu
 from egoworld_resources.assemble import assemble
 from egoworld_resources.catalog import Catalog
+from egoworld_resources.causes import CLIPS_FAILED, Cause, cause_of, is_the_videos
+from egoworld_resources.causes import Work as Task
 from egoworld_resources.claims import claimed
 from egoworld_resources.environments.builder import EnvBuilder
 from egoworld_resources.environments.checkout import catalog_of, checkout_wheels
-from egoworld_resources.errors import DamagedArtifact, DiskFull, EgoworldError, Terminal, Transient, UnknownName
+from egoworld_resources.errors import DamagedArtifact, EgoworldError, Transient, UnknownName
 from egoworld_resources.evidence import keep
 from egoworld_resources.inbox import Inbox
+from egoworld_resources.judging import candidates, one_clip, run_and_judge
 from egoworld_resources.layout import Layout
 from egoworld_resources.licensing.bearing import LicenceBook, carried
 from egoworld_resources.licensing.rights import rights_of
-from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, named_files, reasons, stored_files
+from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, reasons, stored_files
+from egoworld_resources.recipes import recipe_of
 from egoworld_resources.runner import Event, Process, Ran, run_job
 from egoworld_resources.scratch import scratch_folder
 from egoworld_resources.settings import Settings
 from egoworld_resources.snapshot import Snapshot
-from egoworld_resources.stage import Draft, Stage
+from egoworld_resources.stage import Draft, Stage, verdict_of
+from egoworld_resources.states import SOURCE, Condition, Making, Outcome, State, tried
 from egoworld_resources.store import Store, naming_a_full_disk
 from egoworld_resources.stores import open_inbox, open_store, open_weights
+from egoworld_resources.waits import Waits
 from egoworld_resources.work import Work, job_of
 from egoworld_runner.job import Job
 
 if TYPE_CHECKING:
     from egoworld_resources.weights.bucket import WeightsBucket
 
-Condition = Literal["fresh", "stale", "missing", "failed", "quarantined", "blocked"]
+__all__ = ["SOURCE", "Condition", "Outcome", "State", "Workbench"]
 Listener = Callable[[str, Event], None]
-SOURCE = "source"
-
-
-@dataclass(frozen=True)
-class State:
-    """How one asset of one video stands, and why. inputs: data versions that it would be made from now."""
-
-    condition: Condition
-    why: str
-    manifest: Manifest | None
-    inputs: Mapping[str, str | None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What making one asset of one video came to. ``transient``: trying again may help; left: it was not asked for."""
-
-    video: str
-    state: Literal["made", "fresh", "failed", "blocked", "left"]
-    why: str = ""
-    manifest: Manifest | None = None
-    transient: bool = False
+log = logging.getLogger(__name__)
 
 
 class Workbench:
@@ -76,7 +62,18 @@ class Workbench:
         """The videos that may be made, of all that a partition of Dagster holds; None: every one."""
         self.listed: tuple[str, Sequence[str]] | None = None
         """Keys of all videos as a run, by its id, found them."""
+        self.tried = ""
+        """The key of the cause that is being tried, or EVERYTHING: what is known of it holds nothing up."""
+        self.unrecorded: set[str] = set()
+        """Videos that wait although the ledger could not be written."""
+        self.retried: Container[tuple[str, str]] = ()
+        """(stage, video) of failures that a person asks for again."""
         self._recipes: dict[str, Recipe] = {}
+
+    @cached_property
+    def waits(self) -> Waits:
+        settings = self.settings
+        return Waits(self.layout.home / "waits.sqlite", settings.retry_first_s, settings.retry_longest_s)
 
     @cached_property
     def inbox(self) -> Inbox:
@@ -89,7 +86,7 @@ class Workbench:
     @cached_property
     def catalog(self) -> Catalog:
         folders = (self.settings.project / "envs", *self.settings.extra_envs)
-        return catalog_of(folders, self.settings.env_profile)
+        return catalog_of(folders, self.settings.env_profile, apart=True)
 
     @cached_property
     def licences(self) -> LicenceBook:
@@ -126,28 +123,7 @@ class Workbench:
 
     def recipe_with(self, stage: str, env: str, given: Mapping[str, Any]) -> Recipe:
         """How an env would serve a stage now, with some parameters over its model's own; raises UnknownName."""
-        model = self.catalog.model(stage, env)
-        for name in given:
-            if name not in model.params:
-                raise UnknownName(f"parameter of {stage} ({env})", name, model.params)
-        params = {**model.params, **given}
-        return Recipe(
-            stage=stage,
-            env=env,
-            model=model.runner,
-            label=model.label,
-            runner=self.catalog.runner_digest(stage, env),
-            contract=self._contract,
-            lock=self.catalog.lock_digest(env),
-            packages=self.catalog.packages(env),
-            weights={w.name: w.sha256 for w in model.weights},
-            params=params,
-            files=named_files(params),
-            device=model.device,
-            licence=model.licence,
-            outputs=model.outputs,
-            weights_licences={w.name: w.licence for w in model.weights},
-        )
+        return recipe_of(self.catalog, self._contract, stage, env, given)
 
     def state(self, stage: Stage, video: str) -> State:
         """How an asset of a video stands against the current code, lock, weights, parameters and inputs."""
@@ -158,7 +134,7 @@ class Workbench:
             return State("blocked", missing, made, inputs)
         recipe = self.recipe(stage)
         print_now = fingerprint(recipe, inputs)
-        if failure and failure["fingerprint"] == print_now:
+        if failure and failure["fingerprint"] == print_now and is_the_videos(failure):
             return State("failed", failure["reason"], made, inputs)
         if made is None:
             return State("missing", "never made", None, inputs)
@@ -194,8 +170,12 @@ class Workbench:
         One outcome per video, in the order given. A video that fails does not stop the others. Waits while another
         process of this machine makes the same; what that one made is fresh then.
         """
-        with claimed(self.layout.home / "leases", (f"{stage.name}/{video}" for video in videos)):
-            return self._make(stage, videos, run_id, force)
+        self.waits.prepare()
+        try:
+            with claimed(self.layout.home / "leases", (f"{stage.name}/{video}" for video in videos)):
+                return self._make(stage, videos, run_id, force)
+        except Exception as error:  # noqa: BLE001 whatever it is, no video is the cause
+            return list(self.wait(stage, videos, error).values())
 
     def _make(self, stage: Stage, videos: Sequence[str], run_id: str, force: bool) -> list[Outcome]:
         outcomes: dict[str, Outcome] = {}
@@ -203,8 +183,9 @@ class Workbench:
         for video in videos:
             try:
                 state = self.state(stage, video)
-            except EgoworldError as error:
-                outcomes[video] = Outcome(video, "failed", str(error), transient=isinstance(error, Transient))
+            except Exception as error:  # noqa: BLE001 as above
+                gone = isinstance(error, UnknownName) and error.kind == "video"
+                outcomes |= {video: Outcome(video, "failed", str(error))} if gone else self.wait(stage, [video], error)
                 continue
             if state.condition == "blocked":
                 outcomes[video] = Outcome(video, "blocked", state.why)
@@ -212,18 +193,42 @@ class Workbench:
                 outcomes[video] = Outcome(video, "fresh", manifest=state.manifest)
             else:
                 todo.append((video, state))
-        if todo:
+        self.waits.settle(stage.name, [video for video, found in outcomes.items() if found.cause is None])
+        held = self.waits.holding(self.work_at(stage), self.tried) if todo else None
+        if held:
+            outcomes |= self.wait(stage, [video for video, _ in todo], held)
+        elif todo:
             try:
                 with naming_a_full_disk(self.layout.home), self.store.reading():
-                    outcomes.update(self._make_all(stage, todo, run_id))
-            except Transient as error:
-                outcomes.update({video: Outcome(video, "failed", str(error), transient=True) for video, _ in todo})
+                    outcomes |= self._make_all(stage, todo, run_id)
+            except Exception as error:  # noqa: BLE001 as above
+                outcomes |= self.wait(stage, [video for video, _ in todo], error)
         return [outcomes[video] for video in videos]
+
+    def work_at(self, stage: Stage) -> Task:
+        """What making an asset needs, as far as it can be known."""
+        env = self.env_of(stage)
+        try:
+            return Task(stage.name, env, self.recipe(stage).device == "cuda")
+        except Exception:  # noqa: BLE001 whoever makes it will see what is wrong
+            return Task(stage.name, env)
+
+    def wait(self, stage: Stage, videos: Sequence[str], why: Exception | Cause) -> dict[str, Outcome]:
+        """These wait until a fault that is not theirs is gone: it was met, or is known and not tried now."""
+        work = self.work_at(stage)
+        cause = why if isinstance(why, Cause) else cause_of(why, work)
+        note = self.waits.join if isinstance(why, Cause) else self.waits.hit
+        if not note(cause, work, videos):
+            self.unrecorded.update(videos)
+        if isinstance(why, Exception) and not isinstance(why, EgoworldError):
+            log.error("%s: %s", stage.name, cause.title, exc_info=why)
+        transient, said = isinstance(why, Transient), f"{cause.title}: {cause.detail}"
+        return {video: Outcome(video, "failed", said, transient=transient, cause=cause) for video in videos}
 
     def _make_all(self, stage: Stage, todo: Sequence[tuple[str, State]], run_id: str) -> dict[str, Outcome]:
         recipe = self.recipe(stage)
         with scratch_folder(self.layout.scratch, f"{stage.name}-{run_id[:8]}") as scratch:
-            making = _Making(stage, recipe, run_id, scratch)
+            making = Making(stage, recipe, run_id, scratch)
             works, outcomes = self._works(stage, todo, scratch)
             todo = [(video, state) for video, state in todo if video in works]
             if not todo:
@@ -233,24 +238,43 @@ class Workbench:
                 with self.process(recipe, scratch) as process:
                     making.python, making.gpu = process.python, process.gpu
                     model = self.catalog.model(stage.name, recipe.env)
-                    job = making.job = job_of(recipe, model, list(works.values()), process.python, self.weights)
-                    making.ran = run_job(job, process, lambda event: self._tell(recipe, event))
-            except (Transient, Terminal) as error:
-                return outcomes | {v: self._failed(making, v, state, error) for v, state in todo}
+                    job_for = partial(job_of, recipe, model, python=process.python, bucket=self.weights)
+                    making.job = job_for(list(works.values()))
+
+                    def run(job: Job) -> Ran:
+                        return run_job(job, process, lambda event: self._tell(recipe, event))
+
+                    def control() -> Job | None:
+                        found = self._control(stage, works, scratch)
+                        return job_for([found]) if found else None
+
+                    making.ran = run_and_judge(making.job, run, control)
+            except Exception as error:  # noqa: BLE001 whatever it is, no video is the cause
+                return outcomes | self.wait(stage, list(works), error)
             making.seconds = (time.monotonic() - began) / len(works)
             return outcomes | {video: self._finished(making, works[video], state) for video, state in todo}
+
+    def _control(self, stage: Stage, works: Container[str], scratch: Path) -> Work | None:
+        """A clip of another video that got through this stage as it is made now; None when there is none."""
+        for made in candidates(self.store, stage.name, works):
+            state = self.state(stage, made.video)
+            if state.condition == "fresh":
+                work = one_clip(self._work(stage, made.video, state, scratch), made)
+                if work:
+                    return replace(work, output=scratch / "control" / made.video)
+        return None
 
     def _works(
         self, stage: Stage, todo: Sequence[tuple[str, State]], scratch: Path
     ) -> tuple[dict[str, Work], dict[str, Outcome]]:
-        """What a stage is given for each video; and the failures of those whose inputs the store cannot give."""
+        """What a stage is given for each video; and what becomes of those whose inputs are damaged."""
         works: dict[str, Work] = {}
         failed: dict[str, Outcome] = {}
         for video, state in todo:
             try:
                 works[video] = self._work(stage, video, state, scratch)
-            except (Transient, DamagedArtifact) as error:
-                failed[video] = Outcome(video, "failed", str(error), transient=isinstance(error, Transient))
+            except (DamagedArtifact, FileNotFoundError) as error:
+                failed |= self.wait(stage, [video], error)
         return works, failed
 
     @contextmanager
@@ -292,21 +316,23 @@ class Workbench:
         rows = Draft("clips", self.store.folder(made), (), {}).table().to_pylist()
         return [(row["clip_id"], row["start_frame"], row["end_frame"]) for row in rows]
 
-    def _finished(self, making: _Making, work: Work, state: State) -> Outcome:
+    def _finished(self, making: Making, work: Work, state: State) -> Outcome:
         try:
             with naming_a_full_disk(making.scratch):
-                return self._publish(making, work, state)
-        except Transient as error:
-            return self._failed(making, work.video, state, error)
+                outcome = self._publish(making, work, state)
+        except Exception as error:  # noqa: BLE001 whatever it is, the video is not the cause
+            return self.wait(making.stage, [work.video], error)[work.video]
+        self.waits.settle(making.stage.name, [work.video], got_through=True)
+        return outcome
 
-    def _publish(self, making: _Making, work: Work, state: State) -> Outcome:
+    def _publish(self, making: Making, work: Work, state: State) -> Outcome:
         """Put what the runner wrote into the store; a video of which nothing came out is a failure."""
         stage, recipe = making.stage, making.recipe
         taken = making.scratch / "taken" / work.video
         reports = assemble(work.output, work.units, taken, making.ran.deaths_in(work.video))
         if all(report.state == "failed" for report in reports):
             why = "; ".join(sorted({report.reason for report in reports})) or "there is no clip"
-            return self._failed(making, work.video, state, Terminal(why))
+            return self._failed(making, work.video, state, why)
         given = {asset: folder for asset, folder in work.folders.items() if folder}
         draft = Draft(stage.name, taken, reports, given)
         files = stored_files(taken)
@@ -324,7 +350,7 @@ class Workbench:
             inputs=state.inputs,
             recipe=recipe,
             clips=reports,
-            checks=[check(draft) for check in stage.checks],
+            checks=[verdict_of(check, draft) for check in stage.checks],
             licences=licences,
             code_licences=code_licences,
             source={**{name: facts.get(name) for name in ("name", "sha256", "bytes")}, "rights": rights.licence},
@@ -338,37 +364,25 @@ class Workbench:
         key, quarantine = f"{stage.name}/{work.video}", None
         if manifest.quarantine:
             again = keep(making.scratch, making.job, self.layout.logs / "quarantine" / key, work.video, making.python)
-            tried = self._tried("quarantine", key, manifest.made_at)
-            quarantine = {"reason": manifest.quarantine, "again": again, **tried}
+            attempts = tried(self.store.recorded("quarantine", key), manifest.made_at)
+            quarantine = {"reason": manifest.quarantine, "again": again, **attempts}
         self.store.record("quarantine", key, quarantine)
         self.store.record("failures", key, None)
         return Outcome(work.video, "made", manifest=manifest)
 
-    def _failed(self, making: _Making, video: str, state: State, error: EgoworldError) -> Outcome:
-        """Record a failure and keep what reproduces it; a transient one is not held against the video."""
-        if isinstance(error, Transient):
-            return Outcome(video, "failed", str(error), transient=True)
+    def _failed(self, making: Making, video: str, state: State, why: str) -> Outcome:
+        """Record that the runner refused a whole video, and keep what reproduces it."""
         key = f"{making.stage.name}/{video}"
-        try:
-            with naming_a_full_disk(self.layout.logs):
-                again = keep(making.scratch, making.job, self.layout.logs / "failures" / key, video, making.python)
-            facts = {
-                "reason": str(error),
-                "kind": type(error).__name__,
-                "fingerprint": fingerprint(making.recipe, state.inputs),
-                "again": again,
-                **self._tried("failures", key, datetime.now(UTC).isoformat(timespec="seconds")),
-            }
-            self.store.record("failures", key, facts)
-        except DiskFull as full:
-            return Outcome(video, "failed", f"{error}; and {full}", transient=True)
-        return Outcome(video, "failed", str(error))
-
-    def _tried(self, kind: str, key: str, now: str) -> dict[str, Any]:
-        """How often something was tried in a row without success, since when, and when last."""
-        before = self.store.recorded(kind, key) or {}
-        since = before.get("since") or before.get("at") or now
-        return {"attempts": before.get("attempts", 0) + 1, "since": since, "at": now}
+        again = keep(making.scratch, making.job, self.layout.logs / "failures" / key, video, making.python)
+        facts = {
+            "reason": why,
+            "kind": CLIPS_FAILED,
+            "fingerprint": fingerprint(making.recipe, state.inputs),
+            "again": again,
+            **tried(self.store.recorded("failures", key), datetime.now(UTC).isoformat(timespec="seconds")),
+        }
+        self.store.record("failures", key, facts)
+        return Outcome(video, "failed", why)
 
     def again(self, stage: Stage, video: str) -> str:
         """The command that runs a failed or quarantined stage of a video by hand; empty when there is none."""
@@ -382,18 +396,3 @@ class Workbench:
             self.store.record("loads", f"{recipe.stage}/{recipe.env}", facts)
         if self.listener:
             self.listener(recipe.stage, event)
-
-
-@dataclass
-class _Making:
-    """One run of a model over a batch: what every artifact of it has in common."""
-
-    stage: Stage
-    recipe: Recipe
-    run_id: str
-    scratch: Path
-    python: Path | None = None
-    gpu: int | None = None
-    seconds: float = 0.0
-    job: Job | None = None
-    ran: Ran = field(default_factory=Ran)

@@ -137,7 +137,8 @@ def _run_clip(
 def _finish_failed(output: Path, name: str, video: VideoJob, error: Exception, seconds: float, events: Events) -> str:
     folder = _fresh(output / f".{name}.partial")
     trace = "".join(traceback.format_exception(error))
-    report = {"state": "failed", "reason": _reason(error, video), "trace": trace}
+    whose = {"deliberate": isinstance(error, ClipFailed)}
+    report = {"state": "failed", "reason": _reason(error, video), **whose, "trace": trace}
     return _finish(folder, output / name, None if name == WHOLE else name, video, report, seconds, events)
 
 

@@ -27,13 +27,16 @@ def checkout_catalog(project: Path, profile: str | None = None) -> Catalog:
     return catalog_of(envs, chosen)
 
 
-def catalog_of(envs: Iterable[Path], profile: str = "") -> Catalog:
-    """The catalog of folders of envs; a lock of ``profile`` goes before the lock that the servers use."""
+def catalog_of(envs: Iterable[Path], profile: str = "", *, apart: bool = False) -> Catalog:
+    """The catalog of folders of envs; a lock of ``profile`` goes before the lock that the servers use.
+
+    apart: as in Catalog.load.
+    """
     folders = list(envs)
     locks = [folder.parent / "locks" for folder in folders]
     if profile:
         Policy.read(folders[0] / "policy.toml", profile)
-    return Catalog.load(folders, [*(folder / profile for folder in locks if profile), *locks])
+    return Catalog.load(folders, [*(folder / profile for folder in locks if profile), *locks], apart=apart)
 
 
 def checkout_uv(project: Path) -> Uv:

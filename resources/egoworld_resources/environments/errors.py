@@ -6,6 +6,7 @@ Terminal
 ├── BadConfiguration
 │   ├── BadDeclaration    an envs/<name>/pyproject.toml is wrong; file and field are named
 │   ├── LockMissing       no locks/pylock.<env>.toml
+│   ├── UvMissing         uv is not there or cannot be started
 │   └── LockStale         the lock was made from other dependencies than the pyproject names now
 │       └── LockEdited    the lock is not as it was written
 ├── LockRefused           the resolver or the policy does not allow what was asked for
@@ -49,6 +50,10 @@ class LockEdited(LockStale):
     def __init__(self, env: str, path: Path) -> None:
         mend = f"put it back, or make it anew with: make lock ENV={env}"
         BadConfiguration.__init__(self, f"{path} was changed by hand; {mend}")
+
+
+class UvMissing(BadConfiguration):
+    """uv is not where it should be, or cannot be started."""
 
 
 class IndexUnreachable(Transient):

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from egoworld_resources.environments.children import uv_environment
-from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable
+from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable, UvMissing
 from egoworld_resources.environments.redaction import redacted
 from egoworld_resources.environments.words import Words, words_of
-from egoworld_resources.errors import BadConfiguration
 
 UNREACHABLE = (
     "dns error",
@@ -80,7 +79,7 @@ class Uv:
                 umask=0o022,  # code runs in envs as another user
             )
         except OSError as error:
-            raise BadConfiguration(f"cannot run uv at {self.program}: {error}; run: make setup") from error
+            raise UvMissing(f"cannot run uv at {self.program}: {error}; run: make setup") from error
 
 
 def find_uv(project: Path) -> Path:
@@ -90,5 +89,5 @@ def find_uv(project: Path) -> Path:
         return own
     found = shutil.which("uv")
     if found is None:
-        raise BadConfiguration(f"no uv at {own} and none on PATH; run: make setup")
+        raise UvMissing(f"no uv at {own} and none on PATH; run: make setup")
     return Path(found)

@@ -1,0 +1,185 @@
+"""Asking again for what waits for this machine: first one video as a trial, and the rest once it got through."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dagster as dg
+
+from egoworld_assets.automation import pace
+from egoworld_assets.automation.night import wanted_in
+from egoworld_assets.partitions import AGAIN, UNRECORDED
+from egoworld_assets.told import console
+from egoworld_assets.upkeep import GROUP
+from egoworld_resources.environments.uv import Uv
+from egoworld_resources.errors import EgoworldError
+from egoworld_resources.gpu import gpus
+from egoworld_resources.settings import Settings
+from egoworld_resources.shards import by_partition, videos_of
+from egoworld_resources.stores import in_s3
+from egoworld_resources.waits import Waiting, in_words
+from egoworld_resources.workbench import Workbench
+from egoworld_runner.space import RESERVE
+
+AT_ONCE = 100
+"""Runs of one cause that are asked for and not ended yet."""
+PATIENCE_S = 2.0
+NAME = "waiting"
+PARTITION = "dagster/partition"
+SINCE = "egoworld/since"
+"""Tag beside AGAIN: when the cause was met first. What was asked for when it was there before does not count."""
+
+
+def waiting_sensor(settings: Settings) -> dg.SensorDefinition:
+    """The sensor; it looks as often as the first try after a fault asks for, and at least as often as the others."""
+    return pace.sensor(waiting, min(settings.sensors_every_s, max(1, math.ceil(settings.retry_first_s))), target=GROUP)
+
+
+def waiting(context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench]) -> dg.SensorResult:
+    """Asks for runs of what waits because of a fault that is no video's, once the fault may be gone.
+
+    It writes nothing: what is due stands in the ledger, what was asked for in Dagster's runs. So a tick can be
+    repeated, lost or tried out, and doubles nothing.
+    """
+    found = bench.waits.waiting()
+    requests = [*unrecorded(bench, context.instance)]
+    for one in found:
+        requests += again(bench, context.instance, one)
+    said = "; ".join(in_words(one) for one in found)
+    if said:
+        context.log.info(said)
+    return dg.SensorResult(
+        run_requests=requests, skip_reason=None if requests else said or "nothing waits for this machine"
+    )
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The runs that were asked for of a partition for a cause: how many have ended, and whether one has not."""
+
+    ended: int = 0
+    unfinished: bool = False
+    last: float = 0.0
+
+
+def again(bench: Workbench, instance: dg.DagsterInstance, waiting: Waiting) -> Iterator[dg.RunRequest]:
+    """Runs for what waits for a cause: one while it may still be there, else as many as may be under way at once."""
+    key, now = waiting.cause.key, time.time()
+    if not waiting.gone and (waiting.next > now or not may_be_gone(bench, waiting)):
+        return
+    at_once = AT_ONCE if waiting.gone else 1
+    items = bench.waits.items(key, -1 if waiting.gone else 1)
+    partitions = by_partition(dict.fromkeys(item.video for item in items), bench.settings.shards)
+    looking, late, under_way = bench.snapshot(ahead=False), pace.deadline(), 0
+    names = list(partitions)
+    for some in (names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)):
+        known = tried(instance, waiting, some)
+        for partition in some:
+            if under_way >= at_once or late():
+                return
+            before = known.get(partition, Tried())
+            under_way += before.unfinished
+            if before.unfinished or (before.ended and before.last + bench.waits.delay(before.ended) > now):
+                continue
+            if request := request_for(looking, waiting, partition, partitions[partition], before.ended):
+                under_way += 1
+                yield request
+
+
+def request_for(
+    bench: Workbench, waiting: Waiting, partition: str, videos: Sequence[str], number: int
+) -> dg.RunRequest | None:
+    """One run of what is missing or stale of a partition; None when nothing is. Dagster starts it once per run key."""
+    names, _ = wanted_in(bench, videos)
+    if not names:
+        return None
+    when = f"{waiting.since:.3f}:{'gone' if waiting.gone else waiting.tries}"
+    return dg.RunRequest(
+        run_key=f"{NAME}:{waiting.cause.key}:{when}:{partition}:{number}",
+        partition_key=partition,
+        asset_selection=[dg.AssetKey(name) for name in names],
+        tags={AGAIN: waiting.cause.key, SINCE: f"{waiting.since:.3f}"},
+        run_config=console(bench),
+    )
+
+
+def tried(instance: dg.DagsterInstance, waiting: Waiting, partitions: Sequence[str]) -> Mapping[str, Tried]:
+    """What became of the runs that were asked for of some partitions because of a cause, since it was last met."""
+    tags = {AGAIN: waiting.cause.key, SINCE: f"{waiting.since:.3f}", PARTITION: list(partitions)}
+    found: dict[str, Tried] = {}
+    for record in instance.get_run_records(dg.RunsFilter(tags=tags)) if partitions else ():
+        partition, run = record.dagster_run.tags[PARTITION], record.dagster_run
+        before = found.get(partition, Tried())
+        ended = run.status not in pace.UNFINISHED
+        found[partition] = Tried(
+            before.ended + ended,
+            before.unfinished or not ended,
+            max(before.last, record.end_time or record.create_timestamp.timestamp()),
+        )
+    return found
+
+
+def unrecorded(bench: Workbench, instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
+    """Runs in place of those that ended waiting while the ledger could not be written."""
+    runs = instance.get_runs(dg.RunsFilter(tags={UNRECORDED: "yes"}, statuses=[dg.DagsterRunStatus.FAILURE]), limit=500)
+    partitions = {run.tags[PARTITION]: run.run_id for run in reversed(runs) if PARTITION in run.tags}
+    if not partitions:
+        return
+    looking = bench.snapshot(ahead=False)
+    videos = videos_of(partitions, lambda: bench.store.keys("videos"))
+    for partition, run_id in partitions.items():
+        names, _ = wanted_in(looking, videos[partition])
+        if names:
+            yield dg.RunRequest(
+                run_key=f"{NAME}:{run_id}",
+                partition_key=partition,
+                asset_selection=[dg.AssetKey(name) for name in names],
+                run_config=console(bench),
+            )
+
+
+def may_be_gone(bench: Workbench, waiting: Waiting) -> bool:
+    """Whether a trial may get through, as far as a cheap look can tell."""
+    kind, _, what = waiting.cause.key.partition("/")
+    try:
+        match kind:
+            case "gpu":
+                return bool(gpus())
+            case "disk":
+                return has_space(Path(what) if what.startswith("/") else bench.layout.home)
+            case "store":
+                return answers(bench)
+            case "uv":
+                return os.access(Uv(bench.settings.uv, bench.settings.uv_cache_folder).program, os.X_OK)
+            case "env":
+                bench.snapshot().catalog.lock(what)
+                return True
+            case _:
+                return True
+    except (EgoworldError, OSError):
+        return False
+
+
+def has_space(folder: Path) -> bool:
+    """Whether files can be made in a folder, or in what it will be made in."""
+    while not folder.is_dir():
+        folder = folder.parent
+    found = os.statvfs(folder)
+    return shutil.disk_usage(folder).free > RESERVE and (not found.f_files or found.f_favail > 0)
+
+
+def answers(bench: Workbench) -> bool:
+    """Whether the server of the store accepts connections, and the store answers."""
+    if in_s3(bench.settings):
+        where = urlsplit(os.environ.get("S3_ENDPOINT", ""))
+        port = where.port or (443 if where.scheme == "https" else 80)
+        socket.create_connection((where.hostname or "", port), PATIENCE_S).close()
+    return bench.store.recorded("upkeep", NAME) is None

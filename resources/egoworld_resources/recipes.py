@@ -1,0 +1,39 @@
+"""How an env would serve a stage now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from egoworld_resources.catalog import Catalog
+from egoworld_resources.errors import UnknownName
+from egoworld_resources.manifest import Recipe, named_files
+
+
+def recipe_of(catalog: Catalog, contract: str, stage: str, env: str, given: Mapping[str, Any]) -> Recipe:
+    """The recipe with some parameters over its model's own. contract: digest of the runner contract.
+
+    Raises UnknownName for an env or parameter that does not exist.
+    """
+    model = catalog.model(stage, env)
+    for name in given:
+        if name not in model.params:
+            raise UnknownName(f"parameter of {stage} ({env})", name, model.params)
+    params = {**model.params, **given}
+    return Recipe(
+        stage=stage,
+        env=env,
+        model=model.runner,
+        label=model.label,
+        runner=catalog.runner_digest(stage, env),
+        contract=contract,
+        lock=catalog.lock_digest(env),
+        packages=catalog.packages(env),
+        weights={w.name: w.sha256 for w in model.weights},
+        params=params,
+        files=named_files(params),
+        device=model.device,
+        licence=model.licence,
+        outputs=model.outputs,
+        weights_licences={w.name: w.licence for w in model.weights},
+    )
