@@ -17,6 +17,8 @@ from egoworld_resources.workbench import Workbench
 STAGE = Stage("videos", env="base", unit="video", checks=(checks.has_rows("videos"),))
 
 TAKEN_PER_TICK = 200
+NAMED = 20
+"""Refused files that a tick names."""
 
 
 @stage_asset(STAGE, kinds={"video"})
@@ -36,7 +38,7 @@ def look_into_inbox(
     if not pace.by_daemon(context):
         return dg.SkipReason(f"a dry run takes nothing out of {bench.inbox.where}; `egoworld status` says what waits")
     tick = bench.inbox.tick(Arrivals(bench.store), context.cursor, TAKEN_PER_TICK)
-    for reason in tick.refused:
+    for reason in named(tick.refused):
         context.log.warning(f"refused: {reason}")
     arrived = by_partition(dict.fromkeys(arrival.video for arrival in tick.taken), bench.settings.shards)
     new = unknown(context.instance, list(arrived))
@@ -44,8 +46,14 @@ def look_into_inbox(
         run_requests=[run_request(bench, partition, videos) for partition, videos in arrived.items()],
         dynamic_partitions_requests=[VIDEOS.build_add_request(new)],
         cursor=tick.cursor,
-        skip_reason="; ".join(tick.refused) if tick.refused and not arrived else None,
+        skip_reason="; ".join(named(tick.refused)) if tick.refused and not arrived else None,
     )
+
+
+def named(refused: Sequence[str]) -> list[str]:
+    """Why files are refused: some by name, the others counted."""
+    more = len(refused) - NAMED
+    return [*refused[:NAMED], *([f"and {more:,} more: egoworld status --refused"] if more > 0 else [])]
 
 
 def inbox_every(seconds: int) -> dg.SensorDefinition:

@@ -119,12 +119,19 @@ def stale(videos: Known = None, as_json: Json = False) -> None:
 
 
 @command
-def status(videos: Known = None, as_json: Json = False) -> None:
+def status(
+    videos: Known = None,
+    as_json: Json = False,
+    refused: Annotated[bool, typer.Option("--refused", help="Name every file that was refused, and why.")] = False,
+) -> None:
     """How every asset of every video stands: fresh, stale, missing, failed, quarantined or blocked, and why."""
     from egoworld_assets import report
     from egoworld_assets.stages import stages
 
     workbench = bench().snapshot()
+    if refused and not as_json:
+        console.print(report.refused_table(workbench))
+        return
     keys = known_videos(workbench, videos)
     entries = (entry for key in keys for entry in report.status_of(workbench, stages().values(), key))
     if as_json:

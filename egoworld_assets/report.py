@@ -34,6 +34,7 @@ COLOURS = {
     "duplicate": "cyan",
     "refused": "red",
     "waiting": "dim",
+    "aside": "dim",
 }
 
 
@@ -191,9 +192,23 @@ def grouped_table(bench: Workbench, entries: Iterable[dict[str, Any]]) -> Table:
 
 
 def no_videos(bench: Workbench) -> list[tuple[str, str, str]]:
-    """Files that did not become videos: name, state, why."""
+    """Files that did not become videos: name, state, why. Of many that were refused one line says how to list them."""
     twins = [(entry["name"], "duplicate", f"same bytes as {entry['duplicate_of']}") for entry in duplicates(bench)]
-    return twins + [(entry["name"], entry["state"], entry["why"]) for entry in left_out(bench)]
+    others = left_out(bench)
+    refused = [entry for entry in others if entry["state"] == "refused"]
+    if len(refused) > REASONS:
+        line = {"name": f"{len(refused):,} files", "state": "refused", "why": "egoworld status --refused names them"}
+        others = [line, *(entry for entry in others if entry["state"] != "refused")]
+    return twins + [(entry["name"], entry["state"], entry["why"]) for entry in others]
+
+
+def refused_table(bench: Workbench) -> Table:
+    """Every file that was refused, and why."""
+    table = Table("file", "why", header_style="bold")
+    for entry in left_out(bench):
+        if entry["state"] == "refused":
+            table.add_row(escape(entry["name"]), escape(entry["why"]))
+    return table
 
 
 def json_lines(parts: Mapping[str, Iterable[Mapping[str, Any]]]) -> Iterator[str]:

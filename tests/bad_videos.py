@@ -16,6 +16,8 @@ from av.video.stream import VideoStream
 
 from tests.made_videos import sound_only
 
+MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2"
+"""How an MP4 begins."""
 GOOD = ("good.mp4", "good too.mkv")
 TRUNCATED = (10, 50, 90)
 INDEX_FIRST = {"movflags": "faststart"}
@@ -118,10 +120,11 @@ def sixteen_bit(*numbers: int, order: str = "<") -> bytes:
 def contents() -> Iterator[Bad]:
     """Bad bytes under harmless names."""
     yield Bad("zero.mp4", lambda p: p.touch(), "refused", "is empty")
-    yield Bad("text.mp4", lambda p: p.write_text("no pictures in here\n" * 40), "failed", "not a readable video")
-    yield Bad("notes.txt", lambda p: p.write_text("a text, by its name too\n" * 40), "failed", "not a readable video")
-    yield Bad("playlist.mp4", playlist, "failed", "not a readable video")
-    yield Bad("sound.mp4", sound_only, "failed", "no video stream, only audio")
+    yield Bad("text.mp4", lambda p: p.write_text("no pictures in here\n" * 40), "refused", "is a text")
+    yield Bad("notes.txt", lambda p: p.write_text("a text, by its name too\n" * 40), "refused", "is a text")
+    yield Bad("playlist.mp4", playlist, "refused", "is a text")
+    yield Bad("nothing behind.mp4", lambda p: p.write_bytes(MP4 + b"x" * 99), "failed", "not a readable video")
+    yield Bad("sound.mp4", sound_only, "refused", "is sound")
     yield Bad("one frame.mp4", lambda p: encoded(p, frames=1), "failed", "only 1 frame")
     yield Bad("picture.gif", lambda p: encoded(p, codec="gif"), "fresh")
     yield Bad("two streams.mp4", lambda p: encoded(p, streams=2), "fresh")

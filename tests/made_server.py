@@ -22,6 +22,7 @@ from egoworld_resources.production.running import Server
 from egoworld_resources.s3_objects import Objects
 from egoworld_resources.settings import PROJECT, Settings
 from egoworld_resources.store_s3 import S3Store
+from tests.bad_videos import MP4
 from tests.made_graph import SERVED, Installation
 from tests.made_up import video
 from tests.servers import free_port
@@ -76,7 +77,7 @@ def server_up(home: Path, parts: Collection[str] = (), **settings: str) -> Itera
 
 def brought(server: Server, files: Path) -> str:
     """A video that an uploader put into the inbox bucket, made everything of; beside it one that nothing is made of."""
-    (files / "bad.mp4").write_bytes(b"no pictures")
+    (files / "bad.mp4").write_bytes(MP4 + b"no pictures")
     video(files / "kitchen.mp4", shots=(ROWS // 2, ROWS // 2))
     uploader = server.parts.server.s3_as("uploader")
     for name in ("kitchen.mp4", "bad.mp4"):

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 from egoworld_resources.layout import readable, video_key
-from egoworld_resources.origins import FileOrigin, Origin, Refused, StillChanging
+from egoworld_resources.origins import FileOrigin, Origin, Refused, StillChanging, refuse_what_is_no_video
 from egoworld_resources.scratch import scratch_file
 from egoworld_resources.store import Store, naming_a_full_disk
 
 __all__ = ["Arrival", "Arrivals", "Refused", "suffix_of"]
+
+
+MOST_REFUSED = 1_000
+"""Refused files of one uploader that are remembered by name; of more nothing is written down."""
 
 
 @dataclass(frozen=True)
@@ -36,30 +40,42 @@ class Arrivals:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._refused: dict[str, str] | None = None
 
     def take(self, path: Path, name: str | None = None) -> Arrival:
         """Copy a file of this machine in and record it under its name (the file name when none is given).
 
         Raises Refused, as ``bring`` does.
         """
-        return self._bring(FileOrigin(path), name or path.name, from_inbox=name is not None)
+        return self._bring(FileOrigin(path), name or path.name, from_inbox=name is not None, any_kind=True)
 
     def bring(self, origin: Origin, name: str) -> Arrival:
         """Copy what lies in the inbox in and record it under its name there.
 
-        Raises Refused for anything but a file with bytes, and when it changes while it is read.
+        Raises Refused for anything that does not begin as a video does, and when it changes while it is read.
         """
-        return self._bring(origin, name, from_inbox=True)
+        return self._bring(origin, name, from_inbox=True, any_kind=False)
 
-    def _bring(self, origin: Origin, name: str, from_inbox: bool) -> Arrival:
+    def _bring(self, origin: Origin, name: str, *, from_inbox: bool, any_kind: bool) -> Arrival:
         key, name = video_key(name), readable(name)
         try:
-            return self._take(origin, name, key)
+            return self._take(origin, name, key, any_kind=any_kind)
         except Refused as error:
             facts = {"name": name, "reason": str(error), "inbox": from_inbox, "origin": origin.where}
             seen = "" if isinstance(error, StillChanging) else origin.identity()
-            self._store.record("refusals", key, {**facts, "seen": seen})
+            if not from_inbox or self._room(key, name):
+                self._store.record("refusals", key, {**facts, "seen": seen})
             raise
+
+    def _room(self, key: str, name: str) -> bool:
+        """Whether one more refused file of an uploader is remembered; the first MOST_REFUSED are."""
+        if self._refused is None:
+            self._refused = {key: uploader_of(facts["name"]) for key, facts in self._store.records("refusals")}
+        whose = uploader_of(name)
+        if key not in self._refused and sum(one == whose for one in self._refused.values()) >= MOST_REFUSED:
+            return False
+        self._refused[key] = whose
+        return True
 
     def name_for(self, path: Path) -> str:
         """A name for a file that is given by its path: its own, or with the folders that set it apart from another's.
@@ -95,7 +111,7 @@ class Arrivals:
         refusals = self.refused_at()
         self.forget(set(refusals).difference(map(video_key, present)) if refusals else ())
 
-    def _take(self, origin: Origin, name: str, key: str) -> Arrival:
+    def _take(self, origin: Origin, name: str, key: str, *, any_kind: bool) -> Arrival:
         before = self._store.recorded("videos", key) or {}
         twin = self._store.recorded("duplicates", key)
         for holder in (before, twin or {}):
@@ -104,6 +120,8 @@ class Arrivals:
         if (twin or before).get("seen") == origin.identity():
             same = twin["duplicate_of"] if twin else None
             return Arrival(key, name, "duplicate" if twin else "unchanged", same, known=True)
+        if not any_kind:
+            refuse_what_is_no_video(origin, name)
         sha256, size, seen = self._copy(origin, name)
         self._store.record("refusals", key, None)
         facts = {"name": name, "sha256": sha256, "bytes": size, "suffix": suffix_of(name), "seen": seen}
@@ -135,6 +153,12 @@ class Arrivals:
             os.fsync(handle)
             self._store.add_source(temporary, sha256, suffix_of(name))
         return sha256, size, seen
+
+
+def uploader_of(name: str) -> str:
+    """Whose file it is: the first folder of its name in the inbox; empty for what lies in none."""
+    folder, between, _ = name.partition("/")
+    return folder if between else ""
 
 
 def suffix_of(name: str) -> str:

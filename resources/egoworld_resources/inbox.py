@@ -6,12 +6,15 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, Protocol
 
-from egoworld_resources.arrivals import Arrival, Arrivals
+from egoworld_resources.arrivals import Arrival, Arrivals, uploader_of
+from egoworld_resources.first_bytes import beside_a_video
 from egoworld_resources.layout import readable
 from egoworld_resources.origins import FileOrigin, Refused
 
@@ -22,7 +25,13 @@ UNFINISHED = (".part", ".partial", ".crdownload", ".tmp", ".filepart")
 CLOCK_GRAIN_S = 0.1
 """Change times may lag the clock by a tick of the kernel; the cursor stays that far behind."""
 
-State = Literal["ready", "waiting", "refused"]
+SECONDS = 20.0
+"""No file is begun later in a tick; Dagster ends a tick after 60 s."""
+JUNK = 10
+"""Refusing a file costs a tick a tenth of what taking one does."""
+ASIDE = "files that cameras and systems write beside videos"
+
+State = Literal["ready", "waiting", "refused", "aside"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,32 @@ class Tick:
     taken: Sequence[Arrival]
     refused: Sequence[str]
     cursor: str
+
+
+class Budget:
+    """What a tick may still do: take so many files, or refuse JUNK times as many, and begin none after SECONDS.
+
+    Each uploader has a quarter of it, and the rest once everybody has had a turn.
+    """
+
+    def __init__(self, at_most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._left, self._share = float(at_most), at_most / 4
+        self._spent: Counter[str] = Counter()
+        self._clock, self._end = clock, clock() + SECONDS
+
+    def over(self) -> bool:
+        """Whether nothing more may be begun."""
+        return self._left <= 0 or self._clock() > self._end
+
+    def had_a_turn(self, name: str) -> bool:
+        """Whether the uploader of a file has had its quarter."""
+        return self._spent[uploader_of(name)] >= self._share
+
+    def spend(self, name: str, *, refused: bool = False) -> None:
+        """Count a file that was taken or refused."""
+        cost = 1 / JUNK if refused else 1
+        self._left -= cost
+        self._spent[uploader_of(name)] += cost  # pyright: ignore[reportArgumentType] (a Counter of parts)
 
 
 class Inbox(Protocol):
@@ -116,7 +151,9 @@ class FolderInbox:
 
     def left_out(self) -> Iterable[LeftOut]:
         files = look(self._folder, self._settle_s)
-        return [LeftOut(readable(file.name), file.state, file.why) for file in files if file.state != "ready"]
+        shown = [file for file in files if file.state in ("waiting", "refused")]
+        found = [LeftOut(readable(file.name), file.state, file.why) for file in shown]
+        return found + aside([file.name for file in files if file.state == "aside"])
 
     def tick(self, arrivals: Arrivals, cursor: str | None, at_most: int) -> Tick:
         began = time.time()
@@ -132,7 +169,7 @@ class FolderInbox:
 def take_ready(
     arrivals: Arrivals, files: Sequence[InboxFile], cursor: Cursor, at_most: int
 ) -> tuple[list[Arrival], list[str], set[str]]:
-    """Take what the cursor has not passed, at most so many files that must be read, and move the cursor on.
+    """Take what the cursor has not passed, an uploader after the other, as far as a tick goes; move the cursor on.
 
     Returns what was taken, why others were refused, and the folders that were seen whole. Files at the cursor come
     again in the next tick, for free: a file that is known is not read.
@@ -140,12 +177,10 @@ def take_ready(
     taken: list[Arrival] = []
     refused: list[str] = []
     seen = {file.folder for file in files}
-    read = 0
+    budget = Budget(at_most)
     passed = Cursor(cursor.at, cursor.folders)
-    for file in files:
-        if passed.passed(file):
-            continue
-        if read >= at_most:
+    for file in in_turn([file for file in files if not passed.passed(file)]):
+        if budget.over():
             seen.discard(file.folder)
             continue
         cursor.at = max(cursor.at, file.changed_ns)
@@ -156,12 +191,29 @@ def take_ready(
             arrival = arrivals.bring(origin, file.name)
         except Refused as error:
             refused.append(str(error))
-            read += 1
+            budget.spend(file.name, refused=True)
             continue
-        read += not arrival.known
+        if not arrival.known:
+            budget.spend(file.name)
         if arrival.state != "duplicate":
             taken.append(arrival)
     return taken, refused, seen
+
+
+def in_turn(files: Iterable[InboxFile]) -> Iterator[InboxFile]:
+    """One file of each uploader after the other, each uploader's in their order."""
+    by_uploader: dict[str, list[InboxFile]] = {}
+    for file in files:
+        by_uploader.setdefault(uploader_of(file.name), []).append(file)
+    return (file for round_ in zip_longest(*by_uploader.values()) for file in round_ if file)
+
+
+def aside(names: Sequence[str]) -> list[LeftOut]:
+    """All files that cameras and systems write beside videos, as one line."""
+    if not names:
+        return []
+    count = f"{len(names):,} such file{'s' if len(names) > 1 else ''}, for example {readable(names[0])!r}"
+    return [LeftOut(ASIDE, "aside", f"{count}: nothing is made of them")]
 
 
 def look(inbox: Path, settle_s: float, now: float | None = None) -> list[InboxFile]:
@@ -173,7 +225,7 @@ def look(inbox: Path, settle_s: float, now: float | None = None) -> list[InboxFi
         folders[:] = [name for name in folders if not name.startswith(".")]
         here = _folder(inbox, Path(folder))
         for name in (*folders, *files):
-            if not name.startswith("."):
+            if not name.startswith(".") or name.startswith("._"):
                 found += _entry(inbox, Path(folder, name), here, now - settle_s)
     for error in unlisted:
         if error.filename and Path(error.filename) != inbox:
@@ -208,6 +260,8 @@ def _entry(inbox: Path, path: Path, folder: str, before: float) -> Iterator[Inbo
     elif not stat.S_ISREG(facts.st_mode):
         why = f"{shown} is not a regular file; put a video file into the inbox"
     state: State = "refused" if why else "ready"
+    if beside_a_video(name):
+        state, why = "aside", "a file that a camera or a system writes beside videos"
     if state == "ready" and path.name.endswith(UNFINISHED):
         state, why = (
             "waiting",

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -23,11 +24,12 @@ from typing import IO, TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from egoworld_resources.arrivals import Arrival, Arrivals
+from egoworld_resources.arrivals import Arrival, Arrivals, uploader_of
 from egoworld_resources.errors import BadConfiguration, StoreRefused, StoreUnreachable
-from egoworld_resources.inbox import UNFINISHED, LeftOut, Tick
+from egoworld_resources.first_bytes import HEAD, beside_a_video
+from egoworld_resources.inbox import UNFINISHED, Budget, LeftOut, Tick, aside
 from egoworld_resources.layout import readable
-from egoworld_resources.origins import BLOCK, Refused, changed, empty, poured
+from egoworld_resources.origins import BLOCK, Refused, StillChanging, changed, empty, poured
 from egoworld_resources.s3_access import S3Access
 from egoworld_resources.s3_buckets import client, named_faults
 from egoworld_resources.s3_seen import Seen
@@ -35,10 +37,13 @@ from egoworld_resources.s3_seen import Seen
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+ASKED = 100
+LAST = "\U0010ffff"
+"""Behind every key that begins alike."""
+LOST = "\ufffd"
+"""What versitygw lists in place of a control character, so that such an object cannot be asked for."""
 PAGE = 1_000
 PAGES = 20
-SECONDS = 20.0
-"""No object is begun later in a tick; Dagster ends a tick after 60 s."""
 BIG = 256 << 20
 """Objects of more bytes are read beside the ticks, one after the other; a later tick tells what became of them."""
 
@@ -61,23 +66,39 @@ class ObjectOrigin:
     def identity(self) -> str:
         return f"{self.tag}:{self.bytes}:{self.modified.isoformat()}"
 
+    def head(self) -> bytes:
+        """The first bytes of what was listed. Raises Refused, StoreUnreachable."""
+        if self.bytes == 0:
+            raise empty(self.key)
+        with self._named_faults():
+            first = f"bytes=0-{HEAD - 1}"
+            found = self.client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.tag, Range=first)
+            return found["Body"].read()
+
     def copy(self, target: IO[bytes]) -> tuple[str, int, str]:
         """Write the bytes that were listed and no others. Raises Refused, StoreUnreachable."""
         if self.bytes == 0:
             raise empty(self.key)
-        try:
+        with self._named_faults():
             body = self.client.get_object(Bucket=self.bucket, Key=self.key, IfMatch=self.tag)["Body"]
             digest, size = poured(body.iter_chunks(BLOCK), target)
-        except ClientError as error:
-            raise self._refused(error) from None
-        except BotoCoreError as error:
-            raise StoreUnreachable(f"{self.where}: {error}; check S3_ENDPOINT and that the server runs") from None
         if size != self.bytes:
             raise changed(self.key)
         return digest, size, self.identity()
 
+    @contextmanager
+    def _named_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except ClientError as error:
+            raise self._refused(error) from None
+        except BotoCoreError as error:
+            raise StoreUnreachable(f"{self.where}: {error}; check S3_ENDPOINT and that the server runs") from None
+
     def _refused(self, error: ClientError) -> Exception:
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+        if status == 404 and LOST in self.key:
+            return Refused(f"{readable(self.key)!r}: the server lists its name wrong; upload it under a plain name")
         if status in (404, 412):
             return changed(self.key)
         if status >= 500:
@@ -106,75 +127,77 @@ class BucketInbox:
         return client(self._access, self._access.endpoint)
 
     def left_out(self) -> Iterable[LeftOut]:
-        """What bears the name of an unfinished transfer: the whole bucket is listed, a request for a thousand objects.
+        """What waits or lies beside videos, by its name: the whole bucket is listed, a request for a thousand objects.
 
         Keys that may not list it, those of a reader, see that instead.
         """
+        beside: list[str] = []
         try:
             for page in self._pages(""):
+                beside += [file.key for file in page if beside_a_video(file.key)]
                 for file in page:
                     why = waiting(file.key)
                     if why:
                         yield LeftOut(readable(file.key), "waiting", why)
         except StoreRefused as error:
             yield LeftOut(self.where, "waiting", f"what waits is not shown, this key may not list the bucket: {error}")
+        yield from aside(beside)
 
     def tick(self, arrivals: Arrivals, cursor: str | None, at_most: int) -> Tick:
-        """Take what is new among the next PAGES pages, until so many objects were read or SECONDS have passed.
+        """Take what is new among the next PAGES pages, as far as a tick goes.
 
-        The index learns what a tick took when the next one brings its cursor: what Dagster never heard of is told
-        again.
+        An uploader that has had a turn waits until the walk has come to the last key of the others. The index learns
+        what a tick took when the next one brings its cursor: what Dagster never heard of is told again.
         """
         after, token = read_cursor(cursor)
         self._seen.settle(token)
         if not after:
             self._forget_refusals(arrivals)
-        end = self._clock() + SECONDS
-        taken: list[Arrival] = []
-        refused: list[str] = []
-        done: list[tuple[str, str]] = []
-        read = 0
-        for number, page in enumerate(self._pages(after), 1):
-            known = self._seen.known(file.key for file in page)
-            for file in page:
-                if known.get(file.key) != file.identity() and not waiting(file.key):
-                    if read >= at_most or self._clock() > end:
-                        return self._ended(taken, refused, done, after)
-                    try:
-                        arrival = self._brought(arrivals, file)
-                        if arrival is not None:
-                            read += not arrival.known
-                            done.append((file.key, file.identity()))
-                            taken += [arrival] if arrival.state != "duplicate" else []
-                    except Refused as error:
-                        read += 1
-                        refused.append(str(error))
-                after = file.key
-            if number == PAGES:
-                return self._ended(taken, refused, done, after)
-        return self._ended(taken, refused, done, "")
-
-    def _ended(self, taken: list[Arrival], refused: list[str], done: list[tuple[str, str]], after: str) -> Tick:
+        walk = Walk(self, arrivals, Budget(at_most, self._clock))
+        stopped = self._walked(walk, after)
         token = secrets.token_hex(8)
-        self._seen.add(done, token)
-        return Tick(taken, refused, json.dumps({"after": after, "token": token}))
+        self._seen.add(walk.done.items(), token)
+        return Tick(walk.taken, walk.refused, json.dumps({"after": stopped, "token": token}))
 
-    def _brought(self, arrivals: Arrivals, file: ObjectOrigin) -> Arrival | None:
-        """What became of an object; None while it is read beside the ticks, or when it was refused before."""
+    def _walked(self, walk: Walk, after: str) -> str:
+        """Go through pages; the key after which the next tick goes on, empty for the first."""
+        more, pages = True, 0
+        while more and pages < PAGES:
+            page, last, more = self._page(after)
+            pages += 1
+            after, in_time = walk.page(page, after, self._seen)
+            if not in_time:
+                return after
+            after = walk.beyond(last)
+        if more:
+            return after
+        for whose, after in walk.waiting.items():
+            more = True
+            while more and pages < PAGES:
+                page, last, more = self._page(after, f"{whose}/" if whose else "")
+                pages += 1
+                after, in_time = walk.page(page, after, self._seen, everybody=True)
+                if not in_time:
+                    return ""
+                after = last
+        return ""
+
+    def brought(self, arrivals: Arrivals, file: ObjectOrigin) -> Arrival | None:
+        """What became of an object; None while it is read beside the ticks."""
+        if file.bytes <= BIG:
+            return arrivals.bring(file, file.key)
         name = f"{file.key}@{file.identity()}"
-        if file.bytes > BIG:
-            if name not in self._running:
-                if not arrivals.refused(file, file.key):
-                    self._running[name] = self._pool.submit(arrivals.bring, file, file.key)
-                return None
-            return self._running.pop(name).result() if self._running[name].done() else None
-        return None if arrivals.refused(file, file.key) else arrivals.bring(file, file.key)
+        if name not in self._running:
+            self._running[name] = self._pool.submit(arrivals.bring, file, file.key)
+            return None
+        return self._running.pop(name).result() if self._running[name].done() else None
 
     def _forget_refusals(self, arrivals: Arrivals) -> None:
-        """At the start of each walk, drop refusals whose object is gone: one request for each of them."""
+        """At the start of each walk, drop refusals whose object is gone: a request each for some of them."""
         place = f"{self.where}/"
         there = {key: where[len(place) :] for key, where in arrivals.refused_at().items() if where.startswith(place)}
-        arrivals.forget(key for key, object_key in there.items() if not self._is_there(object_key))
+        asked = secrets.SystemRandom().sample(sorted(there), min(len(there), ASKED))
+        arrivals.forget(key for key in asked if not self._is_there(there[key]))
 
     def _is_there(self, key: str) -> bool:
         try:
@@ -186,27 +209,89 @@ class BucketInbox:
         return True
 
     def _pages(self, after: str) -> Iterator[list[ObjectOrigin]]:
-        """Objects behind a key in key order, page by page; what stands for a folder is none."""
+        """Objects behind a key in key order, page by page."""
         more = True
         while more:
-            try:
-                with named_faults(self.where):
-                    found = self._client.list_objects_v2(Bucket=self.bucket, StartAfter=after, MaxKeys=PAGE)
-            except StoreUnreachable as error:
-                if "NoSuchBucket" in str(error):
-                    raise BadConfiguration(
-                        f"{self.where}: there is no such bucket; `egoworld buckets` makes it"
-                    ) from None
-                raise
-            entries = found.get("Contents", [])
-            more = bool(found["IsTruncated"] and entries)
-            page = [
-                ObjectOrigin(self._client, self.bucket, e["Key"], e["Size"], e["ETag"], e["LastModified"])
-                for e in entries
-                if "Key" in e and "Size" in e and "ETag" in e and "LastModified" in e
-            ]
-            after = page[-1].key if page else after
-            yield [file for file in page if not (file.key.endswith("/") and file.bytes == 0)]
+            page, after, more = self._page(after)
+            yield page
+
+    def _page(self, after: str, below: str = "") -> tuple[list[ObjectOrigin], str, bool]:
+        """Objects behind a key but what stands for folders, the last key of the page, and whether there are more."""
+        try:
+            with named_faults(self.where):
+                found = self._client.list_objects_v2(Bucket=self.bucket, StartAfter=after, Prefix=below, MaxKeys=PAGE)
+        except StoreUnreachable as error:
+            if "NoSuchBucket" in str(error):
+                raise BadConfiguration(f"{self.where}: there is no such bucket; `egoworld buckets` makes it") from None
+            raise
+        page = [
+            ObjectOrigin(self._client, self.bucket, e["Key"], e["Size"], e["ETag"], e["LastModified"])
+            for e in found.get("Contents", [])
+            if "Key" in e and "Size" in e and "ETag" in e and "LastModified" in e
+        ]
+        last = page[-1].key if page else after
+        files = [file for file in page if not (file.key.endswith("/") and file.bytes == 0)]
+        return files, last, found["IsTruncated"] and bool(page)
+
+
+class Walk:
+    """One tick's way through the bucket: what was taken and refused, and which uploaders wait for the others.
+
+    waiting: the key after which the files of an uploader were left for the end of the tick. done: identities by key.
+    """
+
+    def __init__(self, inbox: BucketInbox, arrivals: Arrivals, budget: Budget) -> None:
+        self._inbox, self._arrivals, self._budget = inbox, arrivals, budget
+        self.taken: list[Arrival] = []
+        self.refused: list[str] = []
+        self.done: dict[str, str] = {}
+        self.waiting: dict[str, str] = {}
+
+    def page(
+        self, files: Sequence[ObjectOrigin], after: str, seen: Seen, *, everybody: bool = False
+    ) -> tuple[str, bool]:
+        """Deal with a page behind a key; the last key that was seen to, and whether there is time for more.
+
+        everybody: those too who have had a turn.
+        """
+        known = seen.known(file.key for file in files) | self.done
+        for file in files:
+            new = known.get(file.key) != file.identity() and not waiting(file.key) and not beside_a_video(file.key)
+            if new and (everybody or not self._waits(file.key, after)):
+                if self._budget.over():
+                    return after, False
+                self._deal(file)
+            after = file.key
+        return after, True
+
+    def beyond(self, last: str) -> str:
+        """Where the walk goes on behind a page: behind all files of its last uploader when those wait."""
+        whose = uploader_of(last)
+        return f"{whose}/{LAST}" if whose and whose in self.waiting else last
+
+    def _waits(self, key: str, after: str) -> bool:
+        whose = uploader_of(key)
+        if whose not in self.waiting and self._budget.had_a_turn(key):
+            self.waiting[whose] = after
+        return whose in self.waiting
+
+    def _deal(self, file: ObjectOrigin) -> None:
+        if self._arrivals.refused(file, file.key):
+            self.done[file.key] = file.identity()
+            return
+        try:
+            arrival = self._inbox.brought(self._arrivals, file)
+        except Refused as error:
+            self._budget.spend(file.key, refused=True)
+            self.refused.append(str(error))
+            if not isinstance(error, StillChanging):
+                self.done[file.key] = file.identity()
+            return
+        if arrival is not None:
+            if not arrival.known:
+                self._budget.spend(file.key)
+            self.done[file.key] = file.identity()
+            self.taken += [arrival] if arrival.state != "duplicate" else []
 
 
 def waiting(key: str) -> str:

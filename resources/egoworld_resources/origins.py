@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from egoworld_resources.errors import Terminal
+from egoworld_resources.first_bytes import HEAD, no_video
 from egoworld_resources.layout import readable
 
 BLOCK = 1 << 20
@@ -31,6 +32,10 @@ class StillChanging(Refused):
     """A file that someone is writing; it is taken later."""
 
 
+class NoVideo(Refused):
+    """A file whose first bytes are those of something else."""
+
+
 class Origin(Protocol):
     """A file of a folder or an object of a bucket."""
 
@@ -41,6 +46,10 @@ class Origin(Protocol):
 
     def identity(self) -> str:
         """What changes whenever the bytes do, without reading them; empty when there is nothing any more."""
+        ...
+
+    def head(self) -> bytes:
+        """The first bytes, HEAD at most. Raises Refused."""
         ...
 
     def copy(self, target: IO[bytes]) -> tuple[str, int, str]:
@@ -64,6 +73,10 @@ class FileOrigin:
         except OSError:
             return ""
 
+    def head(self) -> bytes:
+        with os.fdopen(_open_regular(self.path), "rb") as source:
+            return next(_blocks(source, self.path, HEAD), b"")
+
     def copy(self, target: IO[bytes]) -> tuple[str, int, str]:
         with os.fdopen(_open_regular(self.path), "rb") as source:
             before = os.fstat(source.fileno())
@@ -78,6 +91,16 @@ class FileOrigin:
 def empty(name: str) -> Refused:
     """What is said of a file without bytes."""
     return Refused(f"{readable(name)!r} is empty (0 bytes); copy it again")
+
+
+def refuse_what_is_no_video(origin: Origin, name: str) -> None:
+    """Raise Refused for a file without bytes and for one that begins as no video does; nothing else of it is read."""
+    head = origin.head()
+    if not head:
+        raise empty(name)
+    what = no_video(head)
+    if what:
+        raise NoVideo(f"{readable(name)!r} is {what}; put video files into the inbox, nothing else is made of it")
 
 
 def changed(name: str) -> StillChanging:
@@ -111,9 +134,9 @@ def _open_regular(path: Path) -> int:
     return descriptor
 
 
-def _blocks(source: IO[bytes], path: Path) -> Iterator[bytes]:
+def _blocks(source: IO[bytes], path: Path, size: int = BLOCK) -> Iterator[bytes]:
     try:
-        while block := source.read(BLOCK):
+        while block := source.read(size):
             yield block
     except OSError as error:
         raise Refused(f"{readable(path.name)!r} cannot be read ({error.strerror}); copy it again") from error

@@ -175,7 +175,7 @@ def test_a_batch_of_everything_through_the_inbox(
 def test_the_demo_of_nothing_but_bad_files_says_why_for_each(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    wanted = ("zero.mp4", "text.mp4", "sound.mp4", "cut at 50.mp4", "cut at 50, index first.mp4", "huge.gif")
+    wanted = ("zero.mp4", "nothing behind.mp4", "cut at 50.mp4", "cut at 50, index first.mp4", "huge.gif")
     made = [bad for bad in bad_videos.contents() if bad.name in wanted]
     made += [
         Bad(f"[/red] {os.fsdecode(bytes([255]))}.mp4".replace("/", "∕"), lambda p: p.write_text("x" * 99), "failed")

@@ -21,6 +21,7 @@ from egoworld_resources.production.s3_servers import S3Address
 from egoworld_resources.s3_access import S3Access
 from egoworld_resources.s3_buckets import client
 from egoworld_resources.workbench import Workbench
+from tests.bad_videos import MP4
 from tests.made_stores import SERVERS, access_to, environment
 from tests.made_up import workbench
 from tests.wire import wire
@@ -59,9 +60,10 @@ def bench(access: S3Access, tmp_path: Path) -> Workbench:
 
 
 def upload(access: S3Access, objects: dict[str, bytes]) -> None:
+    """Objects that begin as an MP4 does, but for those without bytes."""
     s3 = client(access, access.endpoint)
     for key, data in objects.items():
-        s3.put_object(Bucket=access.bucket("inbox"), Key=key, Body=data)
+        s3.put_object(Bucket=access.bucket("inbox"), Key=key, Body=data and MP4 + data)
 
 
 def bucket(bench: Workbench) -> BucketInbox:
@@ -133,7 +135,7 @@ def test_new_replaced_duplicate_and_unchanged_as_in_a_folder(access: S3Access, b
     replaced, cursor = states(bench, cursor)
     assert replaced == {"a.mp4": "replaced"}
     facts = next(facts for _, facts in bench.store.records("videos") if facts["name"] == "a.mp4")
-    assert bench.store.source(facts["sha256"], facts["suffix"]).read_bytes() == b"three"
+    assert bench.store.source(facts["sha256"], facts["suffix"]).read_bytes() == MP4 + b"three"
     bucket(bench)._seen._file.unlink()
     assert states(bench, cursor)[0] == {"a.mp4": "unchanged", "day/Küche 1+%25.MOV": "unchanged"}, (
         "the index only helps"
@@ -158,7 +160,7 @@ def test_refused_and_waiting_objects_are_shown_until_they_are_mended(access: S3A
 def test_big_objects_are_read_beside_the_ticks(
     access: S3Access, bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_s3, "BIG", 10)
+    monkeypatch.setattr(inbox_s3, "BIG", len(MP4) + 10)
     upload(access, {"big.mp4": b"x" * 11, "small.mp4": b"y"})
     first, cursor = states(bench)
     assert first == {"small.mp4": "new"}
