@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -23,8 +22,8 @@ from egoworld_resources.environments.fabric.errors import EnvLocked, InvalidKey
 from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.generations import Generations, exclusive
 from egoworld_resources.errors import LockBusy
+from egoworld_resources.scratch import scratch_folder, sweep
 
-OLD_S = 3600
 KEPT_S = 7 * 24 * 3600
 
 
@@ -74,13 +73,11 @@ class Places:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty folder on the partition of the envs, gone afterwards."""
-        parent = self.base / ".scratch"
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=parent))
-        try:
+        with scratch_folder(self.base / ".scratch", "env") as owned:
+            owned.chmod(0o711)  # code that runs as another user passes through
+            folder = owned / "files"
+            folder.mkdir(mode=0o700)
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def remove(self, key: EnvKey) -> None:
         """Take an env away at once, then its files."""
@@ -91,10 +88,11 @@ class Places:
         shutil.rmtree(away, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Collect what a crash left behind: removed envs, and scratch folders too old to be in use."""
-        old = [left for left in (self.base / ".scratch").glob("*") if time.time() - left.stat().st_mtime > OLD_S]
-        for left in [*(self.base / ".removed").glob("*"), *old]:
+        """Collect what a crash left behind: removed envs, and scratch folders whose owner has died."""
+        for left in (self.base / ".removed").glob("*"):
             shutil.rmtree(left, ignore_errors=True)
+        if (self.base / ".scratch").is_dir():
+            sweep(self.base / ".scratch")
         for log in (self.base / ".logs").glob("*"):
             if time.time() - log.stat().st_mtime > KEPT_S:
                 log.unlink(missing_ok=True)
