@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from egoworld_assets.automation.pace import UNFINISHED, age, deadline
+from egoworld_assets.automation.pace import UNFINISHED, deadline
 from egoworld_assets.episodes import STAGE, artifact_of, usable
 from egoworld_assets.stages import stages
 from egoworld_assets.told import console
@@ -66,6 +66,11 @@ class Follow:
         """As text for Dagster."""
         return json.dumps(asdict(self))
 
+    def by(self, now: float) -> Follow:
+        """The same by a clock that may have been set back: nothing of it lies ahead."""
+        first = None if self.first is None else min(self.first, now)
+        return replace(self, first=first, last=min(self.last, now), looked=self.looked if self.looked <= now else 0.0)
+
     def changed(self, now: float) -> Follow:
         """The same after a change."""
         return replace(self, first=now if self.first is None else self.first, last=now)
@@ -82,7 +87,7 @@ def dataset_follows(
     """
     now, instance, settings = time.time(), context.instance, bench.settings
     merges = instance.get_run_records(dg.RunsFilter(job_name=DATASET.name), limit=MERGES)
-    follow = after_merges(Follow.read(context.cursor), merges, instance)
+    follow = after_merges(Follow.read(context.cursor).by(now), merges, instance)
     follow = Looking(bench, context).go(follow, now)
     if follow.first is None:
         said = "the dataset holds what is usable" if follow.look is None else "looking at everything"
@@ -111,7 +116,7 @@ def after_merges(follow: Follow, merges: Sequence[dg.RunRecord], instance: dg.Da
 
 def waits(follow: Follow, quiet_s: float, wait_s: float, now: float) -> str:
     """Why the changes are still to be waited for; empty when they are not."""
-    rested, waited = age(follow.last, now), age(follow.first or now, now)
+    rested, waited = now - follow.last, now - (now if follow.first is None else follow.first)
     if rested >= quiet_s or waited >= wait_s:
         return ""
     return f"changed {rested:.0f} s ago; merged after {quiet_s:.0f} s without a change (dataset_quiet_s)"
@@ -130,7 +135,9 @@ def rests(merges: Sequence[dg.RunRecord], pause_s: float, now: float) -> str:
     if not failed:
         return ""
     pause = min(pause_s * 2 ** (failed - 1), max(pause_s, LONGEST_S))
-    rested = age(merges[0].end_time or 0.0, now)
+    rested = now - (merges[0].end_time or 0.0)
+    if rested < 0:  # by a clock that was set back since
+        return ""
     return f"the last {failed} merges failed; tried again in {pause - rested:.0f} s" if rested < pause else ""
 
 
@@ -158,7 +165,7 @@ class Looking:
         if follow.event < 0:
             follow = replace(follow, event=newest_event(self._context.instance), look="", declared=declared)
         follow = self._events(follow, now)
-        due = follow.declared != declared or age(follow.looked, now) >= self._bench.settings.dataset_look_s
+        due = follow.declared != declared or now - follow.looked >= self._bench.settings.dataset_look_s
         if follow.look is None and follow.first is None and due:
             follow = replace(follow, look="", declared=declared)
         return follow if follow.look is None else self._everything(follow, now)

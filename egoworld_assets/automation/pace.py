@@ -33,11 +33,6 @@ def by_daemon(context: dg.SensorEvaluationContext) -> bool:
     return context.last_sensor_start_time is not None or context.repository_def is None
 
 
-def age(then: float, now: float) -> float:
-    """Seconds since a time by the wall clock; a time that lies ahead of a clock that was set back counts as now."""
-    return max(0.0, now - then)
-
-
 def deadline(seconds: float = LOOK_S) -> Callable[[], bool]:
     """Tells whether so many seconds have passed since this call."""
     end = time.monotonic() + seconds

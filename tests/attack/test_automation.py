@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -206,6 +208,19 @@ def test_a_run_that_took_over_the_tags_of_a_dead_one(ticks: Ticks) -> None:
     ticks.tick("dead_runs")
     found = [ticks.instance.get_run_by_id(run.run_id) for run in (dead, again)]
     assert [run.status for run in found if run] == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
+
+
+def test_a_clock_that_is_set_back_by_a_year(ticks: Ticks, tmp_path: Path) -> None:
+    """All that the sensors remember lies a year ahead: the night begins, and the dataset follows, all the same."""
+    taken(ticks.bench, tmp_path, 1)
+    made_store.add_video(ticks.bench, 5)
+    ahead = time.time() + 365 * 86400
+    follow = {"event": 0, "declared": "another", "first": ahead, "last": ahead, "looked": ahead}
+    ticks.cursors["dataset_follows"] = json.dumps(follow)
+    ticks.cursors["nightly_refresh"] = json.dumps({"night": "2999-01-01T03:00:00+00:00"})
+    assert len(merges_asked(ticks)) == 1
+    ticks.tick("nightly_refresh")
+    assert len(ticks.tick("nightly_refresh")) == 1
 
 
 @pytest.mark.parametrize(
