@@ -34,6 +34,7 @@ app.add_typer(weights, name="weights")
 console = Console(width=None if sys.stdout.isatty() else 200)
 """Programs and files that read our output get lines that are not cut at 80 columns."""
 
+Socket = Annotated[Path | None, typer.Option(help="A Unix socket instead, in a folder that only you may enter.")]
 Videos = Annotated[list[str] | None, typer.Argument(help="Video files, folders or globs.")]
 Known = Annotated[list[str] | None, typer.Argument(help="Video keys or names; default all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -277,20 +278,24 @@ def ui(port: int = 3000) -> None:
 
 
 @command
-def metrics(port: Annotated[int, typer.Option(help="Port on this machine's loopback.")] = 9464) -> None:
+def metrics(
+    port: Annotated[int, typer.Option(help="Port on this machine's loopback.")] = 9464, socket: Socket = None
+) -> None:
     """Serve what Prometheus asks for: http://127.0.0.1:PORT/metrics, on this machine only."""
     from egoworld_assets import cli_serving
 
     with dagster_quiet():
-        cli_serving.metrics(bench(), port)
+        cli_serving.metrics(bench(), socket or port)
 
 
 @command
-def files(port: Annotated[int, typer.Option(help="Port on this machine's loopback.")] = 3001) -> None:
+def files(
+    port: Annotated[int, typer.Option(help="Port on this machine's loopback.")] = 3001, socket: Socket = None
+) -> None:
     """Serve contact sheets and other files of artifacts, on this machine only; `egoworld ui` does it by itself."""
     from egoworld_assets import cli_serving
 
-    cli_serving.files(bench(), port)
+    cli_serving.files(bench(), socket or port)
 
 
 def video_files(names: Sequence[str] | None) -> list[Path]:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from egoworld_assets.flow import instance_of
 from egoworld_assets.monitoring import server_of
-from egoworld_assets.viewing import artifact_server, free
+from egoworld_assets.viewing import artifact_server
 from egoworld_resources.workbench import Workbench
 
 
-def metrics(bench: Workbench, port: int) -> None:
-    """What Prometheus asks for."""
-    free(port)
-    with instance_of(bench) as instance, server_of(bench, instance, port) as server:
-        said(bench, "metrics", f"http://127.0.0.1:{port}/metrics")
+def metrics(bench: Workbench, at: int | Path) -> None:
+    """What Prometheus asks for, at a port of this machine or at a Unix socket."""
+    with instance_of(bench) as instance, server_of(bench, instance, at) as server:
+        said(bench, "metrics", f"http://127.0.0.1:{at}/metrics" if isinstance(at, int) else str(at))
         server.serve_forever()
 
 
-def files(bench: Workbench, port: int) -> None:
-    """Contact sheets and other files of artifacts."""
-    with artifact_server(bench, port) as server:
-        said(bench, "files", f"http://127.0.0.1:{port}")
+def files(bench: Workbench, at: int | Path) -> None:
+    """Contact sheets and other files of artifacts, at a port of this machine or at a Unix socket."""
+    with artifact_server(bench, at) as server:
+        said(bench, "files", f"http://127.0.0.1:{at}" if isinstance(at, int) else str(at))
         server.serve_forever()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import dagster as dg
@@ -18,8 +20,10 @@ from prometheus_client.registry import Collector
 from egoworld_assets.cli_upkeep import total
 from egoworld_assets.plan import plan
 from egoworld_assets.stages import stages
+from egoworld_assets.viewing import free
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.production.last_backup import last_backup
+from egoworld_resources.sockets import listening
 from egoworld_resources.workbench import Workbench
 
 LOOPBACK = "127.0.0.1"
@@ -181,8 +185,35 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-def server_of(bench: Workbench, instance: dg.DagsterInstance, port: int, kept_s: float = KEPT_S) -> WSGIServer:
-    """Serves /metrics on loopback; port 0 takes a free one. The caller runs and closes it."""
+class SocketServer(WSGIServer):
+    """The same on a Unix socket that listens already."""
+
+    address_family = socket.AF_UNIX
+
+    def __init__(self, path: Path, answers: type[WSGIRequestHandler]) -> None:
+        super().__init__(str(path), answers, bind_and_activate=False)  # pyright: ignore[reportArgumentType]
+        self.socket.close()
+        self.socket = listening(path)
+        self.server_name, self.server_port = "localhost", 0
+        self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """What asks has no address on a Unix socket, and handlers want one."""
+        return self.socket.accept()[0], ("localhost", 0)
+
+
+def server_of(bench: Workbench, instance: dg.DagsterInstance, at: int | Path, kept_s: float = KEPT_S) -> WSGIServer:
+    """Serves /metrics on a port of loopback, 0 for a free one, or on a Unix socket. The caller runs and closes it.
+
+    Raises BadConfiguration when something listens there already.
+    """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Exporter(lambda: scan(bench.snapshot()), lambda: runs_of(instance), kept_s))
-    return make_server(LOOPBACK, port, make_wsgi_app(registry), handler_class=Quiet)
+    app = make_wsgi_app(registry)
+    if isinstance(at, Path):
+        server = SocketServer(at, Quiet)
+        server.set_app(app)
+        return server
+    if at:
+        free(at)
+    return make_server(LOOPBACK, at, app, handler_class=Quiet)

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +24,7 @@ from egoworld_resources.errors import BadConfiguration, EgoworldError, UnknownNa
 from egoworld_resources.layout import KEY
 from egoworld_resources.runner import end_group
 from egoworld_resources.settings import PROJECT
+from egoworld_resources.sockets import listening
 from egoworld_resources.store import FolderStore, Store
 from egoworld_resources.stores import in_s3
 from egoworld_resources.workbench import Workbench
@@ -76,16 +78,36 @@ class ArtifactLinks(BaseHTTPRequestHandler):
         pass
 
 
-def artifact_server(bench: Workbench, port: int) -> ThreadingHTTPServer:
-    """A server of files of artifacts on loopback, at /ASSET/VIDEO/DATA_VERSION/FILE. Raises BadConfiguration."""
+class SocketServer(ThreadingHTTPServer):
+    """On a Unix socket that listens already."""
+
+    address_family = socket.AF_UNIX
+
+    def __init__(self, path: Path, answers: Callable[..., BaseHTTPRequestHandler]) -> None:
+        super().__init__(str(path), answers, bind_and_activate=False)  # pyright: ignore[reportArgumentType]
+        self.socket.close()
+        self.socket = listening(path)
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """What asks has no address on a Unix socket, and handlers want one."""
+        return self.socket.accept()[0], ("localhost", 0)
+
+
+def artifact_server(bench: Workbench, at: int | Path) -> ThreadingHTTPServer:
+    """Files of artifacts at /ASSET/VIDEO/DATA_VERSION/FILE, on a port of loopback or on a Unix socket.
+
+    Raises BadConfiguration when something listens there already.
+    """
     if isinstance(bench.store, FolderStore):
         root = bench.store.root / "artifacts"
         root.mkdir(parents=True, exist_ok=True)
         answers = partial(ArtifactFiles, directory=str(root))
     else:
         answers = partial(ArtifactLinks, bench.store)
-    free(port)
-    return ThreadingHTTPServer((LOOPBACK, port), answers)
+    if isinstance(at, Path):
+        return SocketServer(at, answers)
+    free(at)
+    return ThreadingHTTPServer((LOOPBACK, at), answers)
 
 
 @contextmanager

@@ -30,16 +30,7 @@ from tests.servers import free_port
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-PORTS = (
-    "POSTGRES_PORT",
-    "DAGSTER_CODE_PORT",
-    "DAGSTER_OPERATOR_PORT",
-    "DAGSTER_VIEWER_PORT",
-    "FILES_PORT",
-    "METRICS_PORT",
-    "PROXY_PORT",
-    "PROXY_S3_PORT",
-)
+PORTS = ("PROXY_PORT", "PROXY_S3_PORT")
 ROWS = 30
 """Frames of the video that goes through the server."""
 MADE_S = 450

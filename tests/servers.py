@@ -13,11 +13,15 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from egoworld_resources.production import probes
-from egoworld_resources.production.launch import LOOPBACK, Launch
-from egoworld_resources.production.postgres import PostgresAddress, postgres
+from egoworld_resources.production.environment import ServerSettings
+from egoworld_resources.production.launch import LOOPBACK, Launch, unprivileged
+from egoworld_resources.production.parts import Parts
+from egoworld_resources.production.places import Places
+from egoworld_resources.production.postgres import SOCKET_PORT, PostgresAddress, binaries, own, serving
 from egoworld_resources.production.s3_servers import S3Address, s3_server
 from egoworld_resources.production.tools import Tools
 from egoworld_resources.settings import Settings
@@ -70,7 +74,7 @@ def s3_running(name: str, tools: Tools) -> Iterator[S3Address]:
     with temporary_home() as home:
         at = S3Address(free_port(), f"test{secrets.token_hex(6)}", secrets.token_hex(16))
         launch = s3_server(name, tools, home / name, at)
-        with running(launch, partial(probes.s3, name, at), home / f"{name}.log"):
+        with running(launch, partial(probes.s3, name, at, "artifacts"), home / f"{name}.log"):
             yield at
 
 
@@ -96,9 +100,57 @@ def versitygw(tools: Tools) -> Iterator[S3Address]:
 
 @pytest.fixture(scope="session")
 def postgres_server(tools: Tools) -> Iterator[PostgresAddress]:
-    """A real Postgres: host, port, user, password, database."""
+    """A real Postgres with its superuser: host, port, user, password, database."""
     with temporary_home() as home:
         at = PostgresAddress(free_port(), "egoworld", secrets.token_hex(16), "egoworld")
-        launch = postgres(tools, home / "postgres", at)
-        with running(launch, partial(probes.postgres, at), home / "postgres.log", signal.SIGINT):
+        with running(postgres(tools, home / "postgres", at), partial(let_in, at), home / "postgres.log", signal.SIGINT):
             yield at
+
+
+@pytest.fixture(scope="session")
+def server_postgres(tools: Tools) -> Iterator[ServerSettings]:
+    """The Postgres of a server of ours, with its roles: settings, of which its address as each role."""
+    with temporary_home() as home:
+        parts = Parts(Settings.load(home=home))
+        parts.env_file.ensure({"POSTGRES_DB": "lab"})
+        parts.prepare()
+        part = parts.one("postgres")
+        with running(part.launch(), part.probe, home / "postgres.log", signal.SIGINT):
+            yield parts.server
+
+
+def lent(server: ServerSettings, state: Path) -> dict[str, str]:
+    """What the .env of a server with its state in ``state`` says, so that this Postgres counts as its own."""
+    mine, its = Places(state), server.places
+    mine.make()
+    (mine.postgres / f".s.PGSQL.{SOCKET_PORT}").symlink_to(its.postgres / f".s.PGSQL.{SOCKET_PORT}")
+    passwords = {f"POSTGRES_{role.upper()}_PASSWORD": said for role, said in server.postgres_passwords.items()}
+    return {"POSTGRES_DB": server.postgres_db, **passwords}
+
+
+def postgres(tools: Tools, cluster: Path, at: PostgresAddress) -> Launch:
+    """Somebody's Postgres on TCP, as audits and backups may meet one; its superuser is ``at.user``."""
+    user, folder = unprivileged(), binaries(tools, cluster)
+    if not (cluster / "PG_VERSION").is_file():
+        cluster.mkdir(mode=0o700, parents=True)
+        password = cluster.with_name("password")
+        password.write_text(at.password, encoding="ascii")
+        for path in (cluster, password) if user else ():
+            own(path, user or "")
+        how = ("--username", at.user, "--pwfile", str(password), "--auth", "scram-sha-256", "--locale", "C")
+        made = Launch((str(folder / "initdb"), "--pgdata", str(cluster), "--encoding", "UTF8", *how), user=user)
+        done = made.run(cluster)
+        assert done.returncode == 0, done.stderr
+        alone = Launch((str(folder / "postgres"), "--single", "-D", str(cluster), "postgres"), user=user)
+        assert alone.run(cluster, f'CREATE DATABASE "{at.database}" OWNER "{at.user}"\n').returncode == 0
+    settings = {"listen_addresses": LOOPBACK, "unix_socket_directories": ""}
+    return serving(folder, cluster, at.port, settings, user)
+
+
+def let_in(at: PostgresAddress) -> str:
+    """Healthy once Postgres lets us in."""
+    try:
+        at.connect(probes.SECONDS).close()
+    except psycopg2.Error as error:
+        raise probes.Unhealthy(str(error)) from error
+    return "lets us in"

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from egoworld_resources.layout import Layout
-from egoworld_resources.production import probes
+from egoworld_resources.production import schema
 from egoworld_resources.production.dagster_parts import write_home
-from egoworld_resources.production.postgres import PostgresAddress, postgres
+from egoworld_resources.production.postgres import PostgresAddress
 from egoworld_resources.production.tools import Tools
 from egoworld_resources.s3_access import S3Access
 from egoworld_resources.s3_buckets import Buckets
@@ -18,7 +18,7 @@ from tests.benchmarks.flow import WHAT, flow_videos
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, Took, middle, ours, settings
 from tests.made_stores import environment
-from tests.servers import free_port, running, s3_running, temporary_home
+from tests.servers import free_port, let_in, postgres, running, s3_running, temporary_home
 
 AGAINST = "on SQLite and a folder"
 
@@ -60,13 +60,8 @@ def servers(place: Place) -> Iterator[tuple[Path, dict[str, str]]]:
     at = PostgresAddress(free_port(), "egoworld", "of-the-benchmark", "egoworld")
     with temporary_home() as folder, s3_running("minio", tools) as s3:
         launch = postgres(tools, folder / "postgres", at)
-        with running(launch, partial(probes.postgres, at), folder / "postgres.log"):
+        with running(launch, partial(let_in, at), folder / "postgres.log"):
+            schema.make(at)
             access = S3Access(endpoint=s3.endpoint, access_key=s3.access_key, secret_key=s3.secret_key)
             Buckets(access).make()
-            yield home, {"DAGSTER_HOME": str(dagster), **postgres_environment(at), **environment(access)}
-
-
-def postgres_environment(at: PostgresAddress) -> dict[str, str]:
-    """What infra/dagster.production.yaml asks for."""
-    told = {"PORT": str(at.port), "USER": at.user, "PASSWORD": at.password, "DB": at.database}
-    return {f"POSTGRES_{name}": value for name, value in told.items()}
+            yield home, {"DAGSTER_HOME": str(dagster), **at.variables, **environment(access)}

@@ -12,16 +12,15 @@ import pytest
 from egoworld_resources.doctor import Finding, server
 from egoworld_resources.doctor.checks.server import TABLES
 from egoworld_resources.production import s3_accounts
-from egoworld_resources.production.environment import EnvFile
+from egoworld_resources.production.environment import EnvFile, ServerSettings
 from egoworld_resources.production.last_backup import LastBackup, note
-from egoworld_resources.production.postgres import PostgresAddress
 from egoworld_resources.production.s3_servers import S3Address
 from egoworld_resources.s3_access import S3Access
 from egoworld_resources.s3_buckets import ROLES, client
 from egoworld_resources.s3_objects import Objects
 from made_doctor import findings, subject
 from tests.made_stores import SERVERS, access_to, environment
-from tests.servers import answering, free_port
+from tests.servers import answering, lent
 
 
 def set_up(folder: Path, **given: str) -> EnvFile:
@@ -62,22 +61,16 @@ def test_a_wrong_setting_is_named_and_no_secret_shown(tmp_path: Path) -> None:
 def test_postgres_that_is_down_is_a_fault_for_who_works_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    set_up(tmp_path, POSTGRES_PORT=str(free_port()))
+    set_up(tmp_path)
     assert told("Postgres", tmp_path)["server"].state == "warning", "a server that was taken down"
     monkeypatch.setenv("DAGSTER_HOME", str(server.folder(subject(tmp_path)) / "dagster"))
     found = told("Postgres", tmp_path)["server"]
     assert (found.state, found.mend) == ("fault", "make ps shows what runs, make up starts it")
 
 
-def test_postgres_and_its_schema(tmp_path: Path, postgres_server: PostgresAddress) -> None:
-    at = postgres_server
-    set_up(
-        tmp_path,
-        POSTGRES_PORT=str(at.port),
-        POSTGRES_USER=at.user,
-        POSTGRES_PASSWORD=at.password,
-        POSTGRES_DB=at.database,
-    )
+def test_postgres_and_its_schema(tmp_path: Path, server_postgres: ServerSettings) -> None:
+    at = server_postgres.postgres
+    set_up(tmp_path, **lent(server_postgres, server.folder(subject(tmp_path))))
     found = told("Postgres", tmp_path)
     assert (found["server"].state, found["connections"].state) == ("ok", "ok")
     assert found["schema"].state == "warning"
@@ -93,7 +86,8 @@ def test_postgres_and_its_schema(tmp_path: Path, postgres_server: PostgresAddres
         cursor.execute("INSERT INTO alembic_version VALUES ('abc')")
     try:
         assert told("Postgres", tmp_path)["schema"].found == "Dagster's tables of revision abc"
-        set_up(tmp_path / "other", POSTGRES_PORT=str(at.port), POSTGRES_USER=at.user)
+        other = lent(server_postgres, server.folder(subject(tmp_path / "other")))
+        set_up(tmp_path / "other", POSTGRES_DB=other["POSTGRES_DB"])
         wrong = told("Postgres", tmp_path / "other")["server"]
         assert (wrong.state, "password authentication failed" in wrong.found) == ("warning", True)
     finally:

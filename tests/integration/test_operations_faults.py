@@ -16,11 +16,10 @@ from sqlalchemy.exc import DatabaseError
 from egoworld_resources.environments.fabric.errors import AuditFailed
 from egoworld_resources.environments.fabric.operations import Operations
 from egoworld_resources.environments.fabric.operations.table import NAME, VERSION_TABLE
-from egoworld_resources.production import probes
-from egoworld_resources.production.postgres import PostgresAddress, postgres
+from egoworld_resources.production.postgres import PostgresAddress
 from egoworld_resources.production.tools import Tools
 from made_operations import ANN, PARTS, Database, begun, told, url_of
-from servers import free_port, running, temporary_home
+from servers import free_port, let_in, postgres, running, temporary_home
 
 
 def test_a_file_that_was_deleted_or_replaced_is_noticed(tmp_path: Path) -> None:
@@ -80,7 +79,7 @@ def test_a_postgres_that_stops_stands_still_or_returns(tools: Tools) -> None:
             operations.init()
         failures = [refused.value]
 
-        serve = partial(running, launch, partial(probes.postgres, at), home / "postgres.log", signal.SIGINT)
+        serve = partial(running, launch, partial(let_in, at), home / "postgres.log", signal.SIGINT)
         with serve():
             operations.init()
             first = begun(operations)

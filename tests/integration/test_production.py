@@ -47,6 +47,7 @@ PARTS = [
     "daemon",
     "files",
     "metrics",
+    "envs",
     "door",
     "proxy",
 ]
@@ -180,16 +181,22 @@ def test_every_part_has_the_secrets_that_it_needs_and_no_other(server: Server, s
         if field.annotation is SecretStr
     }
     found = {
-        part.name: {names[value] for value in psutil.Process(part.pid).environ().values() if value in names}
+        part.name: {
+            name for secret, name in names.items() if secret in "\n".join(psutil.Process(part.pid).environ().values())
+        }
         for part in server.health()
     }
-    dagster = {"postgres_password", "s3_pipeline_secret_key"}
+    tokens = {"env_operator_token", "env_viewer_token"}
     assert found == {
-        **dict.fromkeys(PARTS, dagster),
         "postgres": set(),
         "s3": {"s3_secret_key"},
+        "code-location": {"postgres_runs_password", "postgres_envs_password", "s3_pipeline_secret_key"},
+        "webserver": {"postgres_dagster_password"},
+        "webserver-viewer": {"postgres_viewer_password"},
+        "daemon": {"postgres_dagster_password"},
         "files": {"s3_reader_secret_key"},
-        "metrics": {"postgres_password", "s3_reader_secret_key"},
+        "metrics": {"postgres_metrics_password", "s3_reader_secret_key"},
+        "envs": {"postgres_envs_password", *tokens},
         "door": set(),
         "proxy": set(),
     }

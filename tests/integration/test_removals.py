@@ -14,14 +14,14 @@ import pytest
 
 from egoworld_resources.manifest import Manifest
 from egoworld_resources.production.backup_files import Backup, backups, chosen
-from egoworld_resources.production.environment import EnvFile
+from egoworld_resources.production.environment import EnvFile, ServerSettings
 from egoworld_resources.production.last_backup import last_backup
-from egoworld_resources.production.postgres import PostgresAddress
 from egoworld_resources.production.restore import verify
 from egoworld_resources.production.s3_servers import S3Address
 from egoworld_resources.s3_access import S3Access
 from egoworld_resources.store_s3 import S3Store
 from tests.made_stores import BOUND, access_to, artifact, environment
+from tests.servers import lent
 from tests.wire import Wire, wire
 
 BACKUP = ("egoworld_resources.production", "backup")
@@ -32,15 +32,14 @@ FSCK = ("egoworld_assets.cli", "fsck")
 class Lab:
     """A server whose S3 is reached through a wire, with an artifact that has an old version."""
 
-    def __init__(self, folder: Path, s3: S3Address, postgres: PostgresAddress) -> None:
+    def __init__(self, folder: Path, s3: S3Address, postgres: ServerSettings) -> None:
         self.folder, self.home, self.to = folder, folder / "home", folder / "to"
         self.access = access_to(s3)
         self.store = S3Store(self.access, folder / "here", BOUND)
         self.old, self.live = (self._put(text) for text in ("old", "live"))
         keys = environment(self.access)
-        given = {**keys, "S3_SERVER": "none", "POSTGRES_PORT": str(postgres.port), "POSTGRES_USER": postgres.user}
-        given |= {"POSTGRES_PASSWORD": postgres.password, "POSTGRES_DB": postgres.database}
         self.env_file = EnvFile(self.home / "production" / ".env")
+        given = {**keys, "S3_SERVER": "none", **lent(postgres, self.env_file.path.parent)}
         self.env_file.ensure(given)
 
     def _put(self, text: str) -> Manifest:
@@ -90,8 +89,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(minio: S3Address, postgres_server: PostgresAddress, tmp_path: Path) -> Lab:
-    return Lab(tmp_path, minio, postgres_server)
+def lab(minio: S3Address, server_postgres: ServerSettings, tmp_path: Path) -> Lab:
+    return Lab(tmp_path, minio, server_postgres)
 
 
 @contextmanager

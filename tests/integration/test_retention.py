@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from egoworld_assets.flow import RANGE
 from egoworld_assets.quarantine import quarantine
 from egoworld_assets.retention import Pruned, event_log_retention, events, prune
 from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.production import probes
+from egoworld_resources.production import probes, schema
 from egoworld_resources.production.launch import Launch
 from egoworld_resources.production.postgres import PostgresAddress
 from egoworld_resources.settings import PROJECT
@@ -81,8 +81,10 @@ class History:
         with closing(at.connect()) as connection:
             connection.autocommit = True
             connection.cursor().execute(f"CREATE DATABASE {database} {like}")
-        settings = {"PORT": at.port, "USER": at.user, "PASSWORD": at.password, "DB": database}
-        return {f"POSTGRES_{name}": str(value) for name, value in settings.items()}
+        made = replace(at, database=database)
+        if not like:
+            schema.make(made)
+        return made.variables
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])

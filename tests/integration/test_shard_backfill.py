@@ -33,10 +33,10 @@ print(json.dumps({
 STATUS = "query($id: String!) {partitionBackfillOrError(backfillId: $id) {... on PartitionBackfill {status}}}"
 
 
-def asked(port: int, query: str, variables: dict[str, object]) -> dict[str, dict[str, str]]:
+def asked(socket: Path, query: str, variables: dict[str, object]) -> dict[str, dict[str, str]]:
     """What the webserver answers."""
     body = json.dumps({"query": query, "variables": variables}).encode()
-    told = probes.fetch(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
+    told = probes.fetch_at(socket, "/graphql", body, {"Content-Type": "application/json"})
     return json.loads(told)["data"]
 
 
@@ -51,13 +51,13 @@ def test_six_videos_in_two_shards(tmp_path: Path) -> None:
         shards = sorted({partition_of(key, SHARDS) for key in keys})
         assert (len(keys), len(shards)) == (VIDEOS, SHARDS)
 
-        port = server.parts.server.dagster_operator_port
+        socket = server.parts.places.of("webserver")
         assets = [{"path": [name]} for name in stages()]
-        begun = asked(port, BACKFILL, {"names": shards, "assets": assets})["launchPartitionBackfill"]
+        begun = asked(socket, BACKFILL, {"names": shards, "assets": assets})["launchPartitionBackfill"]
         assert begun["__typename"] == "LaunchBackfillSuccess", begun
 
         def ended() -> str:
-            status = asked(port, STATUS, {"id": begun["backfillId"]})["partitionBackfillOrError"]["status"]
+            status = asked(socket, STATUS, {"id": begun["backfillId"]})["partitionBackfillOrError"]["status"]
             if status in ("REQUESTED", "COMPLETED"):
                 raise probes.Unhealthy(f"the backfill is {status}")
             return status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.production import backup_cli
+from egoworld_resources.production.env_service import PATH as ENVS
 from egoworld_resources.production.keys import key_of
 from egoworld_resources.production.parts import Parts
 from egoworld_resources.production.postgres import binaries as postgres_binaries
@@ -36,7 +38,9 @@ def up(
     server = Server(Settings.load())
     server.up(parts or ())
     settings = server.parts.server
-    typer.echo(f"UI: https://{settings.proxy_name}:{settings.proxy_port}  (logins viewer and operator)")
+    site = f"https://{settings.proxy_name}:{settings.proxy_port}"
+    typer.echo(f"UI: {site}  (logins viewer and operator)")
+    typer.echo(f"envs: {site}{ENVS}/  (ENV_VIEWER_TOKEN, ENV_OPERATOR_TOKEN)")
     typer.echo(f"S3: {settings.s3_public_endpoint}  (here: {settings.s3_endpoint})")
     typer.echo(f"passwords and keys: {server.parts.env_file.path}")
     typer.echo("keys for S3: python -m egoworld_resources.production key uploader|reader|pipeline")
@@ -63,6 +67,7 @@ def ps() -> None:
 @app.command()
 def run(part: PartName) -> None:
     """Become one part, in the foreground: what supervisord, systemd and containers start."""
+    os.umask(0o077)  # nothing that a part writes is for others, whoever started it
     parts = Parts(Settings.load())
     parts.prepare()
     parts.one(part).launch().become()
@@ -79,6 +84,28 @@ def ready(
         server.parts.prepare()
     for one in [server.parts.one(part)] if part else server.parts.all():
         typer.echo(f"{one.name}: {server.ready(one, seconds)}")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the tables of an earlier version of Dagster up to this one; Postgres must run, Dagster must not."""
+    server = Server(Settings.load())
+    server.parts.upgrade()
+    server.migrate()
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="a statement, or none for a prompt")] = "",
+) -> None:
+    """psql on the server's database, as the owner of its tables."""
+    parts = Parts(Settings.load())
+    parts.upgrade()
+    found = shutil.which("psql") or str(postgres_binaries(parts.tools, parts.folder / "postgres") / "psql")
+    own = parts.server.postgres
+    login = {"PGUSER": own.user, "PGPASSWORD": own.password, "PGDATABASE": own.database, "PGPORT": str(own.port)}
+    words = [found, *(["-c", statement] if statement else [])]
+    os.execve(found, words, {**os.environ, **login, "PGHOST": own.host})
 
 
 @app.command()
@@ -118,7 +145,7 @@ def env(command: Annotated[list[str], typer.Argument(help="a command and its arg
     parts = Parts(Settings.load())
     parts.upgrade()
     own = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])  # noqa: PTH120
-    os.execvpe(command[0], command, {**os.environ, **parts.dagster_environment(), "PATH": own})
+    os.execvpe(command[0], command, {**os.environ, **parts.command_environment(), "PATH": own})
 
 
 def table(health: list[Health]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -12,15 +11,17 @@ import typer
 
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.layout import Layout
-from egoworld_resources.production import dagster_parts, probes
+from egoworld_resources.production import probes
 from egoworld_resources.production.backup import Whole, back_up
 from egoworld_resources.production.backup_files import Backup, Total, chosen
 from egoworld_resources.production.last_backup import LastBackup, note
 from egoworld_resources.production.postgres import binaries
 from egoworld_resources.production.restore import ALL, What, restore, verify
+from egoworld_resources.production.roles import PostgresRole
 from egoworld_resources.production.running import Server
 from egoworld_resources.removals import copying, removing
 from egoworld_resources.settings import Settings, config_file
+from egoworld_resources.sockets import answers
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def backup(to: To, keep: Annotated[int, typer.Option(min=0, help="Keep so many b
         except probes.Unhealthy as error:
             raise BadConfiguration(f"{name} must run to be backed up ({error}); `make up` starts it") from error
     with copying(server.parts.settings.home):
-        made = back_up(whole_of(server), to.absolute(), keep)
+        made = back_up(whole_of(server, "backup"), to.absolute(), keep)
     note(server.folder, LastBackup(folder=made.folder, made_at=datetime.fromisoformat(made.facts.made_at)))
     told = ", ".join(f"{name} {shown(total)}" for name, total in made.facts.buckets.items())
     typer.echo(f"{made.folder}: {sum(made.facts.tables.values())} rows; {told}; new: {shown(made.facts.new)}")
@@ -75,27 +76,26 @@ def restore_backup(
     refuse_running(server)
     start_storages(server)
     with removing(server.parts.settings.home):
-        restore(found, whole_of(server), force, wanted[only])
+        restore(found, whole_of(server, "owner"), force, wanted[only])
+        if "postgres" in wanted[only]:
+            server.make_tables()
     forget_seen(server.parts.settings)
     same_config(found)
     typer.echo(f"{found.folder} is restored; start the rest: make up")
 
 
-def whole_of(server: Server) -> Whole:
-    """What is to be copied of a server."""
+def whole_of(server: Server, role: PostgresRole) -> Whole:
+    """What is to be copied of a server, and the role that reads or writes its database."""
     settings, parts = server.parts.server, server.parts
     files = {ENV: parts.env_file.path, CONFIG: config_file()}
     there = {name: file for name, file in files.items() if file.is_file()}
-    return Whole(settings.postgres, binaries(parts.tools, parts.folder / "postgres"), settings.s3_access, there)
+    programs = binaries(parts.tools, parts.folder / "postgres")
+    return Whole(settings.postgres_as(role), programs, settings.s3_access, there)
 
 
 def storages(server: Server) -> dict[str, probes.Probe]:
     """How the parts that hold state are asked."""
-    settings = server.parts.server
-    asked: dict[str, probes.Probe] = {"postgres": partial(probes.postgres, settings.postgres)}
-    if settings.s3_server != "none":
-        asked["s3"] = partial(probes.s3, settings.s3_server, settings.s3)
-    return asked
+    return {part.name: part.probe for part in server.parts.all() if part.name in ("postgres", "s3")}
 
 
 def bring_env(found: Backup, server: Server) -> None:
@@ -110,17 +110,9 @@ def bring_env(found: Backup, server: Server) -> None:
 def refuse_running(server: Server) -> None:
     """Raises BadConfiguration while Dagster runs: it would write into what is being restored."""
     server.parts.prepare()
-    settings = server.parts.server
-    asked: dict[str, probes.Probe] = {
-        "code-location": partial(dagster_parts.code_answers, settings.dagster_code_port),
-        "webserver": partial(dagster_parts.webserver_answers, settings.dagster_operator_port),
-    }
-    for name, probe in asked.items():
-        try:
-            probe()
-        except probes.Unhealthy:
-            continue
-        raise BadConfiguration(f"{name} runs; stop the server first: make down")
+    for name in ("code-location", "webserver"):
+        if answers(server.parts.places.of(name)):
+            raise BadConfiguration(f"{name} runs; stop the server first: make down")
 
 
 def start_storages(server: Server) -> None:

@@ -12,7 +12,10 @@ from egoworld_resources.errors import Terminal
 from egoworld_resources.production.launch import Launch
 from egoworld_resources.production.postgres import PostgresAddress
 
-TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name"
+TABLES = (
+    "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'server_probe' ORDER BY tablename"
+)
+"""All but the one that `make ps` writes into."""
 TELLING = ("runs", "dynamic_partitions")
 """A database without rows in these holds nothing of Dagster that anybody would miss."""
 
@@ -53,7 +56,7 @@ def holds_something(at: PostgresAddress) -> bool:
 
 
 def connected(at: PostgresAddress) -> psycopg2.extensions.connection:
-    """A connection as the owner of the database. Raises DumpFailed."""
+    """A connection. Raises DumpFailed."""
     try:
         return at.connect()
     except psycopg2.Error as error:

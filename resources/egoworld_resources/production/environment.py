@@ -11,11 +11,23 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from egoworld_resources.environments.fabric.config import DATA_ROOT, VARIABLES
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.production.launch import LOOPBACK
-from egoworld_resources.production.postgres import PostgresAddress
+from egoworld_resources.production.places import Places
+from egoworld_resources.production.postgres import SOCKET_PORT, PostgresAddress
+from egoworld_resources.production.roles import POSTGRES_ROLES, PostgresRole, name_of
 from egoworld_resources.production.s3_servers import S3Address
 from egoworld_resources.s3_access import S3Access
 from egoworld_resources.s3_buckets import ROLES, Role
@@ -26,10 +38,26 @@ GENERATED = "<generated>"
 PASSED_ON = ("EGOWORLD_", "S3_", "CUDA_", "NVIDIA_", "UV_", "HF_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Beginnings of further names: they reach Dagster's processes as they stand."""
 
+OF_ENVS = frozenset({DATA_ROOT, *VARIABLES.values()}) - {"DATABASE_URL", "UV_CACHE_DIR"}
+"""Settings of the environment service that may stand in the .env; its audit and its cache are the server's."""
+
 ACCOUNT = "egoworld-{role}"
 """The access key of a role on the S3 server of ours."""
 
+RETIRED = (
+    "POSTGRES_PORT",
+    "POSTGRES_USER",
+    "POSTGRES_PASSWORD",
+    "DAGSTER_CODE_PORT",
+    "DAGSTER_OPERATOR_PORT",
+    "DAGSTER_VIEWER_PORT",
+    "FILES_PORT",
+    "METRICS_PORT",
+)
+"""What earlier versions had: ports of parts that listen on Unix sockets now, and the login of a superuser."""
+
 Port = Field(ge=1, le=65535)
+Secret = Field(min_length=8)
 
 
 class ServerSettings(BaseModel):
@@ -37,9 +65,17 @@ class ServerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    postgres_port: int = Port
-    postgres_user: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    postgres_password: SecretStr = Field(min_length=8)
+    _state: Path = PrivateAttr(default=Path())
+    postgres_owner_password: SecretStr = Secret
+    postgres_dagster_password: SecretStr = Secret
+    postgres_runs_password: SecretStr = Secret
+    postgres_viewer_password: SecretStr = Secret
+    postgres_metrics_password: SecretStr = Secret
+    postgres_envs_password: SecretStr = Secret
+    postgres_backup_password: SecretStr = Secret
+    postgres_probe_password: SecretStr = Secret
+    env_operator_token: SecretStr = Field(min_length=32)
+    env_viewer_token: SecretStr = Field(min_length=32)
     postgres_db: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     s3_server: Literal["minio", "versitygw", "none"]
     s3_endpoint: str
@@ -50,12 +86,7 @@ class ServerSettings(BaseModel):
     s3_uploader_secret_key: SecretStr = Field(min_length=8)
     s3_reader_secret_key: SecretStr = Field(min_length=8)
     s3_bucket_name: str
-    dagster_code_port: int = Port
-    dagster_operator_port: int = Port
-    dagster_viewer_port: int = Port
     dagster_pool_limits: str
-    files_port: int = Port
-    metrics_port: int = Port
     proxy_address: str
     proxy_name: str
     proxy_port: int = Port
@@ -81,9 +112,32 @@ class ServerSettings(BaseModel):
         return self
 
     @property
+    def places(self) -> Places:
+        """Where the parts listen."""
+        return Places(self._state)
+
+    def at(self, state: Path) -> Self:
+        """The settings of the server whose state lies in a folder."""
+        self._state = state
+        return self
+
+    @property
     def postgres(self) -> PostgresAddress:
-        password = self.postgres_password.get_secret_value()
-        return PostgresAddress(self.postgres_port, self.postgres_user, password, self.postgres_db)
+        """The database as its owner, which no part is given."""
+        return self.postgres_as("owner")
+
+    def postgres_as(self, role: PostgresRole) -> PostgresAddress:
+        """The database as one of its roles."""
+        password = self.postgres_passwords[role]
+        return PostgresAddress(SOCKET_PORT, name_of(role), password, self.postgres_db, str(self.places.postgres))
+
+    @property
+    def postgres_passwords(self) -> dict[PostgresRole, str]:
+        """Of every role."""
+        found: dict[PostgresRole, SecretStr] = {
+            role: getattr(self, f"postgres_{role}_password") for role in POSTGRES_ROLES
+        }
+        return {role: password.get_secret_value() for role, password in found.items()}
 
     @property
     def s3(self) -> S3Address:
@@ -143,17 +197,25 @@ class EnvFile:
         self.path = path
 
     def ensure(self, given: Mapping[str, str] | None = None) -> None:
-        """Make the file from the template, or add the variables that a newer template has; ``given`` goes before it."""
+        """Make the file from the template, or bring it up to it: what is new is added, what is retired is left out.
+
+        given: values that go before those of the template.
+        """
         if not self.path.exists():
             self.write(_filled(TEMPLATE.read_text(encoding="utf-8"), given or {}))
             return
         self.path.chmod(0o600)
         wanted = re.findall(r"^(\w+)=.*$", TEMPLATE.read_text(encoding="utf-8"), re.MULTILINE)
-        missing = set(wanted) - set(self.values())
-        if missing:
-            lines = TEMPLATE.read_text(encoding="utf-8").splitlines()
-            added = [line for line in lines if line.partition("=")[0] in missing]
-            self.write(self.path.read_text(encoding="utf-8") + _filled("\n".join(["", *added, ""]), given or {}))
+        values = self.values()
+        missing, retired = set(wanted) - set(values), [name for name in RETIRED if name in values]
+        if not missing and not retired:
+            return
+        kept = self.path.read_text(encoding="utf-8")
+        for name in retired:
+            kept = re.sub(rf"(?m)^\s*(export\s+)?{name}\s*=.*(\n|\Z)", "", kept)
+        lines = TEMPLATE.read_text(encoding="utf-8").splitlines()
+        added = [line for line in lines if line.partition("=")[0] in missing]
+        self.write(kept + (_filled("\n".join(["", *added, ""]), given or {}) if added else ""))
 
     def values(self) -> dict[str, str]:
         """Names and values as they stand in the file; raises BadConfiguration when there is none."""
@@ -165,13 +227,16 @@ class EnvFile:
         """The checked settings. Raises BadConfiguration that names the variable, never its value."""
         values = self.values()
         known = {name.upper() for name in ServerSettings.model_fields}
-        strange = [name for name in values if name not in known and not name.startswith(PASSED_ON)]
+        strange = [
+            name for name in values if name not in known | OF_ENVS and not name.startswith((*PASSED_ON, *RETIRED))
+        ]
         if strange:
             raise BadConfiguration(f"{self.path}: unknown {', '.join(strange)}; known: {', '.join(sorted(known))}")
         if "EGOWORLD_HOME" in values:
             raise BadConfiguration(f"{self.path} lies in EGOWORLD_HOME and cannot name it: put it into egoworld.toml")
         try:
-            return ServerSettings.model_validate({k.lower(): v for k, v in values.items() if k in known})
+            given = {name.lower(): value for name, value in values.items() if name in known}
+            return ServerSettings.model_validate(given).at(self.path.parent)
         except ValidationError as error:
             found = error.errors(include_input=False, include_context=False)
             wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in found)

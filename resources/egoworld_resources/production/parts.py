@@ -12,11 +12,13 @@ from pathlib import Path
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import UnknownName
 from egoworld_resources.layout import Layout
-from egoworld_resources.production import dagster_parts, door, probes
+from egoworld_resources.production import dagster_parts, door, env_service, probes
 from egoworld_resources.production.environment import EnvFile, ServerSettings
-from egoworld_resources.production.launch import LOOPBACK, MARK, SUPERVISED, Launch, unprivileged
-from egoworld_resources.production.postgres import LOG_FOLDER, postgres
+from egoworld_resources.production.launch import MARK, SUPERVISED, Launch, unprivileged
+from egoworld_resources.production.places import Places
+from egoworld_resources.production.postgres import LOG_FOLDER, Cluster, postgres
 from egoworld_resources.production.proxy import answers, proxy
+from egoworld_resources.production.roles import PostgresRole, hba, settled
 from egoworld_resources.production.s3_servers import s3_server
 from egoworld_resources.production.tools import Tools
 from egoworld_resources.settings import PROJECT, Settings, config_file
@@ -48,6 +50,7 @@ class Parts:
         self.settings = settings
         self.folder = Layout(settings.home).server
         self.env_file = EnvFile(self.folder / ".env")
+        self.places = Places(self.folder)
         self.tools = Tools.of(settings)
 
     @property
@@ -67,9 +70,13 @@ class Parts:
         files = [self.env_file.path, config_file(), *own]
         return sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()
 
-    def dagster_environment(self) -> dict[str, str]:
+    def dagster_environment(self, role: PostgresRole = "dagster") -> dict[str, str]:
         """The environment of every process that works on this server as Dagster does."""
-        return dagster_parts.dagster_environment(self.settings, self.env_file, self.dagster_home)
+        return dagster_parts.dagster_environment(self.settings, self.env_file, self.dagster_home, role)
+
+    def command_environment(self, role: PostgresRole = "dagster") -> dict[str, str]:
+        """The same for code and commands that change envs of workflows: with the audit of the environment service."""
+        return self.dagster_environment(role) | {"DATABASE_URL": self.server.postgres_as("envs").url}
 
     def prepare(self) -> None:
         """Make the .env and DAGSTER_HOME, or bring them up to this version of egoworld."""
@@ -79,6 +86,7 @@ class Parts:
         with exclusive(self.folder / ".preparing.lock"):
             self.env_file.ensure()
             dagster_parts.write_home(self.dagster_home)
+            self.places.make()
 
     def upgrade(self) -> None:
         """Give the .env of an earlier version what this one knows; nothing when there is none."""
@@ -94,8 +102,9 @@ class Parts:
 
     def all(self) -> list[Part]:
         """The parts, each after those that it needs."""
-        listed = [self._postgres(), *self._s3(), *self._dagster(), self._files(), self._metrics()]
-        listed += [self._door(), self._proxy()]
+        reading = [self._files(), self._metrics()]
+        asked = [self._envs(), self._door(), self._proxy()]
+        listed = [self._postgres(), *self._s3(), *self._dagster(), *reading, *asked]
         return [replace(part, launch=partial(self._marked, part)) for part in listed]
 
     def _marked(self, part: Part) -> Launch:
@@ -105,49 +114,50 @@ class Parts:
         return replace(launch, env={**launch.env, MARK: f"{self.folder}:{part.name}"})
 
     def _postgres(self) -> Part:
-        at = self.server.postgres
-        launch = partial(postgres, self.tools, self.folder / "postgres", at)
-        where = f"{at.host}:{at.port}/{at.database}"
-        logs = self.folder / "postgres" / LOG_FOLDER
+        server = self.server
+        cluster = Cluster(self.folder / "postgres", server.postgres_db, self.places.postgres)
+        statements = tuple(settled(server.postgres_db, server.postgres_passwords))
+        launch = partial(postgres, self.tools, cluster, hba(server.postgres_db), statements)
+        logs = cluster.folder / LOG_FOLDER
+        probe = partial(probes.postgres, server.postgres_as("probe"))
         # INT is Postgres' fast shutdown: clients are cut off, everything committed stays
-        return Part("postgres", 1, launch, partial(probes.postgres, at), where, (at.port,), stop="INT", own_logs=logs)
+        return Part("postgres", 1, launch, probe, f"{cluster.sockets}/{cluster.database}", stop="INT", own_logs=logs)
 
     def _s3(self) -> list[Part]:
         name, at = self.server.s3_server, self.server.s3
         if name == "none":
             return []
         launch = partial(s3_server, name, self.tools, self.folder / name, at)
-        return [Part("s3", 1, launch, partial(probes.s3, name, at), at.endpoint, (at.port,))]
+        probe = partial(probes.s3, name, at, self.server.s3_access.bucket(probes.PROBED))
+        return [Part("s3", 1, launch, probe, at.endpoint, (at.port,))]
 
     def _dagster(self) -> list[Part]:
-        server, home = self.server, self.dagster_home
-        env = self.dagster_environment()
-        code, operator, viewer = server.dagster_code_port, server.dagster_operator_port, server.dagster_viewer_port
+        home, of = self.dagster_home, self.places.of
+        code, operator, viewer = of("code-location"), of("webserver"), of("webserver-viewer")
+        runs = self.command_environment("runs")
+        env, looking = (without_keys(self.dagster_environment(role)) for role in ("dagster", "viewer"))
         slow = partial(Part, ready_s=180.0, group=True)
         return [
             slow(
                 "code-location",
                 2,
-                partial(dagster_parts.code_location, server, env),
+                partial(dagster_parts.code_location, self.places, runs),
                 partial(dagster_parts.code_answers, code),
-                f"grpc://{LOOPBACK}:{code}",
-                (code,),
+                str(code),
             ),
             slow(
                 "webserver",
                 3,
                 partial(dagster_parts.webserver, operator, home, env, read_only=False),
                 partial(dagster_parts.webserver_answers, operator),
-                f"http://{LOOPBACK}:{operator}",
-                (operator,),
+                str(operator),
             ),
             slow(
                 "webserver-viewer",
                 3,
-                partial(dagster_parts.webserver, viewer, home, env, read_only=True),
+                partial(dagster_parts.webserver, viewer, home, looking, read_only=True),
                 partial(dagster_parts.webserver_answers, viewer),
-                f"http://{LOOPBACK}:{viewer}",
-                (viewer,),
+                str(viewer),
             ),
             slow(
                 "daemon",
@@ -161,31 +171,40 @@ class Parts:
     def _reading(self) -> dict[str, str]:
         """The environment of a part that only reads what was made."""
         reader = self.server.s3_as("reader")
-        return self.dagster_environment() | {
+        return self.dagster_environment("metrics") | {
             "S3_ACCESS_KEY": reader.access_key.get_secret_value(),
             "S3_SECRET_KEY": reader.secret_key.get_secret_value(),
         }
 
     def _files(self) -> Part:
-        port = self.server.files_port
+        socket = self.places.of("files")
         env = {name: value for name, value in self._reading().items() if not name.startswith("POSTGRES_")}
-        launch = partial(dagster_parts.files, port, env)
-        return Part("files", 3, launch, partial(probes.files, port), f"http://{LOOPBACK}:{port}", (port,))
+        return Part("files", 3, partial(dagster_parts.files, socket, env), partial(probes.files, socket), str(socket))
 
     def _metrics(self) -> Part:
-        port = self.server.metrics_port
+        socket = self.places.of("metrics")
         return Part(
             "metrics",
             3,
-            partial(dagster_parts.metrics, port, self._reading()),
-            partial(probes.metrics, port),
-            f"http://{LOOPBACK}:{port}/metrics",
-            (port,),
+            partial(dagster_parts.metrics, socket, self._reading()),
+            partial(probes.metrics, socket),
+            str(socket),
             ready_s=600.0,  # the first answer waits for a look through the whole store
         )
 
+    def _envs(self) -> Part:
+        server, socket = self.server, self.places.of("envs")
+        env = env_service.environment(self.env_file, self.dagster_environment())
+        return Part(
+            "envs",
+            3,
+            partial(env_service.env_service, dagster_parts.program("egoworld"), socket, env),
+            partial(env_service.answers, socket, server.env_viewer_token.get_secret_value()),
+            str(socket),
+        )
+
     def _door(self) -> Part:
-        socket = self.folder / "door" / "door.sock"
+        socket = self.places.of("door")
         return Part("door", 3, partial(door.door, socket, self.server), partial(door.answers, socket), str(socket))
 
     def _proxy(self) -> Part:
@@ -193,9 +212,14 @@ class Parts:
         return Part(
             "proxy",
             3,
-            partial(proxy, self.tools, folder, server, self.folder / "door" / "door.sock"),
+            partial(proxy, self.tools, folder, server, self.places.of("door")),
             partial(answers, server, folder),
             f"https://{server.proxy_name}:{server.proxy_port}, S3 {server.s3_public_endpoint}",
             (server.proxy_port, server.proxy_s3_port),
             ready_s=180.0,
         )
+
+
+def without_keys(env: dict[str, str]) -> dict[str, str]:
+    """For processes that hold none of our code: what they need is in Postgres."""
+    return {name: value for name, value in env.items() if not name.startswith("S3_")}

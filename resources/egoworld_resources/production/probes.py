@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import secrets
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
 
 import boto3
 import psycopg2
@@ -13,12 +17,15 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from egoworld_resources.errors import Transient
-from egoworld_resources.production.launch import LOOPBACK
 from egoworld_resources.production.postgres import PostgresAddress
 from egoworld_resources.production.s3_servers import HEALTH, S3Address
+from egoworld_resources.sockets import UnixConnection
 
 SECONDS = 5.0
 """How long one question may take."""
+NO_FILE = "/previews/none/none/none"
+PROBED = "artifacts"
+"""The bucket that a probe writes into and removes from."""
 
 
 class Unhealthy(Transient):
@@ -30,22 +37,28 @@ Probe = Callable[[], str]
 
 
 def postgres(at: PostgresAddress) -> str:
-    """SELECT 1 as the owner of the database."""
+    """A word is written and read again, in a table of this role's own."""
+    word = secrets.token_hex(8)
     try:
-        connection = at.connect(SECONDS)
+        with closing(at.connect(SECONDS)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = {int(SECONDS * 1000)}")
+            cursor.execute(
+                "INSERT INTO server_probe VALUES ('probe', %s) ON CONFLICT (part) DO UPDATE SET word = EXCLUDED.word",
+                (word,),
+            )
+            connection.commit()
+            cursor.execute("SELECT word FROM server_probe WHERE part = 'probe'")
+            found = cursor.fetchone()
+            version = connection.server_version
     except psycopg2.Error as error:
         raise Unhealthy(f"Postgres at {at.host}:{at.port}: {error}".strip()) from error
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            version = connection.server_version
-    finally:
-        connection.close()
-    return f"PostgreSQL {version // 10000}.{version % 10000}, SELECT 1 answered"
+    if found is None:
+        raise Unhealthy(f"Postgres at {at.host}:{at.port} does not hold the row that was just written")
+    return f"PostgreSQL {version // 10000}.{version % 10000}, a row was written and read"
 
 
-def s3(server: str, at: S3Address) -> str:
-    """The server's own word, then its buckets as their owner sees them."""
+def s3(server: str, at: S3Address, bucket: str) -> str:
+    """The server's own word; then an object is put, read and removed in a bucket that `make up` makes."""
     fetch(at.endpoint + HEALTH[server])
     client = boto3.client(
         "s3",
@@ -55,35 +68,60 @@ def s3(server: str, at: S3Address) -> str:
         region_name="us-east-1",
         config=Config(connect_timeout=SECONDS, read_timeout=SECONDS, retries={"total_max_attempts": 1}),
     )
+    key, word = f"probe/{secrets.token_hex(8)}", secrets.token_bytes(16)
     try:
-        names = [str(bucket.get("Name")) for bucket in client.list_buckets().get("Buckets", [])]
+        names = [str(found.get("Name")) for found in client.list_buckets().get("Buckets", [])]
+        if bucket in names:
+            client.put_object(Bucket=bucket, Key=key, Body=word)
+            read = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            client.delete_object(Bucket=bucket, Key=key)
+            if read != word:
+                raise Unhealthy(f"{server} at {at.endpoint} gives other bytes than were put at s3://{bucket}/{key}")
     except (BotoCoreError, ClientError) as error:
         raise Unhealthy(f"{server} at {at.endpoint}: {error}") from error
     finally:
         client.close()
-    return f"{server}, buckets: {', '.join(names) or 'none'}"
+    did = "an object was put, read and removed" if bucket in names else f"no bucket {bucket} yet"
+    return f"{server}, {did}; buckets: {', '.join(names) or 'none'}"
 
 
-def files(port: int) -> str:
-    """Files are given by name alone: the root is nobody's."""
-    url = f"http://{LOOPBACK}:{port}/"
-    try:
-        fetch(url)
-    except Unhealthy as error:
-        if isinstance(error.__cause__, urllib.error.HTTPError) and error.__cause__.code == 404:
-            return "answers"
-        raise
-    raise Unhealthy(f"{url} answers, but is no server of artifacts")
+def files(socket: Path) -> str:
+    """A file that there is none of, asked for by a name: only the store knows that."""
+    status, _ = asked(socket, "GET", NO_FILE)
+    if status != 404:
+        raise Unhealthy(f"{socket}: {NO_FILE} is answered with {status}, not 404: the store does not answer it")
+    return "looks into the store"
 
 
-def metrics(port: int) -> str:
+def metrics(socket: Path) -> str:
     """What Prometheus reads: that there are metrics, and when the store was last looked through."""
-    told = fetch(f"http://{LOOPBACK}:{port}/metrics").decode()
-    found = [line for line in told.splitlines() if line.startswith("egoworld_")]
+    said = fetch_at(socket, "/metrics").decode()
+    found = [line for line in said.splitlines() if line.startswith("egoworld_")]
     scan = [line for line in found if line.startswith("egoworld_scan_timestamp_seconds ")]
     if not scan:
-        raise Unhealthy(f"http://{LOOPBACK}:{port}/metrics tells of no look through the store")
+        raise Unhealthy(f"{socket}: /metrics says of no look through the store")
     return f"{len(found)} values, of {max(0.0, time.time() - float(scan[0].split()[1])):.0f} s ago"
+
+
+def fetch_at(socket: Path, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> bytes:
+    """The body of an answer at a Unix socket; raises Unhealthy for anything but success."""
+    status, said = asked(socket, "POST" if body else "GET", path, body, headers)
+    if not 200 <= status < 300:
+        raise Unhealthy(f"{socket}: {path} is answered with {status}: {said[:200].decode(errors='replace')}")
+    return said
+
+
+def asked(
+    socket: Path, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Status and body of an answer at a Unix socket; raises Unhealthy when nothing answers."""
+    try:
+        with closing(UnixConnection(socket, SECONDS)) as connection:
+            connection.request(method, path, body=body, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise Unhealthy(f"{socket}: {error}") from error
 
 
 def fetch(url: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:

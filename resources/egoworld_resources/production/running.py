@@ -15,7 +15,7 @@ import psutil
 
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import Terminal
-from egoworld_resources.production import dagster_parts, probes, s3_accounts
+from egoworld_resources.production import dagster_parts, probes, s3_accounts, schema
 from egoworld_resources.production.parts import Part, Parts
 from egoworld_resources.production.ports import orphans, refuse_taken
 from egoworld_resources.production.supervisor import Supervisor
@@ -53,6 +53,7 @@ class Server:
         self.folder = self.parts.folder
         self.supervisor = Supervisor(self.folder, settings.home, self.parts.tools)
         self._started_with = self.folder / "started_with"
+        self._tables = self.folder / "postgres_schema"
 
     def up(self, only: Collection[str] = ()) -> None:
         """Start every part that does not run, or ``only`` those named, each when those that it needs are healthy.
@@ -122,15 +123,25 @@ class Server:
             log.info("%-17s %s (%s)", part.name, part.where, said)
 
     def ready(self, part: Part, seconds: float, alive: Callable[[], bool] = lambda: True) -> str:
-        """Wait until a part is healthy, then see to what it holds: buckets, accounts, limits. Raises Unhealthy."""
+        """Wait until a part is healthy, then see to what it holds: tables, buckets, limits. Raises Unhealthy."""
         said = probes.wait(part.probe, seconds, alive)
         server = self.parts.server
+        if part.name == "postgres":
+            self.make_tables()
         if part.name == "s3":
             Buckets(server.s3_access).make()
             s3_accounts.keep(server.s3_server, server.s3_access, server.s3_accounts, self.folder / "s3_accounts")
         if part.name == "webserver":
-            dagster_parts.set_pool_limits(server.dagster_operator_port, server.pool_limits)
+            dagster_parts.set_pool_limits(server.places.of("webserver"), server.pool_limits)
         return said
+
+    def make_tables(self) -> None:
+        """Make the tables that are missing, and give every role its rights on them."""
+        schema.ensure(self.parts.server.postgres, self._tables)
+
+    def migrate(self) -> None:
+        """Bring the tables of an earlier version up to this one; Postgres must run, Dagster must not."""
+        schema.migrate(self.parts.server.postgres, self._tables, self.parts.dagster_environment("owner"))
 
     def _alive(self, part: Part) -> bool:
         return self.supervisor.states()[part.name].state != "FATAL"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Iterable, Iterator
@@ -23,10 +20,9 @@ from egoworld_resources.environments.children import NETWORK, UV, environment_of
 from egoworld_resources.errors import Terminal
 from egoworld_resources.production.launch import KEPT, SUPERVISED
 from egoworld_resources.production.parts import Part
+from egoworld_resources.production.places import Places
 from egoworld_resources.production.tools import Tools
-
-LONGEST_SOCKET = 100
-"""Linux takes 107 bytes for the path of a socket; supervisord adds its process id while it starts."""
+from egoworld_resources.sockets import UnixConnection
 
 OURS = ("EGOWORLD_", "CUDA_", "NVIDIA_", "HF_")
 SETTINGS = (
@@ -98,7 +94,8 @@ class Supervisor:
         self._tools = tools
         self.config = folder / "supervisord.conf"
         self.pid_file = folder / "supervisord.pid"
-        self.socket = short_socket(folder)
+        self.places = Places(folder)
+        self.socket = self.places.of("supervisor")
 
     def write(self, parts: Iterable[Part]) -> None:
         """Write its configuration."""
@@ -123,6 +120,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Start it in the background. What an earlier one left (socket, pid file) is in nobody's way."""
+        self.places.make()
         self.socket.unlink(missing_ok=True)
         self.pid_file.unlink(missing_ok=True)
         program = self._tools.wheel("supervisor") / "bin" / "supervisord"
@@ -199,31 +197,6 @@ class UnixTransport(xmlrpc.client.Transport):
         connection = self._connection[1] or UnixConnection(self._path)
         self._connection = host, connection  # what close() of the standard transport closes
         return connection
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(str(self._path))
-
-
-def short_socket(folder: Path) -> Path:
-    """Where its socket lies: under ``folder``, or for long paths in a folder of our own under the temporary one."""
-    path = folder / "supervisor.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET:
-        return path
-    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
-    own = Path(tempfile.gettempdir()) / f"egoworld-{os.getuid()}-{digest}"
-    own.mkdir(mode=0o700, exist_ok=True)
-    if own.is_symlink() or own.stat().st_uid != os.getuid():
-        raise SupervisorFailed(f"{own} is not ours: remove it, or put the home folder where its path is shorter")
-    return own / "supervisor.sock"
 
 
 def _escaped(path: Path | str) -> str:

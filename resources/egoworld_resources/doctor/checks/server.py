@@ -46,7 +46,7 @@ def postgres(subject: Subject) -> Iterator[Finding]:
     if settings is None:
         yield not_needed("server", NONE if server.env_file(subject) is None else "its .env is wrong")
         return
-    at = settings.postgres
+    at = settings.postgres_as("backup")  # who may read all and change nothing
     try:
         connection = at.connect(subject.patience_s)
     except psycopg2.Error as error:

@@ -25,15 +25,15 @@ def test_a_new_one_is_private_and_has_secrets_that_no_other_has(env_file: EnvFil
     other = EnvFile(tmp_path / "other" / ".env")
     other.ensure()
     found = [*env_file.load().secrets, *other.load().secrets]
-    assert len(found) == 14
-    assert len(set(found)) == 14
+    assert len(found) == 30
+    assert len(set(found)) == len(found)
     assert all(len(secret) == 40 for secret in found)
 
 
 def test_what_is_there_is_never_changed(env_file: EnvFile) -> None:
     before = env_file.path.read_bytes()
     env_file.path.chmod(0o644)
-    env_file.ensure({"POSTGRES_PORT": "1"})
+    env_file.ensure({"PROXY_PORT": "1"})
     assert env_file.path.read_bytes() == before
     assert stat.S_IMODE(env_file.path.stat().st_mode) == 0o600
 
@@ -58,13 +58,13 @@ def test_the_template_describes_every_variable() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("POSTGRES_PORT=notaport", "POSTGRES_PORT"),
+        ("PROXY_S3_PORT=notaport", "PROXY_S3_PORT"),
         ("PROXY_PORT=70000", "PROXY_PORT"),
         ("S3_SERVER=ceph", "S3_SERVER.*'minio', 'versitygw' or 'none'"),
         ("S3_ENDPOINT=http://10.0.0.1:9000", "S3_SERVER=none"),
         ("DAGSTER_POOL_LIMITS=cpu:two", "DAGSTER_POOL_LIMITS.*cpu=2"),
         ("OPERATOR_PASSWORD=short", "OPERATOR_PASSWORD"),
-        ("POSTGRESS_PORT=15432", "unknown POSTGRESS_PORT; known: .*POSTGRES_PORT"),
+        ("POSTGRESS_DB=egoworld", "unknown POSTGRESS_DB; known: .*POSTGRES_DB"),
         ("EGOWORLD_HOME=elsewhere", "egoworld.toml"),
         ("S3_ACCESS_KEY=egoworld-reader", "S3_ACCESS_KEY is the owner's"),
     ],
