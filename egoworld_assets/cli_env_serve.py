@@ -36,7 +36,8 @@ def serve(
     from egoworld_resources.environments.api.serving import serve
 
     where = on_socket(socket) if socket else on_port(host, port, elsewhere=allow_remote)
-    serve(Settings.load(), where, _say)
+    settings = Settings.load()
+    serve(settings, where, _say if settings.log_format == "text" else _say_json)
 
 
 @token.command()
@@ -77,3 +78,7 @@ def revoke(name: str) -> None:
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def _say_json(line: str) -> None:
+    print(json.dumps({"envs": line}), flush=True)

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from filelock import FileLock
 
 from egoworld_assets import checks
 from egoworld_assets.partitions import Step, materialize, stage_asset
 from egoworld_resources.dataset import LINEAGE, ArtifactLineage, EpisodeArtifact, considered, licence_changes, merge
 from egoworld_resources.dataset.export import merged_videos
+from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, EgoworldError, Transient
 from egoworld_resources.licensing.bearing import LicenceBook
 from egoworld_resources.licensing.rights import rights_of
@@ -38,7 +38,7 @@ def episodes(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbenc
 def dataset(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> dg.MaterializeResult[Any]:
     """One LeRobot v3.0 dataset over all videos that pass their checks; unchanged videos are not copied again."""
     target = bench.layout.dataset
-    with FileLock(target.with_suffix(".lock")), bench.store.reading():
+    with exclusive(target.with_suffix(".lock")), bench.store.reading():
         usable = usable_episodes(bench)
         report = merge(usable, target, previous=target if target.is_dir() else None)
         considered.note(target, usable, written=report.written)

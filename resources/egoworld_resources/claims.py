@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from egoworld_resources.locks import open_lock
+
 FILE = "making.lock"
 BYTES = 7
 """Of the digest of a name; the number that they make fits into a file offset."""
@@ -23,7 +25,7 @@ def claimed(folder: Path, names: Iterable[str]) -> Iterator[None]:
     """
     places = sorted({int.from_bytes(sha256(name.encode()).digest()[:BYTES], "big") for name in names})
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = open_lock(folder / FILE)
     try:
         for place in places:
             fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, place)

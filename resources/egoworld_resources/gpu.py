@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from egoworld_resources.errors import LockBusy, Terminal
+from egoworld_resources.locks import open_lock
 
 
 class NoGpu(Terminal):
@@ -44,7 +45,7 @@ def lease(folder: Path, candidates: list[int]) -> Iterator[Lease]:
         raise NoGpu("this model env declares device = 'cuda', but the machine has no visible NVIDIA GPU")
     folder.mkdir(parents=True, exist_ok=True)
     for gpu in candidates:
-        descriptor = os.open(folder / f"gpu{gpu}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_lock(folder / f"gpu{gpu}.lock")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from egoworld_resources.locks import open_lock
+
 
 class Leases:
     """Locks that one holder has, by name; closing it frees them all.
@@ -18,8 +20,10 @@ class Leases:
     of names takes one descriptor.
     """
 
+    _descriptor = -1
+
     def __init__(self, file: Path) -> None:
-        self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = open_lock(file)
 
     def hold(self, name: str) -> None:
         """Hold a name together with others, as soon as nobody has it alone."""

@@ -290,8 +290,6 @@ def test_secrets_stand_in_the_env_file_alone(server: Server, settings: ServerSet
     """
     assert stat.S_IMODE(server.parts.env_file.path.stat().st_mode) == 0o600
     with closing(settings.postgres.connect()) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
-        cursor.execute("CHECKPOINT")
         cursor.execute("SELECT count(*), string_agg(event, ' ') FROM event_logs")
         count, events = cursor.fetchone() or (0, "")
     assert count > 50

@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 
 from egoworld_resources.errors import LockBusy
+from egoworld_resources.locks import open_lock
 
 READY = "ready.json"
 CURRENT = "current"
@@ -70,10 +71,10 @@ def exclusive(path: Path, wait_s: float | None = None, *, shared: bool = False) 
     """Hold ``path`` by flock. A child that inherits the yielded descriptor keeps it held until the child ends too.
 
     ``shared`` holds it together with others that share it. Raises LockBusy when it is not free within ``wait_s``;
-    None waits for as long as it takes.
+    None waits for as long as it takes. Raises BadConfiguration when another user could hold it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = open_lock(path)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         if wait_s is None:

@@ -131,7 +131,7 @@ def _wanted(wish: Wish, place: Path) -> str:
 
 @contextmanager
 def _alone(place: Path) -> Generator[None]:
-    descriptor = os.open(place / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(place / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
