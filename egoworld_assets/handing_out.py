@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from filelock import FileLock
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +14,7 @@ from rich.table import Table
 from egoworld_assets import episodes
 from egoworld_assets.report import find_video
 from egoworld_resources import dataset
+from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.licensing.rights import checked, read_csv, rights_of, state_rights, take_back
 from egoworld_resources.workbench import Workbench
@@ -71,7 +71,7 @@ def export(bench: Workbench, to: Path, console: Console, *, commercial: bool, le
     if leave_out and not commercial:
         raise BadConfiguration("--exclude-noncommercial goes with --commercial")
     merged = bench.layout.dataset
-    with FileLock(merged.with_suffix(".lock")), bench.store.reading():
+    with exclusive(merged.with_suffix(".lock")), bench.store.reading():
         found = episodes.merged_episodes(bench)
         done = dataset.export(merged, found, to.absolute(), commercial=commercial, leave_out=leave_out)
     report = done.report

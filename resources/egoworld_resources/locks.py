@@ -1,4 +1,4 @@
-"""Files that are locked: opened so that no other user of the machine can hold them.
+"""Files for their owner alone: written whole, and locked so that no other user of the machine can hold them.
 
 Whoever may read a file may lock it with flock(2) and keep us waiting for ever. So lock files are for their owner alone,
 links are not followed, and a file that somebody else put there is refused.
@@ -39,6 +39,16 @@ def open_lock(path: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def write_private(path: Path, text: str) -> None:
+    """Put a text in a file's place, whole, never readable by others, not for a moment."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write(text)
+    part.rename(path)
 
 
 def _see_to(descriptor: int, path: Path) -> None:

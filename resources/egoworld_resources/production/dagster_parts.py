@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from egoworld_resources.locks import write_private
 from egoworld_resources.production.environment import EnvFile
 from egoworld_resources.production.launch import Launch
 from egoworld_resources.production.places import Places
@@ -60,11 +60,10 @@ def dagster_environment(
 
 def write_home(folder: Path) -> None:
     """DAGSTER_HOME with the configuration of this version of egoworld."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("dagster", "workspace"):
-        part = folder / f".{name}.yaml"
-        shutil.copyfile(PROJECT / "infra" / f"{name}.production.yaml", part)
-        part.rename(folder / f"{name}.yaml")
+        text = (PROJECT / "infra" / f"{name}.production.yaml").read_text(encoding="utf-8")
+        write_private(folder / f"{name}.yaml", text)
 
 
 def code_location(places: Places, env: dict[str, str]) -> Launch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from pydantic import (
 
 from egoworld_resources.environments.fabric.config import DATA_ROOT, VARIABLES
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.locks import write_private
 from egoworld_resources.production.launch import LOOPBACK
 from egoworld_resources.production.places import Places
 from egoworld_resources.production.postgres import SOCKET_PORT, PostgresAddress
@@ -256,12 +256,7 @@ class EnvFile:
     def write(self, text: str) -> None:
         """Put the text in the file's place, whole, for nobody else to read."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f"{self.path.name}.part")
-        part.unlink(missing_ok=True)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text)
-        part.rename(self.path)
+        write_private(self.path, text)
 
 
 def _filled(text: str, given: Mapping[str, str]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from egoworld_resources.locks import write_private
 
 FILE = "last_backup.json"
 
@@ -22,9 +23,7 @@ class LastBackup(BaseModel):
 
 def note(server: Path, made: LastBackup) -> None:
     """Write it down in the folder of a server's state."""
-    part = server / f".{FILE}.{secrets.token_hex(4)}"
-    part.write_text(made.model_dump_json() + "\n", encoding="utf-8")
-    part.rename(server / FILE)
+    write_private(server / FILE, made.model_dump_json() + "\n")
 
 
 def last_backup(server: Path) -> LastBackup | None:

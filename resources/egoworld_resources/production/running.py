@@ -15,6 +15,7 @@ import psutil
 
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import Terminal
+from egoworld_resources.locks import write_private
 from egoworld_resources.production import dagster_parts, probes, s3_accounts, schema
 from egoworld_resources.production.parts import Part, Parts
 from egoworld_resources.production.ports import orphans, refuse_taken
@@ -75,7 +76,7 @@ class Server:
                 refuse_taken(wanted, self.parts.env_file.path)
                 self.supervisor.write(parts)
                 self.supervisor.start()
-                self._started_with.write_text(digest, encoding="utf-8")
+                write_private(self._started_with, digest)
             for _, together in groupby(sorted(wanted, key=lambda part: part.step), lambda part: part.step):
                 self._start(list(together))
 

@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 
 from egoworld_resources.errors import StoreRefused, StoreUnreachable
+from egoworld_resources.locks import write_private
 from egoworld_resources.s3_access import Bucket, S3Access
 from egoworld_resources.s3_buckets import Buckets, Role, client, named_faults, role_policy
 
@@ -40,9 +41,7 @@ def keep(server: str, owner: S3Access, accounts: Mapping[Role, S3Access], mark: 
     if made == digest and all(taken(access, role) for role, access in accounts.items()):
         return
     make(server, owner, accounts)
-    part = mark.with_name(f".{mark.name}.part")
-    part.write_text(digest, encoding="ascii")
-    part.rename(mark)
+    write_private(mark, digest)
 
 
 def make(server: str, owner: S3Access, accounts: Mapping[Role, S3Access]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import Terminal
+from egoworld_resources.locks import write_private
 from egoworld_resources.production import roles
 from egoworld_resources.production.dagster_parts import program
 from egoworld_resources.production.postgres import PostgresAddress
@@ -31,9 +32,7 @@ def ensure(owner: PostgresAddress, mark: Path) -> None:
     with exclusive(mark.with_name(f".{mark.name}.lock")):
         make(owner)
         roles.grant(owner)
-        part = mark.with_name(f".{mark.name}.part")
-        part.write_text(_digest(owner), encoding="ascii")
-        part.rename(mark)
+        write_private(mark, _digest(owner))
         log.info("database: %d tables, each role has its rights", len(roles.tables(owner)))
 
 

@@ -18,6 +18,7 @@ import psutil
 
 from egoworld_resources.environments.children import NETWORK, UV, environment_of
 from egoworld_resources.errors import Terminal
+from egoworld_resources.locks import write_private
 from egoworld_resources.production.launch import KEPT, SUPERVISED
 from egoworld_resources.production.parts import Part
 from egoworld_resources.production.places import Places
@@ -116,7 +117,7 @@ class Supervisor:
                 group=str(part.group).lower(),
                 folder=_escaped(self.folder),
             )
-        self.config.write_text(text, encoding="utf-8")
+        write_private(self.config, text)
 
     def start(self) -> None:
         """Start it in the background. What an earlier one left (socket, pid file) is in nobody's way."""
