@@ -25,7 +25,7 @@ def test_a_new_one_is_private_and_has_secrets_that_no_other_has(env_file: EnvFil
     other = EnvFile(tmp_path / "other" / ".env")
     other.ensure()
     found = [*env_file.load().secrets, *other.load().secrets]
-    assert len(found) == 30
+    assert len(found) == 32
     assert len(set(found)) == len(found)
     assert all(len(secret) == 40 for secret in found)
 
