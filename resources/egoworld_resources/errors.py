@@ -2,6 +2,7 @@
 
 EgoworldError
 ├── Transient              trying again may help; Dagster retries it
+│   ├── NvmlFailed         NVIDIA's driver is there and does not answer (gpu)
 │   ├── LockBusy           another process holds the lease or lock
 │   ├── DiskFull           no space left where something is to be written
 │   ├── StoreUnreachable   the S3 server does not answer as it should

@@ -33,6 +33,8 @@ KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 SCRATCH_VARIABLES = ("EGOWORLD_SCRATCH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 """Where libraries leave caches and logs: in the scratch folder, gone with it."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+BY_PCI = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""Where a GPU can only be named by its number, CUDA counts as nvidia-smi and the device files do."""
 LEAN = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
 """What a clip has freed serves the next one: Arrow's own allocator would keep it, and with an arena for each thread of
 a model it would be of use to that thread alone, so that a runner grew from clip to clip."""
@@ -47,7 +49,7 @@ class Process:
 
     python: Path
     scratch: Path
-    gpu: int | None = None
+    gpu: str | None = None
     descriptors: Sequence[int] = ()
     silence_s: float = 900.0
     memory: int | None = None
@@ -83,9 +85,8 @@ class Process:
     def environment(self) -> dict[str, str]:
         """Only what a model needs; no secret of ours is passed on."""
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        visible = "" if self.gpu is None else str(self.gpu)
         own = {name: str(self.work) for name in SCRATCH_VARIABLES}
-        return {**kept, **OFFLINE, **LEAN, **own, "CUDA_VISIBLE_DEVICES": visible}
+        return {**kept, **OFFLINE, **LEAN, **own, "CUDA_VISIBLE_DEVICES": self.gpu or "", **BY_PCI}
 
 
 @dataclass(frozen=True)

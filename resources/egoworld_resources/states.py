@@ -51,7 +51,7 @@ class Making:
     run_id: str
     scratch: Path
     python: Path | None = None
-    gpu: int | None = None
+    gpu: str | None = None
     seconds: float = 0.0
     job: Job | None = None
     ran: Ran = field(default_factory=Ran)

@@ -284,13 +284,12 @@ class Workbench:
         Raises what building an env raises, LockBusy, NoGpu.
         """
         with ExitStack() as stack:
-            needs_gpu = recipe.device == "cuda"
-            lease = stack.enter_context(gpu.lease(self.layout.home / "leases", gpu.gpus())) if needs_gpu else None
+            lease = stack.enter_context(gpu.leased(self.layout.home / "leases")) if recipe.device == "cuda" else None
             yield Process(
                 python=self.builder.ensure(recipe.env).python,
                 scratch=scratch,
-                gpu=lease.gpu if lease else None,
-                descriptors=(lease.descriptor,) if lease else (),
+                gpu=lease.device.cuda if lease else None,
+                descriptors=lease.descriptors if lease else (),
                 silence_s=self.settings.silence_s,
                 memory=int(self.settings.memory_gb * 1e9) if self.settings.memory_gb else None,
             )
@@ -356,7 +355,7 @@ class Workbench:
             source={**{name: facts.get(name) for name in ("name", "sha256", "bytes")}, "rights": rights.licence},
             run_id=making.run_id,
             host=socket.gethostname(),
-            gpu=None if making.gpu is None else str(making.gpu),
+            gpu=making.gpu,
             seconds=round(sum(r.seconds for r in reports) or making.seconds, 3),
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,15 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.errors import LockBusy
-from egoworld_resources.gpu import NoGpu, gpus, lease
+from egoworld_resources.errors import BadConfiguration, LockBusy
+from egoworld_resources.gpu import Device, NoGpu, lease, visible
+from egoworld_resources.gpu.nvml import by_device_files
+from egoworld_resources.runner import Process
 
+TWO = [Device(0, 0), Device(1, 1)]
 HOLD = """
 import sys, time
 from pathlib import Path
-from egoworld_resources.gpu import lease
-with lease(Path(sys.argv[1]), [0, 1]) as held:
-    print(held.gpu, flush=True)
+from egoworld_resources.gpu import Device, lease
+with lease(Path(sys.argv[1]), [Device(0, 0), Device(1, 1)]) as held:
+    print(held.device.index, flush=True)
     time.sleep(600)
 """
 
@@ -39,25 +41,25 @@ def end(child: subprocess.Popen[str]) -> None:
 
 def test_two_processes_get_two_gpus_and_a_third_waits_its_turn(tmp_path: Path) -> None:
     first, gpu = holder(tmp_path)
-    with lease(tmp_path, [0, 1]) as mine:
-        assert {gpu, mine.gpu} == {0, 1}
-        with pytest.raises(LockBusy, match="all GPUs are leased"), lease(tmp_path, [0, 1]):
+    with lease(tmp_path, TWO) as mine:
+        assert {gpu, mine.device.index} == {0, 1}
+        with pytest.raises(LockBusy, match="all GPUs are leased"), lease(tmp_path, TWO):
             pass
     end(first)
-    with lease(tmp_path, [gpu]) as freed:
-        assert freed.gpu == gpu, "the kernel frees the lease of a killed process"
+    with lease(tmp_path, [Device(gpu, gpu)]) as freed:
+        assert freed.device.index == gpu, "the kernel frees the lease of a killed process"
 
 
 def test_a_lease_lives_on_in_the_process_that_inherited_it(tmp_path: Path) -> None:
-    with lease(tmp_path, [0]) as held:
-        heir = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[held.descriptor])
+    with lease(tmp_path, TWO[:1]) as held:
+        heir = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=held.descriptors)
     try:
-        with pytest.raises(LockBusy), lease(tmp_path, [0]):
+        with pytest.raises(LockBusy), lease(tmp_path, TWO[:1]):
             pass
     finally:
         heir.kill()
         heir.wait()
-    with lease(tmp_path, [0]):
+    with lease(tmp_path, TWO[:1]):
         pass
 
 
@@ -66,11 +68,26 @@ def test_a_machine_without_a_gpu_says_so(tmp_path: Path) -> None:
         pass
 
 
-def test_gpus_are_the_device_files_that_are_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nvml_gpus_are_the_device_files_that_are_visible(tmp_path: Path) -> None:
     for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert gpus(tmp_path) == [0, 1, 10]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, 10")
-    assert gpus(tmp_path) == [1, 10]
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1, 10"
+    found = by_device_files(tmp_path)
+    assert [device.index for device in visible(found, {}).devices] == [0, 1, 10]
+    assert [device.cuda for device in visible(found, {"CUDA_VISIBLE_DEVICES": "1, 10"}).devices] == ["1", "10"]
+    left = visible(found, {"CUDA_VISIBLE_DEVICES": "GPU-8932f937"})
+    assert not left.devices
+    assert "without NVML" in left.said[0]
+
+
+def test_a_runner_gets_its_gpu_by_uuid_and_no_other(tmp_path: Path) -> None:
+    uuid = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"
+    given = Process(Path("python"), tmp_path, Device(1, 1, uuid).cuda).environment()
+    assert (given["CUDA_VISIBLE_DEVICES"], given["CUDA_DEVICE_ORDER"]) == (uuid, "PCI_BUS_ID")
+    assert Process(Path("python"), tmp_path).environment()["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_a_lease_does_not_follow_a_link(tmp_path: Path) -> None:
+    (tmp_path / "theirs").touch()
+    (tmp_path / "gpu0.lock").symlink_to(tmp_path / "theirs")
+    with pytest.raises(BadConfiguration, match="must be a plain file"), lease(tmp_path, TWO[:1]):
+        pass

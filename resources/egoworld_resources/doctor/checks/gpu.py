@@ -14,11 +14,12 @@ from egoworld_resources.doctor.finding import Finding, Subject, check, fault, no
 from egoworld_resources.doctor.installed import interpreter
 from egoworld_resources.environments.drivers import OLDEST_DRIVER, cuda_version
 from egoworld_resources.errors import EgoworldError
-from egoworld_resources.gpu import gpus
+from egoworld_resources.gpu import NvmlFailed, found_devices, visible
 
 NO_STAGE = "no stage in force uses a GPU"
 ASK_DRIVER = ("--query-gpu=driver_version,name", "--format=csv,noheader")
 INSTALL = "install NVIDIA's driver (Debian: sudo apt-get install nvidia-driver) and restart the machine"
+NAMES = "name GPUs in CUDA_VISIBLE_DEVICES by number, GPU-... or MIG-... (nvidia-smi -L lists them), or unset it"
 ASKS_TORCH = "import torch; print(torch.cuda.is_available(), torch.cuda.device_count(), torch.version.cuda)"
 
 
@@ -30,16 +31,29 @@ def on_gpu(subject: Subject) -> list[ModelEnv]:
 
 @check("GPU")
 def devices(subject: Subject) -> Iterator[Finding]:
-    """The device files that leases are given out for."""
+    """The GPUs that leases are given out for, and what of CUDA_VISIBLE_DEVICES names none."""
     envs = on_gpu(subject)
     if not envs:
         yield not_needed("devices", NO_STAGE)
-    elif found := gpus():
-        yield ok("devices", f"GPU {', '.join(map(str, found))}")
-    else:
+        return
+    try:
+        left = visible(found_devices())
+    except NvmlFailed as error:
+        yield fault("devices", str(error), "sudo dmesg | grep NVRM says what it lacks")
+        return
+    if not left.devices:
         needing = ", ".join(env.name for env in envs)
         mend = f"{INSTALL}; in a container pass the GPUs on; or choose another env under [stages]"
-        yield fault("devices", f"no /dev/nvidia* that CUDA_VISIBLE_DEVICES leaves; {needing} runs on a GPU", mend)
+        why = "; ".join(left.said) or "there is no NVIDIA GPU"
+        yield fault("devices", f"{why}; {needing} runs on a GPU", f"{NAMES}; {mend}" if left.said else mend)
+        return
+    for said in left.said:
+        yield warning("CUDA_VISIBLE_DEVICES", said, NAMES)
+    for device in left.devices:
+        yield ok("devices", str(device))
+    if not left.devices[0].uuid:
+        mend = "install the library of the driver (Debian: libnvidia-ml1), in a container the utility capability"
+        yield warning("NVML", "libnvidia-ml.so.1 is missing: GPUs are leased by device file, not by UUID", mend)
 
 
 @check("NVIDIA driver")

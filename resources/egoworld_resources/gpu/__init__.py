@@ -1,0 +1,26 @@
+"""GPUs of this machine: which there are, which of them we may use, and who holds which."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from egoworld_resources.gpu.device import Device
+from egoworld_resources.gpu.lease import Lease, NoGpu, NvmlFailed, lease
+from egoworld_resources.gpu.visible import Visible, visible
+
+__all__ = ["Device", "Lease", "NoGpu", "NvmlFailed", "Visible", "found_devices", "lease", "leased", "visible"]
+
+
+def found_devices() -> list[Device]:
+    """All GPUs of this machine in PCI order, each with MIG as its instances. Raises NvmlFailed."""
+    from egoworld_resources.gpu import nvml  # its binding takes a while to load, and most commands need none of it
+
+    return nvml.found_devices()
+
+
+@contextmanager
+def leased(folder: Path) -> Iterator[Lease]:
+    """Hold one of the GPUs that CUDA_VISIBLE_DEVICES leaves us. Raises NoGpu, NvmlFailed, LockBusy."""
+    left = visible(found_devices())
+    with lease(folder, left.devices, left.said) as held:
+        yield held
