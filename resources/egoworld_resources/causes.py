@@ -34,7 +34,7 @@ from egoworld_resources.errors import (
     StoreUnreachable,
     UnknownName,
 )
-from egoworld_resources.gpu import NoGpu
+from egoworld_resources.gpu import NoGpu, NvmlFailed
 from egoworld_resources.weights import WeightsMissing
 
 Reach = Literal["all", "gpu", "env", "stage", "video"]
@@ -120,6 +120,10 @@ NAMES: tuple[
     tuple[type[BaseException] | tuple[type[BaseException], ...], Callable[[BaseException, Work], Named]], ...
 ] = (
     (DiskFull, _disk),
+    (
+        NvmlFailed,
+        _fixed("gpu/driver", "NVIDIA's driver does not answer", "run nvidia-smi; sudo dmesg | grep NVRM", "gpu"),
+    ),
     (NoGpu, _fixed("gpu/none", "no GPU", "nvidia-smi must list one; or choose an env for the CPU in [stages]", "gpu")),
     (LockBusy, _fixed("gpu/busy", "all GPUs are leased", "wait, or see who holds them: fuser -v data/leases/*", "gpu")),
     (StoreUnreachable, _fixed("store/away", "the store does not answer", "check S3_ENDPOINT and its server", "all")),

@@ -8,7 +8,7 @@ from egoworld_resources.gpu.device import Device
 from egoworld_resources.gpu.lease import Lease, NoGpu, NvmlFailed, lease
 from egoworld_resources.gpu.visible import Visible, visible
 
-__all__ = ["Device", "Lease", "NoGpu", "NvmlFailed", "Visible", "found_devices", "lease", "leased", "visible"]
+__all__ = ["Device", "Lease", "NoGpu", "NvmlFailed", "Visible", "found_devices", "gpus", "lease", "leased", "visible"]
 
 
 def found_devices() -> list[Device]:
@@ -16,6 +16,11 @@ def found_devices() -> list[Device]:
     from egoworld_resources.gpu import nvml  # its binding takes a while to load, and most commands need none of it
 
     return nvml.found_devices()
+
+
+def gpus() -> tuple[Device, ...]:
+    """Those that CUDA_VISIBLE_DEVICES leaves us. Raises NvmlFailed."""
+    return visible(found_devices()).devices
 
 
 @contextmanager
