@@ -1,14 +1,12 @@
-"""`egoworld env create | sync | add | remove | update | run | delete | cleanup`: changing envs of workflows."""
+"""`egoworld env create | sync | add | remove | update | delete | cleanup`: changing envs of workflows."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from egoworld_assets.cli_env_fabric import (
     Json,
@@ -24,12 +22,9 @@ from egoworld_assets.cli_env_fabric import (
     text_of,
     told,
 )
-from egoworld_resources.environments.fabric.config import LONGEST_RUN_S
-from egoworld_resources.errors import BadConfiguration
 
 if TYPE_CHECKING:
-    from egoworld_resources.environments.fabric.keys import EnvKey
-    from egoworld_resources.environments.fabric.sandbox import Outcome
+    pass
 
 RequirementsFile = Annotated[Path | None, typer.Option("-r", "--requirements", help="A requirements.txt to read too.")]
 
@@ -104,32 +99,6 @@ def update(
 
 
 @command
-def run(
-    env: Which,
-    file: Annotated[Path | None, typer.Argument(help="A Python program; - is standard input.")] = None,
-    code: Annotated[str | None, typer.Option("-c", "--code", help="The program itself.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0.001, max=LONGEST_RUN_S, help="Seconds it may run.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Run Python code in an env, bounded and apart from everything else; ends with the code's own exit status."""
-    from egoworld_resources.environments.api.models import Ran
-
-    if (file is None) == (code is None):
-        raise BadConfiguration("name a file, or give the program with -c; one of the two")
-    text = code if code is not None else sys.stdin.read() if str(file) == "-" else text_of(file)
-    outcome = _ran(key_of(env), text, timeout, as_json)
-    if as_json:
-        told(Ran.of_outcome(key_of(env), outcome))
-    else:
-        sys.stdout.write(outcome.stdout)
-        sys.stderr.write(outcome.stderr)
-        if outcome.truncated or outcome.killed_for:
-            why = f"ended for its {outcome.killed_for}" if outcome.killed_for else "output was longer than is kept"
-            Console(stderr=True).print(why)
-    raise typer.Exit(outcome.exit_code)
-
-
-@command
 def delete(env: Which, wait: Wait = 0, as_json: Json = False) -> None:
     """Remove an env."""
     from egoworld_resources.environments.api.models import Deleted
@@ -157,19 +126,6 @@ def cleanup(
     for key in gone:
         print(key)
     print(f"{len(gone)} {'removed' if apply else 'would be removed (dry run; --apply removes them)'}")
-
-
-def _ran(key: EnvKey, code: str, timeout: float | None, as_json: bool) -> Outcome:
-    """What came of it; what it printed before it ran too long is shown too."""
-    from egoworld_resources.environments.fabric.errors import RunTimeout
-
-    try:
-        return fabric().run(key, code, me(), timeout_s=timeout)
-    except RunTimeout as late:
-        if not as_json:
-            sys.stdout.write(late.details["stdout"])
-            sys.stderr.write(late.details["stderr"])
-        raise
 
 
 def _from_file(path: Path | None) -> Sequence[str]:

@@ -34,7 +34,7 @@ from egoworld_resources.settings import Settings
 class EnvFabricResource(dg.ConfigurableResource["EnvFabricResource"]):
     """The fabric of this installation, open while a run lasts. Errors are those of the library, by their codes."""
 
-    wait_s: float = Field(default=600, ge=0, description="Seconds that a change waits for an env that is locked.")
+    wait_s: float = Field(default=600, ge=0, description="Seconds that a change waits for an env, and code for room.")
 
     _fabric: Fabric | None = PrivateAttr(default=None)
     _actor: Actor = PrivateAttr(default=Actor("dagster", "no run"))
@@ -102,8 +102,8 @@ class EnvFabricResource(dg.ConfigurableResource["EnvFabricResource"]):
         )
 
     def run(self, key: EnvKey, code: str, *, timeout_s: float | None = None) -> Outcome:
-        """Run code in an env. Raises RunTimeout; what the code does itself is in exit_code."""
-        return self.fabric.run(key, code, self._actor, timeout_s=timeout_s)
+        """Run code in an env, once there is room. Raises RunTimeout; what the code does itself is in exit_code."""
+        return self.fabric.run(key, code, self._actor, timeout_s=timeout_s, wait_s=self.wait_s)
 
     def delete(self, key: EnvKey) -> None:
         """Remove an env. Raises EnvLocked while code runs in it."""

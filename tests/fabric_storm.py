@@ -43,7 +43,7 @@ import importlib, json, sys
 print(json.dumps({name: importlib.import_module(name).VERSION for name in sys.argv[1:]}))
 """
 US = Actor("storm", "storm")
-ANSWERED = {200, 201, 400, 403, 404, 409, 422, 423, 500, 502, 504, 507}
+ANSWERED = {200, 201, 400, 403, 404, 409, 422, 423, 429, 500, 502, 504, 507}
 
 
 @dataclass

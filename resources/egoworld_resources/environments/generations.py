@@ -147,9 +147,14 @@ class Generations:
         mark = generation / SUPERSEDED
         if mark.exists() and time.time() - mark.stat().st_mtime < grace_s:
             return False
-        inside = f"{generation}{os.sep}"
-        return not any(
-            argument.startswith(inside)
-            for process in psutil.process_iter(["cmdline"])
-            for argument in process.info["cmdline"] or ()
-        )
+        return not process_inside(generation)
+
+
+def process_inside(folder: Path) -> bool:
+    """Whether a process runs a program, or works on a file, that its command names inside of ``folder``."""
+    inside = f"{folder}{os.sep}"
+    return any(
+        argument.startswith(inside)
+        for process in psutil.process_iter(["cmdline"])
+        for argument in process.info["cmdline"] or ()
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from egoworld_resources.doctor.cgroups import granted
+from egoworld_resources.cgroups import granted
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 
 OPEN_FILES, FEWEST_FILES = 1024, 256

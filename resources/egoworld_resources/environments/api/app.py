@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from egoworld_resources.environments.api import envs, history, work
+from egoworld_resources.environments.api import deps, envs, history, running
+from egoworld_resources.environments.api.bounded import CHANGES, HEALTH, READS, WAITING_RUNS, Bounded
 from egoworld_resources.environments.api.errors import show_errors
 from egoworld_resources.environments.api.gate import Gate
 from egoworld_resources.environments.api.page import page
 from egoworld_resources.environments.api.tokens import Tokens
 from egoworld_resources.environments.fabric.envs import Fabric
 
-THREADS = 100
-"""Requests that are served at once: each waits in a thread for uv, a lock or code."""
-ROUTERS = (envs.router, work.router, history.router, history.open_router, page.router)
+ROUTERS = (envs.router, deps.router, running.router, history.router, history.open_router, page.router)
 
 
 @asynccontextmanager
 async def _threads(_app: FastAPI) -> AsyncGenerator[None]:
-    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    anyio.to_thread.current_default_thread_limiter().total_tokens = CHANGES + READS
     yield
 
 
@@ -37,12 +37,27 @@ def make_app(fabric: Fabric, tokens: Tokens) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Gate, tokens=tokens)],
+        middleware=[Middleware(Gate, tokens=tokens, changes=Bounded(CHANGES, "changes"))],
         lifespan=_threads,
     )
     app.state.fabric = fabric
+    app.state.runs = Bounded(fabric.config.runs_at_once + WAITING_RUNS, "runs, those that wait for room among them,")
+    app.state.health = Bounded(HEALTH, "questions for the health")
     show_errors(app)
     for router in ROUTERS:
         app.include_router(router)
     app.state.routes = [route for router in ROUTERS for route in router.routes]
+    _describe(app, fabric.config.execution_timeout_max)
     return app
+
+
+def _describe(app: FastAPI, longest_run_s: float) -> None:
+    """Let OpenAPI say what this service allows, not what services may be allowed."""
+    described = app.openapi
+
+    def described_here() -> dict[str, Any]:
+        schema = described()
+        schema["components"]["schemas"]["RunCode"]["properties"]["timeout"]["maximum"] = longest_run_s
+        return schema
+
+    app.openapi = described_here

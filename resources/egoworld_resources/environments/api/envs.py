@@ -8,12 +8,14 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPBearer
 
 from egoworld_resources.environments.api import foreign, forms
+from egoworld_resources.environments.api.bodies import StrictRoute
 from egoworld_resources.environments.api.disk import disk_of
 from egoworld_resources.environments.api.errors import BodyTooLarge, Forbidden, WrongMediaType, declared
 from egoworld_resources.environments.api.gate import actor_of
 from egoworld_resources.environments.api.links import linked
 from egoworld_resources.environments.api.models import (
     KEY_PART,
+    LONGEST_WAIT_S,
     VERSION_PART,
     Cleaned,
     Cleanup,
@@ -35,6 +37,7 @@ from egoworld_resources.environments.conda.exchange import conda_lock_of
 from egoworld_resources.environments.fabric.actors import Actor
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.errors import (
+    Busy,
     CondaFailed,
     Damaged,
     EnvAlreadyExists,
@@ -52,20 +55,19 @@ from egoworld_resources.environments.fabric.errors import (
 from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.fabric.requirements import of_file
 
-LONGEST_WAIT_S = 600
 KEYED = (InvalidKey, EnvNotFound, Damaged)
-CHANGES = (*KEYED, Forbidden, EnvLocked, NoSpace, BodyTooLarge)
+CHANGES = (*KEYED, Forbidden, EnvLocked, NoSpace, BodyTooLarge, WrongMediaType, Busy)
 BUILDS = (InvalidPackages, PolicyRefused, ResolutionFailed, PythonNotFound, UvFailed, CondaFailed, IndexSilent)
 
-router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
+router = APIRouter(route_class=StrictRoute, dependencies=[Depends(HTTPBearer(auto_error=False))])
 
 
-def fabric_of(request: Request) -> Fabric:
+async def fabric_of(request: Request) -> Fabric:
     """The fabric that is served."""
     return request.app.state.fabric
 
 
-def key_of(
+async def key_of(
     workflow_id: Annotated[str, Path(json_schema_extra=dict(KEY_PART))],
     node_id: Annotated[str, Path(json_schema_extra=dict(KEY_PART))],
     version_id: Annotated[str, Query(json_schema_extra=dict(VERSION_PART))] = "",
@@ -77,7 +79,9 @@ def key_of(
 FabricOf = Annotated[Fabric, Depends(fabric_of)]
 Asker = Annotated[Actor, Depends(actor_of)]
 Which = Annotated[EnvKey, Depends(key_of)]
-Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for an env that is locked.")]
+Wait = Annotated[
+    float, Query(ge=0, le=LONGEST_WAIT_S, allow_inf_nan=False, description="Seconds to wait for an env that is locked.")
+]
 
 
 @router.post(
@@ -86,7 +90,7 @@ Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT_S, description="Seconds to w
     operation_id="create_env",
     openapi_extra=forms.described(),
     responses={
-        **declared(*CHANGES, *BUILDS, EnvAlreadyExists, WrongMediaType),
+        **declared(*CHANGES, *BUILDS, EnvAlreadyExists),
         **linked(201, "Made."),
     },
 )
@@ -121,7 +125,11 @@ def list_envs(fabric: FabricOf) -> Envs:
     return Envs(envs=listed(fabric))
 
 
-@router.post("/envs/cleanup", operation_id="cleanup_envs", responses=declared(Forbidden, NoSpace, BodyTooLarge))
+@router.post(
+    "/envs/cleanup",
+    operation_id="cleanup_envs",
+    responses=declared(Forbidden, NoSpace, BodyTooLarge, WrongMediaType, Busy),
+)
 def cleanup(body: Cleanup, fabric: FabricOf, actor: Asker) -> Cleaned:
     """Remove envs that nothing was done with for a while; those in use stay."""
     gone = fabric.cleanup(actor, idle_hours=body.idle_hours, dry_run=body.dry_run)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import secrets
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,10 +16,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
-from egoworld_resources.environments.fabric.errors import AuditFailed, FabricError, InvalidPackages
+from egoworld_resources.environments.fabric.errors import (
+    AuditFailed,
+    FabricError,
+    InvalidPackages,
+    InvalidTimeout,
+    NoSpace,
+)
+from egoworld_resources.errors import DiskFull, EgoworldError
 
 log = logging.getLogger(__name__)
 
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS})
+SOON_S = 5
 SHOWN_FAULTS = 20
 """Faults of one request that are named."""
 
@@ -93,6 +103,20 @@ class InvalidRequest(FabricError):
     status: ClassVar[int] = 422
 
 
+class Misconfigured(FabricError):
+    """The service cannot work as it is set up; the message says what to correct."""
+
+    code: ClassVar[str] = "BAD_CONFIGURATION"
+    status: ClassVar[int] = 500
+
+
+class OutOfResources(FabricError):
+    """The machine has no process, descriptor or memory left for this call; nothing was done."""
+
+    code: ClassVar[str] = "OUT_OF_RESOURCES"
+    status: ClassVar[int] = 503
+
+
 class Unforeseen(FabricError):
     """Our fault; what happened is in the log of the service."""
 
@@ -105,7 +129,7 @@ OF_HTTP = {error.status: error for error in (UnknownAddress, WrongMethod, BodyTo
 
 def declared(*errors: type[FabricError]) -> dict[int | str, dict[str, Any]]:
     """Responses for OpenAPI: these, and what every call that needs a token can answer."""
-    every = (*errors, Unauthorized, InvalidRequest, AuditFailed, Unforeseen)
+    every = (*errors, Unauthorized, InvalidRequest, AuditFailed, Misconfigured, OutOfResources, Unforeseen)
     by_status: dict[int, list[str]] = {}
     for error in every:
         by_status.setdefault(error.status, []).append(error.code)
@@ -119,20 +143,51 @@ def answer(error: FabricError, headers: Mapping[str, str] | None = None) -> Resp
     """An error as the answer to a request; ASCII, so that every text of a caller can be carried."""
     body = {"error": {"code": error.code, "message": str(error), "details": dict(error.details)}}
     more = {"WWW-Authenticate": "Bearer"} if error.status == Unauthorized.status else {}
+    if "retry_after" in error.details:
+        more["Retry-After"] = str(error.details["retry_after"])
     return Response(json.dumps(body, default=str), error.status, {**(headers or {}), **more}, "application/json")
 
 
 def show_errors(app: FastAPI) -> None:
     """Give every error of ``app`` the one shape."""
-    app.add_exception_handler(FabricError, _known)
+    for kind in (EgoworldError, OSError, MemoryError, RuntimeError):
+        app.add_exception_handler(kind, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(Exception, _unforeseen)
 
 
 def _known(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, FabricError)
-    return answer(error)
+    told = known(error)
+    if told is None:
+        raise error
+    return answer(told)
+
+
+@overload
+def known(error: EgoworldError) -> FabricError: ...
+
+
+@overload
+def known(error: Exception) -> FabricError | None: ...
+
+
+def known(error: Exception) -> FabricError | None:
+    """What an error of the library or of the system means to a caller; None when nobody foresaw it."""
+    if isinstance(error, FabricError):
+        return error
+    if isinstance(error, DiskFull):
+        return NoSpace(str(error))
+    if isinstance(error, EgoworldError):
+        return Misconfigured(str(error))
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"no space left: {error}")
+    no_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+    if number in EXHAUSTED or no_thread or isinstance(error, MemoryError):
+        words = f"the machine has nothing left for this call ({error or 'memory'}); try again in {SOON_S} s"
+        return OutOfResources(words, retry_after=SOON_S)
+    return None
 
 
 def _invalid(_request: Request, error: Exception) -> Response:
@@ -140,15 +195,19 @@ def _invalid(_request: Request, error: Exception) -> Response:
     return answer(invalid(error.errors()))
 
 
-def invalid(faults: Any) -> InvalidRequest | InvalidPackages:
-    """Faults as pydantic tells them; what was given is not repeated. Those of packages alone are INVALID_PACKAGES."""
+def invalid(faults: Any) -> FabricError:
+    """Faults as pydantic tells them; what was given is not repeated.
+
+    Those of packages alone are INVALID_PACKAGES, those of a timeout alone INVALID_TIMEOUT.
+    """
     told = [
         {"where": [str(part) for part in fault["loc"]], "message": str(fault["msg"]), "type": str(fault["type"])}
         for fault in faults[:SHOWN_FAULTS]
     ]
     named = "; ".join(f"{'.'.join(fault['where'])}: {fault['message']}" for fault in told)
-    kind = InvalidPackages if all("packages" in fault["loc"] for fault in faults) else InvalidRequest
-    return kind(f"the request is not as it must be: {named}", errors=told)
+    named_alone = {"packages": InvalidPackages, "timeout": InvalidTimeout}
+    kinds = (kind for name, kind in named_alone.items() if all(name in fault["loc"] for fault in faults))
+    return next(kinds, InvalidRequest)(f"the request is not as it must be: {named}", errors=told)
 
 
 def _of_http(request: Request, error: Exception) -> Response:
@@ -172,6 +231,8 @@ def _methods(request: Request) -> list[str]:
 
 
 def _unforeseen(request: Request, error: Exception) -> Response:
+    if (told := known(error)) is not None:  # it came from around the app, not from within
+        return answer(told)
     mark = secrets.token_hex(4)
     log.error("%s %s failed [%s]: %r", request.method, request.url.path, mark, error)
     return answer(Unforeseen(f"an unforeseen error; the log of the service has it under {mark}", mark=mark))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 
+from egoworld_resources.environments.api.bodies import JSON, media_type, parsed
 from egoworld_resources.environments.api.errors import InvalidRequest, WrongMediaType
 from egoworld_resources.environments.api.gate import LONGEST
 from egoworld_resources.environments.api.models import MOST_PACKAGES, CreateEnv
 from egoworld_resources.environments.fabric.errors import InvalidPackages
 
-JSON: Final = "application/json"
 FORM: Final = "multipart/form-data"
 SHORT_FORM: Final = "application/x-www-form-urlencoded"
 FILES: Final = {"requirements_file": "requirements", "conda_file": "conda_file"}
@@ -28,14 +28,14 @@ FILE_WORDS: Final = {
 
 async def create_env(request: Request) -> CreateEnv:
     """The body, whichever of the forms it has. Raises WrongMediaType, InvalidRequest, InvalidPackages."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     if kind == JSON:
-        try:
-            given = await request.json()
-        except ValueError as error:
-            raise InvalidRequest(f"the body is no JSON: {error}") from error
+        given = parsed(await request.body())
     elif kind in (FORM, SHORT_FORM):
-        form = await request.form(max_files=1, max_fields=MOST_PACKAGES + 20, max_part_size=LONGEST)
+        try:
+            form = await request.form(max_files=len(FILES), max_fields=MOST_PACKAGES + 20, max_part_size=LONGEST)
+        except (FormParserError, LookupError, ValueError) as error:
+            raise InvalidRequest(f"the body is no {kind}: {error}") from error
         given = await _of_form(form)
     else:
         raise WrongMediaType(f"a body of type {kind or 'none'} is not read; send {FORM} or {JSON}")
@@ -62,8 +62,8 @@ async def _of_form(form: FormData) -> dict[str, Any]:
 def _packages(values: list[Any]) -> list[Any]:
     if len(values) == 1 and isinstance(values[0], str) and values[0].lstrip().startswith("["):
         try:
-            return json.loads(values[0])
-        except ValueError as error:
+            return parsed(values[0])
+        except InvalidRequest as error:
             raise InvalidPackages(f"packages begins like a JSON list and is none: {error}") from error
     return values
 

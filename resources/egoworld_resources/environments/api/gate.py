@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import anyio.to_thread
 from fastapi import Request
@@ -10,11 +11,13 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from egoworld_resources.environments.api.errors import BodyTooLarge, Forbidden, Unauthorized, answer
+from egoworld_resources.environments.api.bounded import Bounded
+from egoworld_resources.environments.api.errors import BodyTooLarge, Forbidden, Unauthorized, answer, known
 from egoworld_resources.environments.api.tokens import Token, Tokens
 from egoworld_resources.environments.fabric.actors import Actor
 from egoworld_resources.environments.fabric.errors import FabricError
 from egoworld_resources.environments.redaction import redacted
+from egoworld_resources.errors import BadConfiguration
 
 OPEN = frozenset({"/", "/page.css", "/page.js", "/health", "/openapi.json"})
 """What needs no token: it says nothing of any env."""
@@ -33,8 +36,9 @@ PLAIN: Mapping[bytes, bytes] = {b"x-content-type-options": b"nosniff", b"cache-c
 class Gate:
     """Around an app: answers by itself what may not get in, before a byte of the body is read."""
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, longest: int = LONGEST) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens, changes: Bounded, longest: int = LONGEST) -> None:
         self._app = app
+        self._changes = changes
         self._tokens = tokens
         self._longest = longest
 
@@ -46,10 +50,10 @@ class Gate:
         plain = _Plain(send)
         try:
             self._admit(scope)
-        except FabricError as error:
-            await answer(error)(scope, receive, plain)
-            return
-        await self._app(scope, self._bounded(receive), plain)
+            with nullcontext() if scope["method"] in LOOKING or _of_a_run(scope) else self._changes.one():
+                await self._app(scope, self._bounded(receive), plain)
+        except (FabricError, BadConfiguration) as error:  # those of the app are answered within it
+            await answer(known(error))(scope, receive, plain)
 
     def _admit(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -122,12 +126,17 @@ def _hidden(content: bytes) -> bytes:
     return redacted(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
 
+def _of_a_run(scope: Scope) -> bool:
+    """Whether code is run or a run is cancelled: that has a bound of its own, or none."""
+    return "run" in scope["path"].split("/")[4:5]
+
+
 def token_of(request: Request) -> Token:
     """The token that the gate let in."""
     return request.scope[TOKEN]
 
 
-def actor_of(request: Request) -> Actor:
+async def actor_of(request: Request) -> Actor:
     """Who asks, for the audit: the peer that was seen, and for whom it says it asks when it is a proxy."""
     peer = f"{request.client.host}:{request.client.port}" if request.client else "by its socket"
     claimed = request.headers.get("x-forwarded-for", "").strip()[:CLAIM]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Annotated
 
+import anyio.to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.security import HTTPBearer
 
+from egoworld_resources.environments.api.bounded import Bounded
 from egoworld_resources.environments.api.envs import FabricOf
 from egoworld_resources.environments.api.errors import LogNotFound, declared
 from egoworld_resources.environments.api.gate import token_of
@@ -62,7 +65,8 @@ def me(request: Request) -> Me:
 
 
 @open_router.get("/health", operation_id="health", responses=declared())
-def health(fabric: FabricOf) -> Health:
+async def health(request: Request, fabric: FabricOf) -> Health:
     """Whether the audit database answers: without it nothing can be changed."""
-    fabric.operations.history(limit=1)
+    threads: Bounded = request.app.state.health
+    await anyio.to_thread.run_sync(partial(fabric.operations.history, limit=1), limiter=threads.threads)
     return Health(isolation=capabilities().sentences())

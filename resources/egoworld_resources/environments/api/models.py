@@ -15,6 +15,7 @@ from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.facts import EnvFacts
 from egoworld_resources.environments.fabric.keys import PART, EnvKey
 from egoworld_resources.environments.fabric.operations import Operation
+from egoworld_resources.environments.fabric.runs import CodeRun
 from egoworld_resources.environments.fabric.sandbox import Outcome
 
 KEY_PART: Mapping[str, Any] = {"pattern": f"^{PART.pattern}$", "minLength": 1, "maxLength": 64}
@@ -25,6 +26,7 @@ PYTHON = r"^(none|3\.[0-9]{1,2}(\.[0-9]{1,2})?)?$"
 MOST_PACKAGES = 500
 LONGEST_CODE = 500_000
 SHORTEST_RUN_S = 0.1
+LONGEST_WAIT_S = 600
 
 Requirement = Annotated[str, Field(max_length=1000, json_schema_extra={"format": "pep508", "minLength": 1})]
 NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
@@ -78,16 +80,25 @@ class RemovePackages(Asked):
 
 
 class RunCode(Asked):
-    """Python code for the interpreter of an env. timeout: seconds; null: EXECUTION_TIMEOUT of the service."""
+    """Python code for the interpreter of an env.
+
+    timeout: seconds; null: EXECUTION_TIMEOUT of the service, and no longer than its EXECUTION_TIMEOUT_MAX. run_id: by
+    which the run is listed and can be cancelled while it goes on, one that no other run of the env has now; without it
+    the run gets one. wait: seconds to wait for room when as much runs as the machine takes.
+    """
 
     code: str = Field(max_length=LONGEST_CODE, json_schema_extra={"format": "python-code"})
-    timeout: float | None = Field(None, ge=SHORTEST_RUN_S, le=LONGEST_RUN_S, json_schema_extra={"example": 30})
+    timeout: float | None = Field(
+        None, ge=SHORTEST_RUN_S, allow_inf_nan=False, json_schema_extra={"example": 30, "maximum": LONGEST_RUN_S}
+    )
+    run_id: str = Field("", json_schema_extra=dict(VERSION_PART))
+    wait: float = Field(0, ge=0, le=LONGEST_WAIT_S, allow_inf_nan=False)
 
 
 class Cleanup(Asked):
     """idle_hours: null means CLEANUP_IDLE_HOURS of the service; dry_run: only say which, unless false."""
 
-    idle_hours: float | None = Field(None, ge=0, le=1_000_000)
+    idle_hours: float | None = Field(None, ge=0, le=1_000_000, allow_inf_nan=False)
     dry_run: bool = True
 
 
@@ -226,10 +237,12 @@ class Cleaned(BaseModel):
 class Ran(Key):
     """What came of code.
 
-    exit_code: of the interpreter, or 128 + N when signal N ended it; killed_for: "" or the bound that was broken;
-    isolation: the means by which it was kept apart.
+    exit_code: of the interpreter, or 128 + N when signal N ended it; killed_for: "" or the bound that was broken
+    ("memory"), or "cancelled"; timeout: seconds that it was given; isolation: the means by which it was kept apart.
     """
 
+    run_id: str
+    timeout: float
     exit_code: int
     stdout: str
     stderr: str
@@ -239,9 +252,36 @@ class Ran(Key):
     isolation: list[str]
 
     @classmethod
-    def of_outcome(cls, key: EnvKey, outcome: Outcome) -> Ran:
+    def of_outcome(cls, key: EnvKey, run_id: str, timeout: float, outcome: Outcome) -> Ran:
         told = {name: getattr(outcome, name) for name in cls.model_fields if hasattr(outcome, name)}
-        return cls.model_validate({**named(key), **told, "isolation": list(outcome.isolation)})
+        told |= {"run_id": run_id, "timeout": timeout, "isolation": list(outcome.isolation)}
+        return cls.model_validate({**named(key), **told})
+
+
+class RunFacts(Key):
+    """A run that goes on. seconds: how long it has run; timeout: how long it may; actor, origin: who asked for it."""
+
+    run_id: str
+    actor: str
+    origin: str
+    seconds: float
+    timeout: float
+
+    @classmethod
+    def of_run(cls, run: CodeRun) -> Self:
+        told = {"run_id": run.id, "actor": run.actor, "origin": run.origin, "timeout": run.timeout_s}
+        return cls.model_validate({**named(EnvKey(*run.parts)), **told, "seconds": round(run.seconds, 3)})
+
+
+class RunningCode(BaseModel):
+    """The oldest first. most: so many may run at once on this machine, whoever asks."""
+
+    runs: list[RunFacts]
+    most: int
+
+
+class CancelledRun(RunFacts):
+    status: Literal["cancelled"] = "cancelled"
 
 
 class OperationFacts(Key):

@@ -15,6 +15,7 @@ import uvicorn
 
 from egoworld_resources.environments.api.app import make_app
 from egoworld_resources.environments.api.listening import Listening
+from egoworld_resources.environments.api.tidying import tidied
 from egoworld_resources.environments.api.tokens import Tokens
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.opening import open_fabric
@@ -48,7 +49,8 @@ def serve(settings: Settings, where: AbstractContextManager[Listening], say: Cal
             if not known:
                 say("nobody has a token yet: `egoworld env token create NAME` makes one, no restart needed")
             say(f"serving {listening.shown}")
-            _run(fabric, tokens, listening.socket)
+            with tidied(fabric, say):
+                _run(fabric, tokens, listening.socket)
         finally:
             fabric.operations.close()
 

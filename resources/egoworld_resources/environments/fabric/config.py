@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from egoworld_resources.cgroups import granted
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.settings import Settings
 
@@ -17,7 +19,11 @@ VARIABLES = {
     "database_url": "DATABASE_URL",
     "default_python": "DEFAULT_PYTHON",
     "execution_timeout": "EXECUTION_TIMEOUT",
+    "execution_timeout_max": "EXECUTION_TIMEOUT_MAX",
+    "runs_at_once": "EXECUTION_RUNS",
+    "runs_memory_gb": "EXECUTION_RUNS_MEMORY_GB",
     "cleanup_idle_hours": "CLEANUP_IDLE_HOURS",
+    "cleanup_dry_run": "CLEANUP_DRY_RUN",
     "memory_gb": "EXECUTION_MEMORY_GB",
     "output_mb": "EXECUTION_OUTPUT_MB",
     "processes": "EXECUTION_PROCESSES",
@@ -28,8 +34,10 @@ VARIABLES = {
 DATA_ROOT = "DATA_ROOT"
 
 
+MEMORY_SHARE = 0.75
+"""Of the machine's memory that all runs together may have unless the configuration says."""
 LONGEST_RUN_S = 86_400
-"""Code may be given so many seconds at the most, whoever asks."""
+"""EXECUTION_TIMEOUT_MAX may be no longer, in seconds."""
 
 
 class FabricConfig(BaseModel):
@@ -44,7 +52,26 @@ class FabricConfig(BaseModel):
     execution_timeout: float = Field(
         30, gt=0, le=LONGEST_RUN_S, description="Seconds that code may run unless the call says."
     )
-    cleanup_idle_hours: float = Field(72, gt=0, description="Hours without use after which cleanup removes an env.")
+    execution_timeout_max: float = Field(
+        default_factory=lambda known: max(3600.0, known.get("execution_timeout", 0.0)),
+        gt=0,
+        le=LONGEST_RUN_S,
+        description="Seconds that a call may ask for at the most.",
+    )
+    runs_at_once: int = Field(
+        default_factory=lambda: max(4, 4 * len(os.sched_getaffinity(0))),
+        ge=1,
+        description="Runs of code at once; default 4 for each core.",
+    )
+    runs_memory_gb: float = Field(
+        default_factory=lambda: round(MEMORY_SHARE * machine_bytes() / 10**9, 1),
+        gt=0,
+        description="Memory (GB) of all runs together, each counted in full; default three quarters of the machine's.",
+    )
+    cleanup_idle_hours: float = Field(
+        72, gt=0, description="Hours without use after which the service, or cleanup, removes an env; inf: never."
+    )
+    cleanup_dry_run: bool = Field(default=False, description="The service only says what it would remove.")
     memory_gb: float = Field(4, gt=0, description="Memory (GB) of code that runs in an env.")
     output_mb: float = Field(10, gt=0, description="Output (MB) that is kept of stdout and of stderr.")
     processes: int = Field(256, ge=1, description="Processes and threads of code that runs in an env.")
@@ -74,5 +101,27 @@ class FabricConfig(BaseModel):
             first = error.errors()[0]
             field = str(first["loc"][0])
             raise BadConfiguration(f"{VARIABLES.get(field, field)}: {first['msg']} (got {first['input']!r})") from error
+        _refuse_what_never_fits(config, given)
         folders = {name: getattr(config, name).absolute() for name in ("envs_base_path", "uv_cache_dir")}
         return config.model_copy(update=folders)
+
+
+def machine_bytes() -> int:
+    """Memory of this machine, or of the control group that this process is in when that has less."""
+    total = psutil.virtual_memory().total
+    files = ("memory.max", "memory.limit_in_bytes", "memory.current", "memory.usage_in_bytes")
+    group = granted("memory", *files, below=total)
+    return group.limit if group else total
+
+
+def _refuse_what_never_fits(config: FabricConfig, given: Mapping[str, str]) -> None:
+    if config.execution_timeout > config.execution_timeout_max:
+        raise BadConfiguration(
+            f"EXECUTION_TIMEOUT {config.execution_timeout:g} is more than EXECUTION_TIMEOUT_MAX "
+            f"{config.execution_timeout_max:g}: raise the second, or lower the first"
+        )
+    if "runs_memory_gb" in given and config.runs_memory_gb < config.memory_gb:
+        raise BadConfiguration(
+            f"EXECUTION_RUNS_MEMORY_GB {config.runs_memory_gb:g} is less than one run may have, "
+            f"EXECUTION_MEMORY_GB {config.memory_gb:g}: raise the first, or lower the second"
+        )

@@ -22,6 +22,7 @@ from egoworld_resources.environments.fabric.errors import (
 )
 from egoworld_resources.environments.fabric.facts import EnvFacts
 from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.environments.fabric.looks import Looks
 from egoworld_resources.environments.fabric.reconcile import reconcile_all
 from egoworld_resources.environments.fabric.removals import Removals
 from egoworld_resources.environments.fabric.space import refuse_two_partitions, refusing_a_full_disk
@@ -31,7 +32,7 @@ GRACE_S = 600.0
 
 
 @dataclass(frozen=True)
-class Fabric(CodeRuns, Removals):
+class Fabric(Looks, CodeRuns, Removals):
     """All envs below one folder. ``open`` it before use; any number of processes may have it open.
 
     Every operation raises EnvLocked when the env is not free within ``wait_s`` seconds, AuditFailed when it cannot be

@@ -4,12 +4,21 @@ FabricError
 ├── InvalidKey             INVALID_KEY 400                 a name that cannot be part of a key
 ├── InvalidPackages        INVALID_PACKAGES 400            a requirement that is none, or one that no index serves
 ├── PolicyRefused          POLICY_REFUSED 403              envs/policy.toml does not allow it
+├── RunNotYours            RUN_NOT_YOURS 403               somebody else's run was to be cancelled
 ├── EnvNotFound            ENV_NOT_FOUND 404
+├── RunNotFound            RUN_NOT_FOUND 404               no run of that id, now or lately
 ├── DependencyNotFound     DEPENDENCY_NOT_FOUND 404        remove was asked for what is not a dependency
 ├── EnvAlreadyExists       ENV_ALREADY_EXISTS 409
+├── RunIdTaken             RUN_ID_TAKEN 409                a run of that id is on its way
+├── RunEnded               RUN_ENDED 409                   it ended by itself before it could be cancelled
+├── RunAlreadyCancelled    RUN_ALREADY_CANCELLED 409
+├── RunCancelled           RUN_CANCELLED 409               it was stopped while it waited for room
 ├── ResolutionFailed       PACKAGE_RESOLUTION_FAILED 422   with the resolver's own words
 ├── PythonNotFound         PYTHON_NOT_FOUND 422
+├── InvalidTimeout         INVALID_TIMEOUT 422             longer than the service lets code run, or no time at all
 ├── EnvLocked              ENV_LOCKED 423                  another operation holds the env
+├── Busy                   TOO_MANY_REQUESTS 429           more at once than the machine takes; says when to try again
+│   └── TooManyRuns        TOO_MANY_RUNS 429
 ├── AuditFailed            DB_AUDIT_ERROR 500              the audit could not be written; nothing was done
 ├── UvFailed               UV_EXECUTION_ERROR 500
 ├── CondaFailed            CONDA_EXECUTION_ERROR 500
@@ -69,6 +78,68 @@ class EnvNotFound(FabricError):
         super().__init__(f"there is no env {key}; `egoworld env list` shows those that exist", env=str(key))
 
 
+class RunNotYours(FabricError):
+    """A run belongs to whoever started it."""
+
+    code, status = "RUN_NOT_YOURS", 403
+
+    def __init__(self, run_id: str, owner: str) -> None:
+        super().__init__(
+            f"run {run_id} was started by {owner}, who alone may cancel it, or who runs `egoworld env cancel` at a "
+            "terminal of the server",
+            run_id=run_id,
+        )
+
+
+class RunNotFound(FabricError):
+    """No code runs under this id, and none did lately."""
+
+    code, status = "RUN_NOT_FOUND", 404
+
+    def __init__(self, run_id: str, running: Iterable[str]) -> None:
+        known = ", ".join(running) or "none"
+        super().__init__(f"there is no run {run_id} in this env; running: {known}", run_id=run_id)
+
+
+class RunIdTaken(FabricError):
+    """Two runs of one id in one env could not be told apart."""
+
+    code, status = "RUN_ID_TAKEN", 409
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} is on its way in this env already; choose another run_id", run_id=run_id)
+
+
+class RunEnded(FabricError):
+    """The code ended by itself before it was cancelled."""
+
+    code, status = "RUN_ENDED", 409
+
+    def __init__(self, run_id: str, result: str) -> None:
+        super().__init__(f"run {run_id} has ended already ({result}); there is nothing to cancel", run_id=run_id)
+
+
+class RunAlreadyCancelled(FabricError):
+    """Somebody cancelled it before."""
+
+    code, status = "RUN_ALREADY_CANCELLED", 409
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} was cancelled before; there is nothing left to do", run_id=run_id)
+
+
+class RunCancelled(FabricError):
+    """It was stopped while it waited for room: nothing was run."""
+
+    code, status = "RUN_CANCELLED", 409
+
+
+class InvalidTimeout(FabricError):
+    """Code cannot be given that time here."""
+
+    code, status = "INVALID_TIMEOUT", 422
+
+
 class DependencyNotFound(FabricError):
     """Something to be removed is not among the declared dependencies."""
 
@@ -111,6 +182,30 @@ class EnvLocked(FabricError):
 
     def __init__(self, key: object, what: str = "another operation changes it") -> None:
         super().__init__(f"env {key} is locked: {what}; try again, or wait (--wait or ?wait=SECONDS)", env=str(key))
+
+
+class Busy(FabricError):
+    """More is asked at once than the machine takes. retry_after: seconds after which it is worth to ask again."""
+
+    code, status = "TOO_MANY_REQUESTS", 429
+
+    def __init__(self, message: str, retry_after: int, **details: Any) -> None:
+        super().__init__(f"{message}; try again in {retry_after} s", retry_after=retry_after, **details)
+
+
+class TooManyRuns(Busy):
+    """No room for another run, by number or by memory."""
+
+    code = "TOO_MANY_RUNS"
+
+    def __init__(self, running: int, most: int, memory_bytes: int, retry_after: int) -> None:
+        super().__init__(
+            f"{running} runs are on their way, and this machine takes {most} at once with {memory_bytes / 10**9:g} GB "
+            "together (EXECUTION_RUNS, EXECUTION_RUNS_MEMORY_GB); wait for room (--wait, or the field wait)",
+            retry_after,
+            running=running,
+            most=most,
+        )
 
 
 class AuditFailed(FabricError):

@@ -12,7 +12,8 @@ from egoworld_resources.environments.generations import Ready
 
 INTERRUPTED = "INTERRUPTED"
 GONE = ("delete", "cleanup")
-RUN = "run"
+RUN, CANCEL = "run", "cancel"
+"""What happens while code runs, beside changes of the env."""
 
 
 def reconcile_all(places: Places, operations: Operations) -> None:
@@ -26,9 +27,9 @@ def reconcile_all(places: Places, operations: Operations) -> None:
 def reconcile(key: EnvKey, places: Places, operations: Operations) -> None:
     """Write the end of what died in ``key``; the caller holds the env alone, so no other change of it lives."""
     for began in operations.unfinished(key.folder):
-        if began.action == RUN:
+        if began.action in (RUN, CANCEL):
             with suppress(EnvLocked), places.unused(key):
-                words = "the service ended before the code did"
+                words = f"the service ended before the {'code' if began.action == RUN else 'run'} did"
                 operations.end(began, INTERRUPTED, message=words, lock_after=began.lock_before)
         else:
             _settle(began, key, places, operations)

@@ -246,6 +246,8 @@ def _as_fabric_errors() -> Iterator[None]:
         raise PolicyRefused(str(error)) from error
     except EnvDamaged as error:
         raise Damaged(str(error)) from error
+    except BadConfiguration as error:  # such as a uv that is not there, or no program
+        raise UvFailed(str(error)) from error
     except EnvBuildFailed as error:
         words = "\n".join(line for line in str(error).splitlines() if not line.startswith(UNFIT))
         if any(sign in words for sign in FULL):

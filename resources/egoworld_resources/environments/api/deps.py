@@ -1,10 +1,11 @@
-"""Routes of what is in an env and runs in it: dependencies and code."""
+"""Routes of what is in an env: its dependencies."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 from fastapi.security import HTTPBearer
 
+from egoworld_resources.environments.api.bodies import StrictRoute
 from egoworld_resources.environments.api.envs import BUILDS, CHANGES, KEYED, Asker, FabricOf, Wait, Which
 from egoworld_resources.environments.api.errors import declared
 from egoworld_resources.environments.api.links import linked
@@ -12,15 +13,12 @@ from egoworld_resources.environments.api.models import (
     AddPackages,
     Dependencies,
     Env,
-    Ran,
     RemovePackages,
-    RunCode,
     named,
 )
-from egoworld_resources.environments.fabric.errors import Damaged, DependencyNotFound, PythonNotFound, RunTimeout
-from egoworld_resources.environments.fabric.sandbox import SandboxFailed
+from egoworld_resources.environments.fabric.errors import DependencyNotFound
 
-router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
+router = APIRouter(route_class=StrictRoute, dependencies=[Depends(HTTPBearer(auto_error=False))])
 NEXT = ("list_deps", "remove_deps", "run_code", "export_env")
 
 
@@ -51,13 +49,3 @@ def add_deps(key: Which, body: AddPackages, fabric: FabricOf, actor: Asker, wait
 def remove_deps(key: Which, body: RemovePackages, fabric: FabricOf, actor: Asker, wait: Wait = 0) -> Env:
     """Declare fewer packages, named without versions."""
     return Env.of_facts(fabric.remove(key, body.packages, actor, wait_s=wait), "updated")
-
-
-@router.post(
-    "/envs/{workflow_id}/{node_id}/run",
-    operation_id="run_code",
-    responses=declared(*CHANGES, PythonNotFound, Damaged, RunTimeout, SandboxFailed),
-)
-def run_code(key: Which, body: RunCode, fabric: FabricOf, actor: Asker) -> Ran:
-    """Run Python code in an env, bounded and apart from everything else. See exit_code for what it did."""
-    return Ran.of_outcome(key, fabric.run(key, body.code, actor, timeout_s=body.timeout))
