@@ -108,9 +108,7 @@ def test_runs_of_other_processes_are_seen_counted_and_cancelled(tmp_path: Path, 
         assert client.delete(f"{RUN}/typed").json()["error"]["code"] == "RUN_NOT_YOURS", "a token is not a user"
         assert [one["run_id"] for one in said(environ, "runs")["runs"]] == ["typed"]
         waits: list[httpx.Response] = []
-        asking = threading.Thread(
-            target=lambda: waits.append(client.post(RUN, json={"code": "print(2)", "wait": 100}))
-        )
+        asking = threading.Thread(target=lambda: waits.append(client.post(RUN, json={"code": "print(2)", "wait": 100})))
         asking.start()
         assert said(environ, "cancel", "flow/node", "typed")["status"] == "cancelled"
         assert said(environ, "cancel", "flow/node", "typed")["error"]["code"] == "RUN_ALREADY_CANCELLED"
