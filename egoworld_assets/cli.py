@@ -96,16 +96,26 @@ def refresh(
         bool, typer.Option("--plan", help="Say what would be made and what it costs; run nothing.")
     ] = False,
     max_hours: Annotated[float | None, typer.Option(min=0, help="Take on only videos that fit into this time.")] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Ask again for what failed, and make only that and what is behind it."),
+    ] = False,
+    stage: Annotated[str | None, typer.Option(help="With --retry-failed: only what failed at this stage.")] = None,
 ) -> None:
     """Make what is missing or stale, through Dagster."""
     from egoworld_assets import cli_upkeep
 
     workbench = bench()
     keys = known_videos(workbench, videos)
+    if retry_failed or stage:
+        workbench.retried = cli_upkeep.failed(workbench, keys, stage, console, retry_failed)
+        keys = sorted({video for _, video in workbench.retried})
     if plan or max_hours is not None:
-        keys = cli_upkeep.chosen(workbench.snapshot(), keys, console, max_hours, listed=plan)
+        looking = workbench.snapshot()
+        looking.retried = workbench.retried
+        keys = cli_upkeep.chosen(looking, keys, console, max_hours, listed=plan)
     if keys and not plan:
-        run(keys)
+        run(keys, workbench)
 
 
 @command
@@ -374,14 +384,14 @@ def taken(workbench: Workbench, paths: Sequence[Path]) -> tuple[list[Arrival], l
     return arrivals, refused
 
 
-def run(videos: Sequence[str]) -> None:
+def run(videos: Sequence[str], workbench: Workbench | None = None) -> None:
     """Run the flow for some videos; ends with what came out, and with exit status 1 when something failed."""
     from egoworld_assets import accuracy, report
     from egoworld_assets.flow import instance_of, run_flow
     from egoworld_assets.progress import FlowProgress, flow_bar
     from egoworld_assets.stages import stages
 
-    workbench = bench()
+    workbench = workbench or bench()
     with dagster_quiet(), instance_of(workbench) as instance, flow_bar(console) as bar:
         faults = run_flow(workbench, instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
     report.print_waiting(workbench, console)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,10 +15,34 @@ from rich.table import Table
 from egoworld_assets.plan import Plan, Step, by_video, plan, within
 from egoworld_assets.report import coloured
 from egoworld_assets.stages import stages
+from egoworld_resources.errors import BadConfiguration, UnknownName
 from egoworld_resources.workbench import Workbench
 
 SHOWN = 20
 WHEN = {True: "certainly", False: "if its input changes"}
+
+
+def failed(
+    bench: Workbench, videos: Iterable[str], stage: str | None, console: Console, retry: bool
+) -> frozenset[tuple[str, str]]:
+    """Stages of videos that failed as they are now, at one stage or any; prints how many are asked for again.
+
+    What is quarantined is not among them: there is an artifact, and its checks would say the same of it again. What
+    waits for this machine is not either: it is tried again by itself. Raises BadConfiguration and UnknownName.
+    """
+    if not retry:
+        raise BadConfiguration("--stage names what --retry-failed asks for; give both")
+    if stage is not None and stage not in stages():
+        raise UnknownName("stage", stage, stages())
+    wanted = [one for name, one in stages().items() if stage in (None, name)]
+    looking = bench.snapshot()
+    pairs = ((one, video) for video in videos for one in wanted)
+    found = frozenset((one.name, video) for one, video in pairs if looking.state(one, video).condition == "failed")
+    counts = Counter(name for name, _ in found)
+    named = ", ".join(f"{counts[name]} at {name}" for name in stages() if name in counts)
+    said = f"asked again: {len(found)} that failed ({named})" if found else "nothing failed"
+    console.print(said, highlight=False)
+    return found
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from egoworld_assets.stages import modules, stages
 from egoworld_assets.told import code_version
 from egoworld_assets.upkeep import DATASET, FLOW, GROUP, noting_processes
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Workbench
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ def build(bench: Workbench) -> dg.Definitions:
     """The definitions on one workbench; each asset carries the code version of the recipe in force."""
     # Stages have batches of different sizes on purpose, see partitions.backfill_batches.
     warnings.filterwarnings("ignore", message="(?s)Asset job .* materializes assets with varying BackfillPolicies")
-    versions = {name: version for name, stage in stages().items() if (version := version_of(bench, stage))}
+    versions = code_versions(bench)
 
     def with_version(spec: dg.AssetSpec) -> dg.AssetSpec:
         name = spec.key.to_user_string()
@@ -60,13 +59,18 @@ def sensors(every_s: int) -> list[dg.SensorDefinition]:
     ]
 
 
-def version_of(bench: Workbench, stage: Stage) -> str | None:
-    """The code version of a stage; None while its env is broken: that holds up this stage, not the code location."""
-    try:
-        return code_version(bench.recipe(stage))
-    except Exception as error:  # noqa: BLE001 whoever makes it meets it again, and says so
-        log.warning("%s cannot be made: %s", stage.name, error)
-        return None
+def code_versions(bench: Workbench) -> dict[str, str]:
+    """The code version of each stage but those whose env is broken: that holds up these, not the code location."""
+    versions: dict[str, str] = {}
+    broken: dict[str, list[str]] = {}
+    for name, stage in stages().items():
+        try:
+            versions[name] = code_version(bench.recipe(stage))
+        except Exception as error:  # noqa: BLE001 whoever makes it meets it again, and says so
+            broken.setdefault(str(error), []).append(name)
+    for why, names in broken.items():
+        log.warning("%s cannot be made: %s", ", ".join(names), why)
+    return versions
 
 
 @dg.definitions

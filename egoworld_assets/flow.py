@@ -94,7 +94,8 @@ def run_flow(
         waiting = set().union(*(unmade[asset] for asset in (*stage.inputs, *stage.optional)))
         states = {video: bench.state(stage, video).condition for video in videos if video not in waiting}
         untold = {video for video in states if partition[video] not in told}
-        wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v in untold)}
+        retried = {v for v, state in states.items() if state == "failed" and (stage.name, v) in bench.retried}
+        wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v in untold)} | retried
         progress.begin(stage, sorted(wanted))
         for group in contiguous(keys, {partition[video] for video in wanted}):
             run_id = str(uuid4())

@@ -58,7 +58,9 @@ class Plan:
 
 
 def plan(bench: Workbench, stages: Sequence[Stage], videos: Iterable[str]) -> Plan:
-    """What a refresh of some videos makes. What failed under this recipe and these inputs is no step of it."""
+    """What a refresh of some videos makes. What failed under this recipe and these inputs is a step of it only when it
+    is in ``bench.retried``.
+    """
     faults: dict[str, None] = {}
     steps = [step for video in videos for step in steps_of(bench, stages, video, faults)]
     wanted = {step.asset for step in steps}
@@ -93,6 +95,9 @@ def step_of(bench: Workbench, stage: Stage, video: str, steps: Mapping[str, Step
     state = bench.state(stage, video)
     before = {asset: steps[asset] for asset in (*stage.inputs, *stage.optional) if asset in steps}
     if not before:
+        if state.condition == "failed" and (stage.name, video) in bench.retried:
+            why = f"failed: {state.why}"
+            return Step(video, stage.name, state.condition, certain=True, roots={stage.name: why})
         if state.condition not in WANTS_WORK:
             return None
         return Step(video, stage.name, state.condition, certain=True, roots={stage.name: state.why})

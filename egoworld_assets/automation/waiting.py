@@ -17,6 +17,7 @@ import dagster as dg
 from egoworld_assets.automation import pace
 from egoworld_assets.automation.night import wanted_in
 from egoworld_assets.partitions import AGAIN, UNRECORDED
+from egoworld_assets.stages import stages
 from egoworld_assets.told import console
 from egoworld_assets.upkeep import GROUP
 from egoworld_resources.environments.uv import Uv
@@ -152,7 +153,8 @@ def may_be_gone(bench: Workbench, waiting: Waiting) -> bool:
     try:
         match kind:
             case "gpu":
-                return bool(gpus())
+                needs = (bench.snapshot().recipe(stages()[stage]).device for stage in waiting.stages)
+                return bool(gpus()) or "cuda" not in needs
             case "disk":
                 return has_space(Path(what) if what.startswith("/") else bench.layout.home)
             case "store":

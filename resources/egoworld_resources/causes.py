@@ -7,8 +7,10 @@ same key have the same cause: it is said once and tried once, however many video
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from egoworld_resources.environments.errors import (
@@ -90,8 +92,16 @@ def _named(error: BaseException, work: Work) -> Named | None:
 
 def _disk(error: BaseException, _work: Work) -> Named:
     folder = getattr(error, "folder", None)
-    where = str(folder) if folder else "a folder that is written"
-    return f"disk/{folder or ''}", f"no space left in {where}", f"free some: df -h {folder or ''}".strip(), "all", True
+    where = str(mount_of(folder) if folder else "")
+    return f"disk/{where}", f"no space left on {where or 'a disk'}", f"free some: df -h {where}".strip(), "all", True
+
+
+def mount_of(folder: Path) -> Path:
+    """Where the file system is mounted that a folder lies on, or will lie on."""
+    folder = folder.absolute()
+    while not folder.is_dir() or not os.path.ismount(folder):
+        folder = folder.parent
+    return folder
 
 
 def _env(error: BaseException, work: Work) -> Named:

@@ -341,12 +341,17 @@ class FolderStore:
 
 @contextmanager
 def naming_a_full_disk(folder: Path) -> Iterator[None]:
-    """Turn "no space left" below a folder into DiskFull, which says where and what to do."""
+    """Turn "no space left" below a folder into DiskFull, which says where and what to do.
+
+    The folder counts where the error names no file.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise DiskFull(f"no space left in {folder} ({error.strerror}); free some", folder) from error
+            named = isinstance(error.filename, str) and Path(error.filename).is_absolute()
+            where = Path(error.filename).parent if named else folder
+            raise DiskFull(f"no space left in {where} ({error.strerror}); free some", where) from error
         raise
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from egoworld_resources.causes import Cause, Reach, Work
+from egoworld_resources.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,11 @@ def clock(at: float) -> str:
     """A time of today as people read it, in UTC; with the date when it is another day."""
     then, now = datetime.fromtimestamp(at, UTC), datetime.now(UTC)
     return then.strftime("%H:%M:%S UTC" if then.date() == now.date() else "%Y-%m-%d %H:%M UTC")
+
+
+def ledger_of(settings: Settings) -> Waits:
+    """The ledger of an installation."""
+    return Waits(settings.home / "waits.sqlite", settings.retry_first_s, settings.retry_longest_s)
 
 
 class Waits:

@@ -38,7 +38,7 @@ from egoworld_resources.stage import Draft, Stage, verdict_of
 from egoworld_resources.states import SOURCE, Condition, Making, Outcome, State, tried
 from egoworld_resources.store import Store, naming_a_full_disk
 from egoworld_resources.stores import open_inbox, open_store, open_weights
-from egoworld_resources.waits import Waits
+from egoworld_resources.waits import Waits, ledger_of
 from egoworld_resources.work import Work, job_of
 from egoworld_runner.job import Job
 
@@ -72,8 +72,7 @@ class Workbench:
 
     @cached_property
     def waits(self) -> Waits:
-        settings = self.settings
-        return Waits(self.layout.home / "waits.sqlite", settings.retry_first_s, settings.retry_longest_s)
+        return ledger_of(self.settings)
 
     @cached_property
     def inbox(self) -> Inbox:

@@ -1,0 +1,140 @@
+"""Faults of a machine, made for real, on a small installation: one stage that meets them, and the sensor behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from egoworld_assets.definitions import build
+from egoworld_assets.stages import stages
+from egoworld_resources.arrivals import Arrivals
+from egoworld_resources.settings import Settings
+from egoworld_resources.store import Store
+from egoworld_resources.workbench import Workbench
+from tests.made_graph import Installation
+from tests.made_up import video
+from tests.sensors import Ticks
+
+STAGE = "hand_poses"
+WEIGHTS = b"weights of a model"
+TRIES = 12
+SHORT = {"retry_delay_s": 0.0, "retry_first_s": 0.01, "retry_longest_s": 0.05, "sensors_every_s": 1}
+"""The clock of the tests: a trial as soon as anybody asks."""
+
+
+class Site:
+    """An installation with videos whose hands are to be found next, by an env of its own with weights."""
+
+    def __init__(self, folder: Path, template: Path | None = None, **settings: float | str) -> None:
+        self.installed = Installation(folder, **{**SHORT, **settings})
+        self.env = self.installed.runner.parent
+        self.pyproject = self.env / "pyproject.toml"
+        self.models = folder / "models"
+        self.models.mkdir()
+        self.weights = self.models / "hands.bin"
+        self.weights.write_bytes(WEIGHTS)
+        declared = {"name": "hands", "path": "hands.bin", "sha256": hashlib.sha256(WEIGHTS).hexdigest()}
+        declared["licence"] = "CC0-1.0"
+        lines = [f"[[tool.egoworld.stages.{STAGE}.weights]]", *(f'{name} = "{v}"' for name, v in declared.items())]
+        self.pyproject.write_text(self.pyproject.read_text() + "\n".join(lines) + "\n", encoding="utf-8")
+        self.home = folder / "data"
+        os.environ["EGOWORLD_CONFIG"] = self.installed.config
+        os.environ["EGOWORLD_MODEL_HOME"] = str(self.models)
+        if template:
+            shutil.copytree(template, self.home / "store")
+        self.dagster = self.home / "dagster"
+        self.dagster.mkdir(parents=True)
+        self.instance = dg.DagsterInstance.local_temp(str(self.dagster))
+
+    def bench(self, store: Store | None = None) -> Workbench:
+        """The workbench as a new process would see it."""
+        return Workbench(Settings.load(), store=store)
+
+    def prepare(self, videos: int) -> list[str]:
+        """Take videos in and make what comes before the stage."""
+        bench = self.bench()
+        paths = [video(self.installed.folder / f"{n}.mp4", shots=(5 + n,), size=(32, 32)) for n in range(videos)]
+        keys = [Arrivals(bench.store).take(path).video for path in paths]
+        for name in ("videos", "clips"):
+            bench.make(stages()[name], keys, "run")
+        return keys
+
+    @property
+    def keys(self) -> list[str]:
+        return self.bench().store.keys("videos")
+
+    def run(
+        self, key: str, tags: dict[str, str] | None = None, store: Store | None = None
+    ) -> dg.ExecuteInProcessResult:
+        """A run of the stage for one video, as the daemon would start it."""
+        bench = self.bench(store)
+        self.instance.add_dynamic_partitions("videos", [key])
+        job = build(bench).resolve_job_def("flow")
+        return job.execute_in_process(
+            instance=self.instance,
+            partition_key=key,
+            asset_selection=[dg.AssetKey(STAGE)],
+            tags=tags,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+
+    def asked(self) -> list[dg.RunRequest]:
+        """What the sensor asks for in a tick of the daemon."""
+        return list(Ticks(self.bench(), self.instance).look("waiting").run_requests or ())
+
+    def recover(self) -> int:
+        """Ticks of the daemon, each with the runs that it asks for, until nothing waits; how many runs there were."""
+        runs = 0
+        for _ in range(TRIES):
+            for request in self.asked():
+                runs += 1
+                self.run(
+                    str(request.tags["dagster/partition"]), {**request.tags, "dagster/run_key": str(request.run_key)}
+                )
+            if not self.bench().waits.waiting():
+                break
+        return runs
+
+    def conditions(self) -> set[str]:
+        bench = self.bench()
+        return {bench.state(stages()[STAGE], key).condition for key in self.keys}
+
+    def condemned(self) -> list[str]:
+        """What is recorded against any video."""
+        store = self.bench().store
+        return [f"{kind}/{key}" for kind in ("failures", "quarantine", "refusals") for key in store.keys(kind)]
+
+    def waits(self) -> list[dict[str, Any]]:
+        """The causes that `egoworld status --json` names."""
+        return json.loads(self.installed.ask("status", "--json"))["waiting"]
+
+
+@contextmanager
+def rewritten(path: Path, text: str) -> Iterator[None]:
+    """A file with other contents while the context lasts."""
+    before = path.read_bytes()
+    path.write_text(text, encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+@contextmanager
+def away(path: Path) -> Iterator[None]:
+    """A file that is not there while the context lasts."""
+    hidden = path.with_name(f"{path.name}.away")
+    path.rename(hidden)
+    try:
+        yield
+    finally:
+        hidden.rename(path)
