@@ -19,7 +19,7 @@ from egoworld_resources.workbench import Workbench
 from tests.faults import below, kill_pid
 from tests.made_graph import Installation
 
-PATIENCE_S = 300.0
+PATIENCE_S = 600.0
 
 
 class Daemon:

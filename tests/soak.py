@@ -51,6 +51,17 @@ mutation($names: [String!]!, $assets: [AssetKeyInput!]!) {
 """
 
 
+STALE = """
+query($partitions: [String!]!) {
+  assetNodes(group: {groupName: "video_to_dataset", repositoryName: "__repository__",
+                     repositoryLocationName: "egoworld"}) {
+    assetKey { path } staleStatusByPartition(partitions: $partitions)
+  }
+}
+"""
+"""What Dagster itself says of each stage and partition: FRESH, STALE or MISSING."""
+
+
 class Service:
     """``egoworld ui`` on a home, started again whenever it has ended."""
 

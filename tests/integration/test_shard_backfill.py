@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from egoworld_resources.store_s3 import S3Store
 from tests.made_server import MADE_S, in_env, server_up
 from tests.made_up import video
 from tests.servers import temporary_home
-from tests.soak import BACKFILL
+from tests.soak import BACKFILL, STALE
 
 SHARDS, VIDEOS = 2, 6
 PARTS = ("postgres", "s3", "code-location", "webserver", "daemon")
@@ -69,6 +70,9 @@ def test_six_videos_in_two_shards(tmp_path: Path) -> None:
                 manifest = store.current(stage, key)
                 assert manifest
                 assert store.verify(manifest) == []
+        told: Any = asked(port, STALE, {"partitions": shards})["assetNodes"]
+        fresh = {node["assetKey"]["path"][0]: node["staleStatusByPartition"] for node in told}
+        assert fresh == {name: ["FRESH"] * len(shards) for name in stages()}, "for Dagster too"
         known = json.loads(in_env(server, sys.executable, "-c", KNOWN, *stages()).stdout.splitlines()[-1])
         assert known["storage"] == "PostgresEventLogStorage"
         assert known["partitions"] == shards
