@@ -70,7 +70,7 @@ def test_six_videos_in_two_shards(tmp_path: Path) -> None:
                 manifest = store.current(stage, key)
                 assert manifest
                 assert store.verify(manifest) == []
-        told: Any = asked(port, STALE, {"partitions": shards})["assetNodes"]
+        told: Any = asked(socket, STALE, {"partitions": shards})["assetNodes"]
         fresh = {node["assetKey"]["path"][0]: node["staleStatusByPartition"] for node in told}
         assert fresh == {name: ["FRESH"] * len(shards) for name in stages()}, "for Dagster too"
         known = json.loads(in_env(server, sys.executable, "-c", KNOWN, *stages()).stdout.splitlines()[-1])
