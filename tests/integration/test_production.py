@@ -368,9 +368,22 @@ def test_down_and_up_lose_nothing(server: Server, settings: ServerSettings) -> N
 
 def test_down_ends_parts_whose_supervisor_was_killed(server: Server) -> None:
     """The last test: the server is down after it."""
-    psutil.Process(int((server.folder / "supervisord.pid").read_text(encoding="ascii"))).kill()
+    before = server.supervision()
+    assert before
+    assert (before.healthy, before.said) == (True, f"looks after {len(PARTS)} parts")
+    supervisor = psutil.Process(int((server.folder / "supervisord.pid").read_text(encoding="ascii")))
+    supervisor.suspend()
+    hung = server.supervision()
+    assert hung
+    assert f"process {supervisor.pid} runs and does not answer" in hung.said
+    supervisor.kill()
     left = orphans(server.folder)
     assert sorted(left) == ["postgres", "s3"]
+    dead = server.supervision()
+    assert dead
+    assert not dead.healthy
+    assert "it has ended" in dead.said
+    assert f"postgres ({left['postgres'][0].pid})" in dead.said
     server.down()
     assert orphans(server.folder) == {}
     assert not [process for found in left.values() for process in found if process.is_running()]

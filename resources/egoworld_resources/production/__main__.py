@@ -58,7 +58,8 @@ def ps() -> None:
     """What runs, where, and how healthy; exit status 1 when a part is not."""
     server = Server(Settings.load())
     server.parts.upgrade()
-    health = server.health()
+    looked_after = server.supervision()
+    health = [*([looked_after] if looked_after else []), *server.health()]
     typer.echo(table(health))
     if not all(part.healthy for part in health):
         raise typer.Exit(1)

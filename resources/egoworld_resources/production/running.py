@@ -16,7 +16,7 @@ import psutil
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import Terminal
 from egoworld_resources.locks import write_private
-from egoworld_resources.production import dagster_parts, probes, s3_accounts, schema
+from egoworld_resources.production import dagster_parts, probes, s3_accounts, schema, supervision
 from egoworld_resources.production.parts import Part, Parts
 from egoworld_resources.production.ports import orphans, refuse_taken
 from egoworld_resources.production.supervisor import Supervisor
@@ -71,6 +71,10 @@ class Server:
             if self.supervisor.runs() and self._last_digest() != digest:
                 log.info("settings have changed: what runs is started again")
                 self._stop()
+            if supervision.fault(self.supervisor, self.supervisor.states(), self.folder)[1]:
+                log.info("the supervisor is not the one that started every part: what runs is started again")
+                self._stop()
+                self.supervisor.end()
             if not self.supervisor.runs():
                 self._end_orphans()
                 refuse_taken(wanted, self.parts.env_file.path)
@@ -87,6 +91,15 @@ class Server:
             self.parts.upgrade()
             self._stop()
 
+    def supervision(self) -> Health | None:
+        """How the supervisor is; None when there is none and none is needed: systemd or containers, or all is down."""
+        states = self.supervisor.states()
+        pid, wrong = supervision.fault(self.supervisor, states, self.folder)
+        if not pid and not wrong:
+            return None
+        state, said = ("RUNNING", wrong or f"looks after {len(states)} parts") if pid else ("-", wrong)
+        return Health(supervision.NAME, state, pid, str(self.supervisor.socket), healthy=not wrong, said=said)
+
     def health(self) -> list[Health]:
         """Ask every part at once."""
         states = self.supervisor.states()
@@ -95,7 +108,10 @@ class Server:
             known = states.get(part.name)
             state, pid = (known.state, known.pid) if known else ("-", 0)  # systemd or containers may run it
             try:
-                return Health(part.name, state, pid, part.where, healthy=True, said=part.probe())
+                said = part.probe()
+                if known and known.state not in ALIVE:
+                    raise probes.Unhealthy(f"something answers ({said}), but the part is {known.state}: it is not ours")
+                return Health(part.name, state, pid, part.where, healthy=True, said=said)
             except probes.Unhealthy as error:
                 said = str(error) if pid else f"does not run ({error})"
                 return Health(part.name, state, pid, part.where, healthy=False, said=said)

@@ -31,6 +31,9 @@ SETTINGS = (
 )
 """What the parts read of the environment of who types `make up`; passwords come from the .env alone."""
 
+ANSWER_S = 15.0
+"""How long it may take to answer: one that stands still is said to, and waited for no longer."""
+
 ENDED = ("STOPPED", "EXITED", "FATAL")
 
 HEAD = """\
@@ -149,6 +152,22 @@ class Supervisor:
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return False
 
+    def pid(self) -> int:
+        """The process that answers; 0 when none does."""
+        try:
+            with self._server() as server:
+                return int(server.supervisor.getPID())
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return 0
+
+    def noted(self) -> int:
+        """The process that was started last, as it noted itself; 0 when it has ended."""
+        try:
+            process = psutil.Process(int(self.pid_file.read_text(encoding="ascii")))
+            return process.pid if str(self.config) in process.cmdline() else 0
+        except (OSError, ValueError, psutil.Error):
+            return 0
+
     def states(self) -> dict[str, State]:
         """Every part that it knows; empty when it does not run."""
         try:
@@ -181,6 +200,14 @@ class Supervisor:
             server.supervisor.shutdown()
         process.wait(120)
 
+    def end(self) -> None:
+        """End one that was started here and does not answer."""
+        pid = self.noted()
+        if pid:
+            process = psutil.Process(pid)
+            process.kill()
+            process.wait(30)
+
     @contextmanager
     def _server(self) -> Iterator[Any]:
         with xmlrpc.client.ServerProxy("http://localhost", transport=UnixTransport(self.socket)) as server:
@@ -195,7 +222,7 @@ class UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        connection = self._connection[1] or UnixConnection(self._path)
+        connection = self._connection[1] or UnixConnection(self._path, ANSWER_S)
         self._connection = host, connection  # what close() of the standard transport closes
         return connection
 
