@@ -288,9 +288,7 @@ def ui(port: int = 3000) -> None:
 
 
 @command
-def metrics(
-    port: Annotated[int, typer.Option(help="Port on this machine's loopback.")] = 9464, socket: Socket = None
-) -> None:
+def metrics(port: int = 9464, socket: Socket = None) -> None:
     """Serve what Prometheus asks for: http://127.0.0.1:PORT/metrics, on this machine only."""
     from egoworld_assets import cli_serving
 
@@ -299,9 +297,7 @@ def metrics(
 
 
 @command
-def files(
-    port: Annotated[int, typer.Option(help="Port on this machine's loopback.")] = 3001, socket: Socket = None
-) -> None:
+def files(port: int = 3001, socket: Socket = None) -> None:
     """Serve contact sheets and other files of artifacts, on this machine only; `egoworld ui` does it by itself."""
     from egoworld_assets import cli_serving
 
