@@ -81,6 +81,8 @@ class Storm:
 
 def start(storm: Storm) -> None:
     """Start the server and wait until it answers."""
+    storm.home.mkdir(parents=True, exist_ok=True)
+    (storm.home / "policy.toml").write_text("private_sources = ['127.0.0.1']\n")  # where the made-up index is
     with (storm.folder / "server.log").open("ab") as log:
         storm.server = subprocess.Popen(
             [*SERVER, "--port", str(storm.port)], env=storm.environ(), stdout=log, stderr=log

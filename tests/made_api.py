@@ -44,6 +44,9 @@ class Served:
 def environ_of(home: Path, uv: Path, index: str, **more: str) -> dict[str, str]:
     """The environment of commands over ``home``, with the rules of no policy file."""
     (home / "project").mkdir(parents=True, exist_ok=True)
+    site = home / "policy.toml"
+    if not site.exists():
+        site.write_text("private_sources = ['127.0.0.1']\n")  # the index is on this machine
     own = {
         "EGOWORLD_HOME": str(home),
         "EGOWORLD_PROJECT": str(home / "project"),

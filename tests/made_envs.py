@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.lockfile import Lock
+from egoworld_resources.environments.lockfile import Lock, addresses_of
 
 PYPROJECT = """\
 [project]
@@ -101,9 +101,11 @@ def made_lock(parent: Path, env: str, wheels: list[Path], source: str | None = N
 
 def sealed(lock: Path) -> None:
     """Write into a lock, whose last table is ours, the digest that it has now, as if it had been made so."""
-    lines = [line for line in lock.read_text(encoding="utf-8").splitlines() if not line.startswith("digest = ")]
-    digest = Lock.read(lock.name, lock).digest
-    lock.write_text("\n".join([*lines, f'digest = "{digest}"', ""]), encoding="utf-8")
+    lines = lock.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith(("digest = ", "addresses = "))]
+    found = Lock.read(lock.name, lock)
+    seal = [f'digest = "{found.digest}"', f'addresses = "{addresses_of(found.entries)}"', ""]
+    lock.write_text("\n".join([*kept, *seal]), encoding="utf-8")
 
 
 def _record_digest(text: str) -> str:

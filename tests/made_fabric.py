@@ -28,11 +28,16 @@ def made_config(folder: Path, database: str = "") -> FabricConfig:
     return FabricConfig.load(Settings.model_validate({"home": folder}), environ)
 
 
+def made_policy(**rules: object) -> Policy:
+    """Rules of no file, but for indexes on this machine."""
+    return Policy.model_validate({"private_sources": ["127.0.0.1"], **rules})
+
+
 def made_fabric(folder: Path, uv: Path, database: str = "", more: Mapping[str, Backend] | None = None) -> Fabric:
     """An open fabric with the rules of no file."""
     config = made_config(folder, database)
     backends: dict[str, Backend] = {
-        "uv": UvBackend(Building(Uv(uv, config.uv_cache_dir)), Policy.model_validate({})),
+        "uv": UvBackend(Building(Uv(uv, config.uv_cache_dir)), made_policy()),
         **(more or {}),
     }
     fabric = Fabric(config, backends, Operations(config.database_url))

@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     env_profile: str = Field(
         "", description="Profile of envs/policy.toml that locks are taken for: cpu on a machine without a GPU."
     )
+    policy: Path | None = Field(
+        None,
+        description="Rules of this site for envs of workflows, over envs/policy.toml; default <home>/policy.toml.",
+    )
     uv: Path = Field(PROJECT / ".tools/bin/uv", description="The uv executable that builds model envs.")
     uv_cache: Path | None = Field(
         None, description="uv's cache, on the partition of <home>; default UV_CACHE_DIR or <home>/uv-cache."
@@ -129,6 +133,11 @@ class Settings(BaseSettings):
             raise BadConfiguration(f"configuration ({config_file()}, EGOWORLD_*, flags) is wrong: {error}") from error
         base = config_file().parent if config_file().is_file() else Path.cwd()
         return settings.model_copy(update={"home": (base / settings.home).resolve()})
+
+    @property
+    def policy_file(self) -> Path:
+        """The site's own rules for envs of workflows, there or not."""
+        return (self.policy or self.home / "policy.toml").absolute()
 
     @property
     def inbox_folder(self) -> Path:

@@ -4,56 +4,176 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import httpx
 import pytest
 
-from made_api import Served, served
-from made_index import MadeIndex, made_index
+from made_api import Served, command, served
+from made_envs import made_env, made_lock, made_wheel
+from made_git import BACKEND, PYPROJECT, made_repository
+from made_index import MadeIndex, Quiet, made_index
+from servers import answering
 
-PASSWORD = "tr0ub4dor&3/kept+secret"
+PASSWORD = 'tr0ub4dor&3/kept+secret"%'
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-ENV_FILE = "OPERATOR_PASSWORD=\"of-the-env-file 'quoted'\"\nS3_SECRET_KEY=s3-secret-of-the-file\n"
-OF_THE_FILE = ("of-the-env-file 'quoted'", "s3-secret-of-the-file")
-SECRETS = {"POSTGRES_PASSWORD": PASSWORD, "SOME_API_TOKEN": "token-of-somebody-else", "UV_CONSTRAINT": "/dev/null"}
+OF_THE_FILE = "of-the-env-file-42"
+OF_NETRC = "netrc-password-43"
+ENV_FILE = f"OPERATOR_PASSWORD={OF_THE_FILE}\nPOSTGRES_USER=egoworld\n"
+
+
+class Recorded(Quiet):
+    """Files of a folder; notes who logs in."""
+
+    logins: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:  # noqa: N802  # the name that http.server calls
+        """Note a login, then answer."""
+        self.logins.extend(filter(None, [self.headers.get("Authorization")]))
+        super().do_GET()
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Sends everybody on to another address."""
+
+    target = ""
+
+    def do_GET(self) -> None:  # the name that http.server calls
+        """Redirect."""
+        self.send_response(302)
+        self.send_header("Location", self.target + self.path)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@dataclass(frozen=True)
+class Door:
+    """A port of this machine that nobody may be sent to. opened: how often somebody came."""
+
+    port: int
+    opened: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True)
 class Place:
-    """The service under attack: its home, its API, the index that it may ask."""
+    """The service under attack: its home, its API, the index that it may ask, git's files, and a door to stay shut."""
 
     home: Path
     api: Served
     index: MadeIndex
+    git: Path
+    address: str
+    elsewhere: str
+    door: Door
 
     def told(self) -> str:
-        """All that the service has told so far, in answers to readers, in its audit and in its logs."""
+        """All that the service has said so far: to readers, in its audit and in its logs."""
         with self.api.client(self.api.reader) as reader:
-            answers = [reader.get(path).text for path in ("/operations?limit=500", "/envs", "/openapi.json")]
-            operations = reader.get("/operations?limit=500").json()["operations"]
-            answers += [reader.get(f"/operations/{one['id']}/log").text for one in operations]
+            operations = reader.get("/operations?limit=500")
+            answers = [operations.text, reader.get("/envs").text, reader.get("/health").text]
+            ids = [one["id"] for one in operations.json()["operations"]]
+            answers += [reader.get(f"/operations/{one}/log").text for one in ids[:40]]
         files = [self.home / "serve.err", *(self.home / "workflow_envs" / ".logs").glob("*")]
         files += sorted(self.home.glob("env_operations.sqlite*"))
         return "\n".join([*answers, *(file.read_bytes().decode("utf-8", "replace") for file in files)])
 
+    def page(self, name: str, address: str, more: str = "") -> None:
+        """What the index says of a package: one file at an address."""
+        page = self.index.folder / "simple" / name / "index.html"
+        page.parent.mkdir(parents=True)
+        file = address.partition("#")[0].rpartition("/")[2]
+        page.write_text(f'<!DOCTYPE html><html><body><a href="{address}" {more}>{file}</a></body></html>')
+
+    def repository(self, name: str, files: dict[str, str], links: dict[str, str] | None = None) -> str:
+        """The requirement of a new repository."""
+        commit = made_repository(self.git / name, files, links)
+        return f"gitted @ git+{self.address}/{name}/.git@{commit}"
+
+
+@contextmanager
+def shut_door() -> Iterator[Door]:
+    """A listener on loopback that notes every connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        door = Door(listening.getsockname()[1])
+
+        def wait() -> None:
+            while True:
+                try:
+                    came, _ = listening.accept()
+                except OSError:
+                    return
+                came.settimeout(1)
+                try:
+                    door.opened.append(came.recv(1000).decode(errors="replace"))
+                except OSError:
+                    door.opened.append("")
+                came.close()
+
+        threading.Thread(target=wait, daemon=True).start()
+        yield door
+
+
+@contextmanager
+def redirecting() -> Iterator[tuple[str, Door]]:
+    """A server that sends everybody on to the door, and the door."""
+    with shut_door() as door:
+        target = type("Target", (Elsewhere,), {"target": f"http://127.0.0.1:{door.port}"})
+        with answering(target) as address:
+            yield address, door
+
+
+def site_rules(*listed: str) -> str:
+    """What a site allows: these addresses, builds by the made-up backend, and one constraint with its reason."""
+    return (
+        f"private_sources = {json.dumps(listed)}\nconstraints = ['torch>=2.6']\n"
+        "[reasons]\ntorch = 'before, torch.load runs code of a file'\n"
+        "[builds]\ngit = 'sandbox'\nbackends = ['madebackend']\n"
+    )
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, uv: Path) -> Iterator[Place]:
-    home = tmp_path_factory.mktemp("home")
+    home, git = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("git")
     (home / "production").mkdir()
     (home / "production" / ".env").write_text(ENV_FILE)
-    with made_index(tmp_path_factory.mktemp("index")) as index:
-        policy = home / "project" / "envs" / "policy.toml"
-        policy.parent.mkdir(parents=True)
-        policy.write_text(f"private_sources = ['{index.url.removesuffix('/simple')}']\n")
-        more = {**SECRETS, "UV_HTTP_RETRIES": "0"}
+    (home / ".netrc").write_text(f"machine 127.0.0.1 login ann password {OF_NETRC}\n")
+    (home / "constraints.txt").write_text("tiny==1.0\n")
+    (home / "gitconfig").write_text(f"[credential]\n\thelper = !touch {home}/helper-ran; true\n")
+    more = {
+        "POSTGRES_PASSWORD": PASSWORD,
+        "HOME": str(home),
+        "UV_CONSTRAINT": str(home / "constraints.txt"),
+        "UV_HTTP_RETRIES": "0",
+        "UV_COMPILE_BYTECODE": "1",
+        "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
+    }
+    serving = partial(Recorded, directory=str(git))
+    with (
+        made_index(tmp_path_factory.mktemp("index")) as index,
+        answering(serving) as address,
+        redirecting() as (moved, door),
+    ):
+        index.add("madebackend", "1.0", source=BACKEND)
+        (home / "policy.toml").write_text(site_rules(index.url.removesuffix("/simple"), address, moved))
         with served(home, uv, index.url, **more) as api:
-            yield Place(home, api, index)
+            yield Place(home, api, index, git, address, moved, door)
 
 
 @pytest.fixture
@@ -66,42 +186,341 @@ def made(writer: httpx.Client, node: str, *packages: str, **more: Any) -> httpx.
     return writer.post("/envs", json={"workflow_id": "attack", "node_id": node, "packages": packages, **more})
 
 
+def refused(answer: httpx.Response, *codes: str) -> str:
+    """What an answer says that refuses by one of these codes."""
+    assert answer.status_code in (400, 403, 422), answer.text
+    assert answer.json()["error"]["code"] in codes, answer.text
+    return answer.json()["error"]["message"]
+
+
 def encodings(secret: str) -> list[str]:
     """What a secret looks like where it comes out."""
     login = base64.b64encode(f"egoworld:{secret}".encode()).decode()
     return [secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], secret.encode().hex(), login]
 
 
+VARIABLE = "${POSTGRES_PASSWORD}"
 SPELLED = [
-    "x @ git+https://127.0.0.1:1/${POSTGRES_PASSWORD}/z@" + COMMIT,
-    "x @ git+https://${POSTGRES_PASSWORD}/z@" + COMMIT,
-    "x @ git+https://127.0.0.1:1/$POSTGRES_PASSWORD/z@" + COMMIT,
-    "x @ git+https://127.0.0.1:1/z@" + COMMIT + "#subdirectory=${POSTGRES_PASSWORD}",
-    "x @ git+https://127.0.0.1:1/z@" + COMMIT + "#egg=${POSTGRES_PASSWORD}",
-    "x @ git+https://user:${POSTGRES_PASSWORD}@127.0.0.1:1/z@" + COMMIT,
-    "x @ git+https://127.0.0.1:1/%24%7BPOSTGRES_PASSWORD%7D/z@" + COMMIT,
-    "x @ git+https://127.0.0.1:1/`env`/z@" + COMMIT,
-    "x==${POSTGRES_PASSWORD}",
-    "x===${POSTGRES_PASSWORD}",
-    "x[${POSTGRES_PASSWORD}]",
-    "x; python_version == '${POSTGRES_PASSWORD}'",
-    "x @ https://127.0.0.1:1/${POSTGRES_PASSWORD}.whl",
-    "${POSTGRES_PASSWORD}",
-    "x\\${POSTGRES_PASSWORD}",
+    f"x @ git+https://127.0.0.1:1/{VARIABLE}/z@{COMMIT}",
+    f"x @ git+https://{VARIABLE}/z@{COMMIT}",
+    f"x @ git+https://127.0.0.1:1/$POSTGRES_PASSWORD/z@{COMMIT}",
+    f"x @ git+https://127.0.0.1:1/z@{COMMIT}#subdirectory={VARIABLE}",
+    f"x @ git+https://127.0.0.1:1/z@{COMMIT}#egg={VARIABLE}",
+    f"x @ git+https://user:{VARIABLE}@127.0.0.1:1/z@{COMMIT}",
+    f"x @ git+https://127.0.0.1:1/%24%7BPOSTGRES_PASSWORD%7D/z@{COMMIT}",
+    f"x @ git+https://127.0.0.1:1/`env`/z@{COMMIT}",
+    f"x @ https://127.0.0.1:1/{VARIABLE}.whl",
+    *(
+        f"x{text}"
+        for text in (f"=={VARIABLE}", f"==={VARIABLE}", f"[{VARIABLE}]", f"; os_name == '{VARIABLE}'", "\\$A")
+    ),
 ]
 
 
-@pytest.mark.parametrize("wanted", SPELLED, ids=range(len(SPELLED)))
-def test_expanded(place: Place, writer: httpx.Client, wanted: str) -> None:
-    """A requirement that names a variable of the service is expanded by what reads it."""
-    answers = [
-        made(writer, "expanded", wanted),
-        made(writer, "expanded", requirements=f"tiny\n{wanted}\n"),
-        made(writer, "expanded", wanted, backend="conda"),
-    ]
+def test_expanded(place: Place, writer: httpx.Client) -> None:
+    """A requirement names a variable of the service, for uv or git to expand."""
+    answers = [made(writer, "expanded", wanted) for wanted in SPELLED]
+    answers += [made(writer, "expanded", requirements=f"tiny\n{wanted}\n") for wanted in SPELLED]
+    answers += [made(writer, "expanded", wanted, backend="conda") for wanted in SPELLED]
     for answer in answers:
-        assert answer.status_code == 400, answer.text
-        assert answer.json()["error"]["code"] == "INVALID_PACKAGES"
+        refused(answer, "INVALID_PACKAGES")
     told = "".join(answer.text for answer in answers) + place.told()
     for form in encodings(PASSWORD):
         assert form not in told
+
+
+@pytest.mark.parametrize("secret", [PASSWORD, OF_THE_FILE], ids=["of the environment", "of the .env"])
+def test_secrets_in_answers(place: Place, writer: httpx.Client, secret: str) -> None:
+    """A known secret comes back in an answer, the audit, the logs or at the command line, in some encoding."""
+    answers: list[httpx.Response] = []
+    for form in encodings(secret):
+        answers += [
+            made(writer, "secret", f"x @ git+https://ann:{form}@127.0.0.1:1/z@{COMMIT}"),
+            made(writer, "secret", form),
+            made(writer, f"secret{form}"),
+            made(writer, "secret", conda_file=f"name: {form}\nchannels: [{form!r}]\n", backend="conda"),
+            writer.get(f"/nowhere/{quote(form)}"),
+            writer.get("/envs/attack/node", headers={"X-Forwarded-For": form}),
+            writer.post("/envs/cleanup", json={"idle_hours": 1000}, headers={"X-Forwarded-For": form}),
+        ]
+    heads = "".join(str(answer.headers.raw) for answer in answers)
+    told = "".join(answer.text for answer in answers) + heads + place.told()
+    for form in encodings(secret):
+        assert form not in told, told[max(0, told.index(form) - 300) :][:600]
+
+
+def test_secrets_at_the_command_line(place: Place) -> None:
+    """A known secret comes back at the command line, in the message or as JSON."""
+    wanted = f"x @ git+https://a:{OF_THE_FILE}@127.0.0.1:1/{quote(PASSWORD)}@{COMMIT}"
+    said = cli(dict(place.api.environ), "env", "create", "attack/secret", wanted, "--json")
+    assert json.loads(said.stdout)["error"]["code"] == "INVALID_PACKAGES"
+    for form in [*encodings(PASSWORD), *encodings(OF_THE_FILE)]:
+        assert form not in said.stdout + said.stderr
+
+
+OTHER_SOURCES = [
+    "x @ file:///etc/passwd",
+    "x @ /etc/passwd",
+    "./x",
+    "../x",
+    "x.whl",
+    f"x @ git+file:///tmp/x@{COMMIT}",
+    f"x @ git+ssh://git@host.example/x@{COMMIT}",
+    f"x @ git+git://host.example/x@{COMMIT}",
+    f"x @ hg+https://host.example/x@{COMMIT}",
+    f"x @ git+https://host.example/x@{COMMIT}#subdirectory=../..",
+    f"x @ git+https://host.example/x@{COMMIT}#subdirectory=/etc",
+    f"x @ git+https://host.example/x@{COMMIT}#subdirectory=a&egg=b",
+    f"x @ git+https://host.example/../x@{COMMIT}",
+    f"x @ git+https://host.example//x@{COMMIT}",
+    f"x @ git+https://host.example/x?a=b@{COMMIT}",
+    f"x @ git+https://a:b@host.example/x@{COMMIT}",
+    f"x @ git+https://ħost.example/x@{COMMIT}",
+    "x @ git+https://host.example/x@main",
+    "x --index-url=http://evil.example",
+    "x --config-settings=a=b",
+    "x\n--index-url http://evil.example",
+    "x\r-e .",
+    "x\t",
+    "--find-links=/tmp",
+    "-e .",
+]
+OPTIONS = ["-r more.txt", "-c other.txt", "-e .", "-f /tmp", "--index-url http://evil.example", "--extra-index-url x"]
+
+
+def test_other_sources(writer: httpx.Client) -> None:
+    """A requirement is an option, a path, a file, a login, another VCS, or leads out of its repository."""
+    for wanted in OTHER_SOURCES:
+        refused(made(writer, "others", wanted), "INVALID_PACKAGES")
+        refused(made(writer, "others", wanted, backend="conda"), "INVALID_PACKAGES", "POLICY_REFUSED")
+    for line in [*OPTIONS, *OTHER_SOURCES[:6], "x \\\n--index-url http://evil.example"]:
+        refused(made(writer, "others", requirements=f"tiny\n{line}\n"), "INVALID_PACKAGES")
+    declared = [
+        "channels: ['http://127.0.0.1:1/c']\ndependencies: [x]",
+        "channels: ['file:///tmp']\ndependencies: [x]",
+        "channels: ['$HOME']\ndependencies: [x]",
+        "dependencies: [{pip: ['x @ file:///etc']}]",
+        "dependencies: ['x[url=http://127.0.0.1:1/x.conda]']",
+        "dependencies: ['http://127.0.0.1:1/linux-64/x-1-0.conda']",
+        f"@EXPLICIT\nhttp://127.0.0.1:1/linux-64/x-1-0.conda#{'0' * 64}",
+        f"@EXPLICIT\nfile:///tmp/linux-64/$HOME-1-0.conda#{'0' * 64}",
+    ]
+    for text in declared:
+        refused(made(writer, "others", conda_file=text, backend="conda"), "INVALID_PACKAGES", "POLICY_REFUSED")
+
+
+LOOPBACKS = [
+    "127.0.0.1", "localhost", "LOCALHOST", "localhost.", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.0.0.1",
+    "0177.0.0.1", "0.0.0.0", "0", "127.255.255.254", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::]",
+    "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
+]  # fmt: skip
+NETWORKS = [
+    "169.254.169.254",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "[fe80::1]",
+    "[fd00::1]",
+    "224.0.0.1",
+]
+
+
+def test_own_addresses(place: Place, writer: httpx.Client) -> None:
+    """A git host is an address of the service's own machine or network, in any spelling."""
+    for host in [*LOOPBACKS, *NETWORKS]:
+        answer = made(writer, "near", f"x @ git+https://{host}:{place.door.port}/z@{COMMIT}")
+        assert "private_sources" in refused(answer, "POLICY_REFUSED")
+    refused(made(writer, "near", f"x @ git+http://127.0.0.1:{place.door.port}/z@{COMMIT}"), "INVALID_PACKAGES")
+    assert place.door.opened == []
+
+
+def test_redirect(place: Place, writer: httpx.Client) -> None:
+    """A git host that may be asked sends git on to an address that may not."""
+    answer = made(writer, "redirect", f"x @ git+{place.elsewhere}/z@{COMMIT}")
+    assert answer.json()["error"]["code"] == "INDEX_UNREACHABLE", answer.text
+    assert place.door.opened == []
+
+
+def test_index_on_this_machine(place: Place) -> None:
+    """The index that the service is configured with is an address of this machine that nobody listed."""
+    rules = place.home / "other-policy.toml"
+    rules.write_text(site_rules())
+    said = cli({**place.api.environ, "EGOWORLD_POLICY": str(rules)}, "env", "create", "attack/index", "tiny", "--json")
+    assert json.loads(said.stdout)["error"]["details"]["rule"] == "private_sources"
+
+
+def test_index_that_leads_elsewhere(place: Place, writer: httpx.Client, tmp_path: Path) -> None:
+    """A page of the index leads to a file at an address of this machine that nobody listed."""
+    wheel = made_wheel(tmp_path, "lured", "1.0", {"lured.py": ""})
+    with answering(partial(Quiet, directory=str(tmp_path))) as other:
+        place.page("lured", f"{other}/{wheel.name}")
+        assert "private_sources" in refused(made(writer, "lured", "lured"), "POLICY_REFUSED")
+
+
+def test_nothing_of_the_user_reaches_the_resolver(place: Place, writer: httpx.Client) -> None:
+    """UV_CONSTRAINT, ~/.netrc, a global gitconfig or a credential helper of the service's user takes part."""
+    answer = made(writer, "user", "tiny", place.repository("plain", {"pyproject.toml": PYPROJECT, "setup.py": ""}))
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["locked_versions"]["tiny"] == "2.0"
+    assert Recorded.logins == []
+    assert not (place.home / "helper-ran").exists()
+    assert OF_NETRC not in place.told()
+
+
+SPY = """
+import os, socket, pathlib
+for name in {wanted}:
+    try:
+        said[name] = pathlib.Path(name).read_text()
+    except OSError as error:
+        said[name] = type(error).__name__
+said["environ"] = dict(os.environ)
+try:
+    socket.create_connection(("127.0.0.1", {port}), 2).close()
+    said["network"] = "open"
+except OSError as error:
+    said["network"] = type(error).__name__
+try:
+    pathlib.Path({marker!r}).write_text("was here")
+except OSError:
+    pass
+said["uid"] = os.getuid()
+"""
+
+
+def test_setup_py(place: Place, writer: httpx.Client, tmp_path: Path) -> None:
+    """The setup.py of a git dependency runs as the service's user: reads its files, its secrets, its network."""
+    marker = Path("/tmp") / f"egoworld-attack-{os.getpid()}"
+    wanted = [str(place.home / "production" / ".env"), str(place.home / "env_tokens.json"), "/proc/1/environ"]
+    spy = SPY.format(wanted=wanted, port=place.door.port, marker=str(marker))
+    answer = made(writer, "setup", place.repository("spy", {"pyproject.toml": PYPROJECT, "setup.py": spy}))
+    assert answer.status_code == 201, answer.text
+    ran = writer.post("/envs/attack/setup/run", json={"code": "import gitted, json; print(json.dumps(gitted.SAID))"})
+    said = json.loads(ran.json()["stdout"])
+    assert not marker.exists()
+    assert place.door.opened == []
+    assert said["network"] != "open"
+    assert not {"POSTGRES_PASSWORD", "UV_CACHE_DIR", "DATABASE_URL"} & said["environ"].keys()
+    assert OF_THE_FILE not in str(said)
+    assert "ego_" not in str(said)
+    assert "root:" not in said[wanted[2]]
+
+
+def test_what_a_repository_brings(place: Place, writer: httpx.Client) -> None:
+    """A repository brings filters, submodules, links out of itself or a backend that nobody allowed."""
+    env_file = str(place.home / "production" / ".env")
+    tricks = {
+        ".gitattributes": "* filter=evil diff=evil merge=evil\n*.py export-subst\n",
+        ".gitmodules": f'[submodule "x"]\n\tpath = x\n\turl = http://127.0.0.1:{place.door.port}/x\n',
+        ".gitconfig": f'[filter "evil"]\n\tsmudge = touch {place.home}/filter-ran\n',
+        ".lfsconfig": f"[lfs]\n\turl = http://127.0.0.1:{place.door.port}/lfs\n",
+        "pyproject.toml": PYPROJECT,
+        "setup.py": "",
+    }
+    assert made(writer, "tricks", place.repository("tricks", tricks)).status_code == 201
+    linked = place.repository("linked", {"setup.py": ""}, {"pyproject.toml": env_file})
+    refused(made(writer, "linked", linked), "INVALID_PACKAGES", "BUILD_FAILED")
+    inner = '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
+    own = place.repository("own", {"pyproject.toml": inner, "own.py": "raise SystemExit(7)"})
+    assert "builds.backends" in refused(made(writer, "own", own), "POLICY_REFUSED")
+    legacy = place.repository("legacy", {"setup.py": "raise SystemExit(7)"})
+    assert "setuptools.build_meta" in refused(made(writer, "legacy", legacy), "POLICY_REFUSED")
+    address = PYPROJECT.replace('"madebackend"]', f'"x @ http://127.0.0.1:{place.door.port}/x.whl"]')
+    asks = place.repository("asks", {"pyproject.toml": address, "setup.py": ""})
+    refused(made(writer, "asks", asks), "BUILD_FAILED", "INVALID_PACKAGES")
+    assert place.door.opened == []
+    assert not (place.home / "filter-ran").exists()
+    assert OF_THE_FILE not in place.told()
+
+
+def test_one_git_dependency_builds_nothing_else(place: Place, writer: httpx.Client, tmp_path: Path) -> None:
+    """Beside a git dependency, a package that exists only as source is built, outside the sandbox."""
+    marker = tmp_path / "built"
+    (tmp_path / "sourced-1.0").mkdir()
+    (tmp_path / "sourced-1.0" / "setup.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    (tmp_path / "sourced-1.0" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: sourced\nVersion: 1.0\n")
+    with tarfile.open(place.index.folder / "files" / "sourced-1.0.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "sourced-1.0", "sourced-1.0")
+    place.page("sourced", "/files/sourced-1.0.tar.gz")
+    git = place.repository("beside", {"pyproject.toml": PYPROJECT, "setup.py": ""})
+    refused(made(writer, "beside", git, "sourced"), "PACKAGE_RESOLUTION_FAILED", "POLICY_REFUSED")
+    assert not marker.exists()
+
+
+def test_code_at_the_installation(place: Place, writer: httpx.Client, tmp_path: Path) -> None:
+    """A wheel's .pth, sitecustomize or module runs while it is installed, compiled, verified or asked for licences."""
+    marker = tmp_path / "ran"
+    marker.parent.chmod(0o777)
+    code = f"open({str(marker)!r}, 'w')"
+    modules = {"trap.pth": f"import os; {code}\n", "sitecustomize.py": code, "usercustomize.py": code, "trap.py": code}
+    wheel = made_wheel(place.index.folder / "files", "trap", "1.0", modules)
+    place.page("trap", f"/files/{wheel.name}")
+    answer = made(writer, "trap", "trap")
+    assert answer.status_code == 201, answer.text
+    assert writer.post("/envs/attack/trap/deps", json={"packages": ["tiny"]}).status_code == 200
+    for call in ("verify", "licences", "export", "disk", "deps"):
+        assert writer.get(f"/envs/attack/trap/{call}").status_code == 200
+    assert writer.post("/envs/attack/trap/sync").status_code == 200
+    assert not marker.exists()
+    compiled = list(Path(answer.json()["env_path"]).glob("current/lib/*/site-packages/__pycache__/trap.*.pyc"))
+    assert [int.from_bytes(file.read_bytes()[4:8], "little") for file in compiled] == [0b11], "checked by its source"
+
+
+def test_files_of_the_service(place: Place, writer: httpx.Client) -> None:
+    """Another user of the machine reads the audit, the logs or the declarations."""
+    assert made(writer, "files", "tiny").status_code == 201
+    private = [
+        *place.home.glob("env_operations.sqlite*"),
+        place.home / "env_tokens.json",
+        place.home / "workflow_envs",
+        place.home / "workflow_envs" / ".logs",
+        *(place.home / "workflow_envs" / ".logs").glob("*"),
+        *(place.home / "workflow_envs" / "attack_files" / "current" / name for name in ("pyproject.toml", "uv.lock")),
+    ]
+    open_to_all = {str(file) for file in private if stat.S_IMODE(file.stat().st_mode) & 0o077}
+    assert open_to_all <= {str(file) for file in private if file.name.endswith(".lock")}
+    assert len(private) > 6
+
+
+def test_a_version_that_the_policy_excludes(writer: httpx.Client) -> None:
+    """The example of the seed, torch==2.0.0, gets a bare failure of the resolver."""
+    said = refused(made(writer, "torch", "scikit-learn>=1.0", "torch==2.0.0"), "POLICY_REFUSED")
+    for part in ("torch>=2.6", "rule constraints", "torch.load runs code", "policy.toml", "torch>=2.0.0"):
+        assert part in said
+
+
+@pytest.mark.parametrize("file", ["pylock.toml", "uv.lock"])
+def test_addresses_of_a_lock(place: Place, writer: httpx.Client, file: str) -> None:
+    """The address of a wheel in the lock of a workflow's env is changed to another server's."""
+    node = f"sealed-{file.partition('.')[0]}"
+    answer = made(writer, node, "tiny")
+    lock = Path(answer.json()["env_path"]) / "current" / file
+    text = lock.read_text()
+    changed = re.sub(r"http://127\.0\.0\.1:\d+/files", f"http://127.0.0.1:{place.door.port}/files", text)
+    assert changed != text
+    lock.write_text(changed)
+    for call in (
+        writer.post(f"/envs/attack/{node}/sync"),
+        writer.post(f"/envs/attack/{node}/deps", json={"packages": ["leaf"]}),
+    ):
+        assert call.json()["error"]["code"] == "ENV_DAMAGED", call.text
+    assert place.door.opened == []
+    assert writer.put(f"/envs/attack/{node}", json={}).status_code == 200
+
+
+def test_addresses_of_a_model_envs_lock(place: Place, uv: Path, tmp_path: Path) -> None:
+    """The address of a wheel in the lock of a model env is changed to another server's."""
+    made_env(tmp_path, "red", dependencies=("tiny",))
+    lock = made_lock(tmp_path, "red", [made_wheel(tmp_path / "wheels", "tiny", "1.0", {"tiny.py": ""})])
+    lock.write_text(lock.read_text().replace(str(tmp_path / "wheels"), f"http://127.0.0.1:{place.door.port}"))
+    environ = {"PATH": f"{uv.parent}:{os.environ['PATH']}", "UV_CACHE_DIR": str(tmp_path / "cache")}
+    words = [sys.executable, "-m", "egoworld_resources.environments", "build", "red"]
+    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "changed by hand" in done.stderr
+    assert place.door.opened == []
+
+
+def cli(environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), env=environ, capture_output=True, text=True, check=False)

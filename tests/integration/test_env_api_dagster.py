@@ -36,6 +36,7 @@ def report() -> None:
 
 def test_a_job_uses_envs_and_the_audit_names_its_run(tmp_path: Path, uv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "project").mkdir()
+    (tmp_path / "policy.toml").write_text("private_sources = ['127.0.0.1']\n")
     given = {"EGOWORLD_HOME": tmp_path, "EGOWORLD_UV": uv, "EGOWORLD_PROJECT": tmp_path / "project"}
     for name, value in {**given, "UV_CACHE_DIR": tmp_path / "cache", "DATABASE_URL": ""}.items():
         monkeypatch.setenv(name, str(value))

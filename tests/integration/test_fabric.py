@@ -41,7 +41,7 @@ from egoworld_resources.environments.uv import Uv
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.settings import Settings
 from made_envs import made_wheel
-from made_fabric import KEY, TESTER, made_fabric, versions
+from made_fabric import KEY, TESTER, made_fabric, made_policy, versions
 from made_index import MadeIndex, made_index
 from waiting import wait_for
 
@@ -349,7 +349,7 @@ def test_what_changes_nothing_makes_nothing(fabric: Fabric) -> None:
 def test_bytecode_is_compiled_for_who_wants_it(tmp_path: Path, uv: Path) -> None:
     config = FabricConfig.load(Settings.model_validate({"home": tmp_path}), {"UV_COMPILE_BYTECODE": "1"})
     assert config.bytecode
-    compiling = UvBackend(Building(Uv(uv, tmp_path / "uv_cache")), Policy.model_validate({}), bytecode=True)
+    compiling = UvBackend(Building(Uv(uv, tmp_path / "uv_cache")), made_policy(), bytecode=True)
     fabric = made_fabric(tmp_path, uv, more={"uv": compiling})
     env = fabric.create(KEY, TESTER, packages=["tiny"])
     compiled = next(env.python.parents[1].glob("lib/*/site-packages/__pycache__/tiny.*.pyc"))

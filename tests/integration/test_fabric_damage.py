@@ -21,9 +21,8 @@ from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.fabric.uv_backend import UvBackend
 from egoworld_resources.environments.generations import READY
 from egoworld_resources.environments.lockfile import source_of
-from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
-from made_fabric import KEY, TESTER, made_fabric, versions
+from made_fabric import KEY, TESTER, made_fabric, made_policy, versions
 from made_index import made_index
 
 OTHER = EnvKey("flow", "other")
@@ -62,7 +61,7 @@ def test_all_that_is_asked_of_a_package_counts(fabric: Fabric) -> None:
 
 
 def test_a_rule_of_the_policy_that_is_in_the_way_is_named(fabric: Fabric, uv: Path) -> None:
-    policy = Policy.model_validate({"constraints": ["tiny>=2"]})
+    policy = made_policy(constraints=["tiny>=2"])
     ruled = {"uv": UvBackend(Building(Uv(uv, fabric.config.uv_cache_dir)), policy)}
     with pytest.raises(ResolutionFailed, match=r"envs/policy\.toml asks of every env: tiny>=2"):
         replace(fabric, backends=ruled).create(EnvKey("flow", "ruled"), TESTER, packages=["tiny<2"])

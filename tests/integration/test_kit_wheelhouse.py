@@ -13,7 +13,7 @@ from egoworld_resources.environments.checkout import KIT_WHEELS, checkout_wheels
 from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable
 from egoworld_resources.environments.lockfile import Lock
 from egoworld_resources.environments.wheelhouse import localized, lock_here
-from made_envs import made_catalog, made_env, made_lock, made_wheel
+from made_envs import made_catalog, made_env, made_lock, made_wheel, sealed
 
 ADDRESS = "https://wheels.invalid/tiny-1.0-py3-none-any.whl"
 
@@ -26,6 +26,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     wheel = made_wheel(tmp_path / "wheels", "tiny", "1.0", {"tiny.py": "VERSION = 1\n"})
     lock = made_lock(tmp_path, "tiny_env", [wheel])
     lock.write_text(lock.read_text().replace(f'path = "{wheel}"', f'url = "{ADDRESS}"'))
+    sealed(lock)
     assert ADDRESS in lock.read_text()
     return tmp_path
 

@@ -52,10 +52,20 @@ class Building:
         self.uv = uv
         self.wheels = wheels
 
-    def make(self, content: Content, generation: Path, held: int, *, trust: bool = True, operation: str = "") -> Ready:
+    def make(
+        self,
+        content: Content,
+        generation: Path,
+        held: int,
+        *,
+        trust: bool = True,
+        operation: str = "",
+        slots: Path | None = None,
+    ) -> Ready:
         """Fill the new folder ``generation`` and return what to write into it as its last file.
 
         ``held``: descriptor of the env's lock; ``trust`` reads only files that the ledger of the cache does not know.
+        ``slots``: the root that it is made in before it is renamed, when that is not two folders above.
         Raises IndexUnreachable, PythonMissing, EnvBuildFailed, EnvDamaged; an unfinished folder is left to the
         collector.
         """
@@ -63,12 +73,13 @@ class Building:
         self.uv.cache.mkdir(parents=True, exist_ok=True)
         self._warn_about_partitions(generation.parent)
         log.info("building env %s (%d packages) ...", content.env, len(content.lock.entries))
-        with free_slot(generation.parent.parent) as slot, lock_here(content.lock, self.wheels) as lock:
+        with free_slot(slots or generation.parent.parent) as slot, lock_here(content.lock, self.wheels) as lock:
             self._make_venv(content, slot, held)
             files = self._install(content, lock, slot, held, trust=trust)
             files.make_read_only()
             for file in content.keep:
                 shutil.copyfile(file, slot.path / file.name)
+                (slot.path / file.name).chmod(0o600)
             stamp = stamp_of(slot.path, files)
             slot.path.rename(generation)
         ready = Ready(
@@ -127,14 +138,17 @@ class Building:
             files, damaged = _checked(slot.path, ledger)
             if not damaged:
                 return files
+        # uv may ask an interpreter about itself, which then imports what packages brought: it never finds any there.
         with exclusive(mutex) as alone:
+            self._make_venv(content, slot, held)
             self.uv.run(sync, cwd=slot.path, held=(held, slot.held, alone), what=what)
             files, damaged = _checked(slot.path, ledger)
             if damaged:
                 log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
                 locks = (held, slot.held, alone)
                 self.uv.run(["cache", "clean", *sorted(damaged)], cwd=slot.path, held=locks, what=what)
-                self.uv.run([*sync, "--reinstall"], cwd=slot.path, held=locks, what=what)
+                self._make_venv(content, slot, held)
+                self.uv.run(sync, cwd=slot.path, held=locks, what=what)
                 files, damaged = _checked(slot.path, ledger)
         if damaged:
             raise EnvDamaged(content.env, slot.path, [file for files in damaged.values() for file in files])

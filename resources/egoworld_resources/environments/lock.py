@@ -26,7 +26,14 @@ from egoworld_resources.environments.contract import (
 )
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import EnvBuildFailed, LockRefused
-from egoworld_resources.environments.lockfile import PYTHONS, Lock, digest_of, lowest_python, marker_environment
+from egoworld_resources.environments.lockfile import (
+    PYTHONS,
+    Lock,
+    addresses_of,
+    digest_of,
+    lowest_python,
+    marker_environment,
+)
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.environments.wheels import fits, wheel_tags
@@ -196,7 +203,7 @@ def linux_entries(
         holds = [_holds(entry.get("marker"), version) for version in pythons]
         if not any(holds):
             continue
-        slim = {key: entry[key] for key in ("name", "version", "vcs", "directory", "archive") if key in entry}
+        slim = {key: entry[key] for key in ("name", "version", "vcs", "directory", "archive", "tool") if key in entry}
         if not all(holds):
             slim["marker"] = entry["marker"]
         if index := (indexes or {}).get(entry["name"]) or entry.get("index"):
@@ -223,11 +230,19 @@ def _file(file: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_lock(
-    target: Path, entries: list[dict[str, Any]], *, made_by: str, python: str, source: str, profile: str = ""
+    target: Path,
+    entries: list[dict[str, Any]],
+    *,
+    made_by: str,
+    python: str,
+    source: str,
+    profile: str = "",
+    resolved: str = "",
 ) -> Path:
     """Write a pylock (PEP 751), whole or not at all.
 
-    source: digest of the declaration; python: requires-python; profile: of the policy that it was made under.
+    source: digest of the declaration; python: requires-python; profile: of the policy that it was made under; resolved:
+    sha256 of uv's own lock that it was made from.
     """
     lines = [
         f"# Made by `{made_by}`; never edited.",
@@ -245,7 +260,9 @@ def write_lock(
             else:
                 lines.append(f"{key} = {_toml(value)}")
     lines += ["", "[tool.egoworld]", f"source = {_toml(source)}", f"digest = {_toml(digest_of(entries))}"]
-    lines += [f"profile = {_toml(profile)}", ""] if profile else [""]
+    lines += [f"addresses = {_toml(addresses_of(entries))}"]
+    lines += [f"{key} = {_toml(value)}" for key, value in (("profile", profile), ("resolved", resolved)) if value]
+    lines += [""]
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     fresh.write_text("\n".join(lines), encoding="utf-8")

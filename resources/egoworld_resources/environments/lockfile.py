@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,13 +107,19 @@ class Lock:
         """Raise LockStale unless the lock was made from ``source``, LockEdited when it was changed since."""
         if self.source != source:
             raise LockStale(env, self.path, declared_in)
-        if self.seal != self.digest:
+        if self.seal != (self.digest, addresses_of(self.entries)):
             raise LockEdited(env, self.path)
 
     @property
-    def seal(self) -> str | None:
-        """The digest that the lock had when it was written."""
-        return self._document.get("tool", {}).get("egoworld", {}).get("digest")
+    def seal(self) -> tuple[str | None, str | None]:
+        """The digests that the lock had when it was written: of what is installed, and of where it comes from."""
+        own = self._document.get("tool", {}).get("egoworld", {})
+        return own.get("digest"), own.get("addresses")
+
+    @property
+    def resolved(self) -> str:
+        """sha256 of uv's own lock that this one was made from; "" where there is none."""
+        return self._document.get("tool", {}).get("egoworld", {}).get("resolved", "")
 
     @property
     def digest(self) -> str:
@@ -131,6 +137,29 @@ class Lock:
         return dict(sorted(found.items()))
 
 
+def built_from(entry: Mapping[str, Any]) -> str:
+    """The git requirement that a wheel of a lock was built from here; "" for one of an index."""
+    return str(entry.get("tool", {}).get("egoworld", {}).get("git", ""))
+
+
+def addresses_of(entries: Sequence[dict[str, Any]]) -> str:
+    """sha256 over where the packages of a lock come from: indexes, addresses and paths of files, repositories."""
+    content = sorted(json.dumps(_places(entry), sort_keys=True) for entry in entries)
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()
+
+
+def _places(entry: dict[str, Any]) -> dict[str, Any]:
+    files = [
+        *entry.get("wheels", []),
+        *(entry[key] for key in ("sdist", "archive", "directory", "vcs") if key in entry),
+    ]
+    return {
+        "name": entry["name"],
+        "index": entry.get("index", ""),
+        "files": [{key: value for key, value in file.items() if key != "hashes"} for file in files],
+    }
+
+
 def digest_of(entries: Sequence[dict[str, Any]]) -> str:
     """sha256 over what the packages of a lock are."""
     content = sorted(json.dumps(_content(entry), sort_keys=True) for entry in entries)
@@ -145,6 +174,6 @@ def _content(entry: dict[str, Any]) -> dict[str, Any]:
         "name": entry["name"],
         "version": entry.get("version"),
         "marker": entry.get("marker"),
-        "commit": entry.get("vcs", {}).get("commit-id"),
+        "commit": entry.get("vcs", {}).get("commit-id") or built_from(entry) or None,
         "hashes": sorted(json.dumps(file.get("hashes", {}), sort_keys=True) for file in files),
     }

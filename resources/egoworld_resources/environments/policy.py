@@ -21,6 +21,7 @@ from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import BadDeclaration, LockRefused
 from egoworld_resources.environments.indexes import index_named, origin_allowed
 from egoworld_resources.environments.licences import LicenceRules
+from egoworld_resources.environments.lockfile import built_from
 
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
@@ -187,7 +188,7 @@ class Policy(BaseModel):
         if index and not origin_allowed(index, self.indexes, of_index=True):
             yield Breach("indexes", f"{entry['name']} comes from the index {index}", mend)
             return
-        for file in files:
+        for file in [] if built_from(entry) else files:
             place = file.get("url") or file.get("path", "")
             if not origin_allowed(place, self.indexes):
                 yield Breach("indexes", f"a file of {entry['name']} comes from {place}", mend)

@@ -164,14 +164,17 @@ def _without_login(found: re.Match[str]) -> str:
 def _opened(text: str) -> str:
     """The text with percent, JSON and HTML escapes undone, as often as they are nested; only to look for secrets in."""
     forms = [text]
-    for _ in range(ROUNDS):
-        last = forms[-1]
-        fresh = unquote(last.replace("+", " ")) if "%" in last else last
-        fresh = ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), fresh)
-        fresh = html.unescape(SLASHED.sub(r"\1", fresh))
-        if fresh == last:
-            break
-        forms += [unquote(last), fresh]
+    for start in {text, text.replace("+", " ")} if "%" in text or "+" in text else {text}:
+        last = start
+        for _ in range(ROUNDS):
+            fresh = unquote(last)
+            forms.append(fresh)
+            fresh = ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), fresh)
+            fresh = html.unescape(SLASHED.sub(r"\1", fresh))
+            forms.append(fresh)
+            if fresh == last:
+                break
+            last = fresh
     return "\n".join(forms)
 
 

@@ -39,6 +39,7 @@ class Slot:
             with suppress(OSError):  # another one was faster
                 self.path.rename(bare)
             shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)
         try:
             shutil.copytree(bare, self.path, symlinks=True, copy_function=shutil.copy)
         except OSError as error:

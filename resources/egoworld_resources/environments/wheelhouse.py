@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from egoworld_resources.environments.lock import write_lock
-from egoworld_resources.environments.lockfile import Lock
+from egoworld_resources.environments.lockfile import Lock, built_from
 from egoworld_resources.environments.wheels import wheel_name
 
 
@@ -32,7 +32,7 @@ def lock_here(lock: Lock, wheels: Path | None) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="egoworld-lock-") as folder:
         copy = Path(folder) / lock.path.name
-        entries = localized(lock.entries, wheels, str(wheels))
+        entries = localized([_absolute(entry, lock.path.parent) for entry in lock.entries], wheels, str(wheels))
         yield write_local(lock, copy, entries)
 
 
@@ -40,6 +40,13 @@ def write_local(lock: Lock, target: Path, entries: list[dict[str, Any]]) -> Path
     """``lock`` with other addresses of its files."""
     made_by = f"a copy of {lock.path.name}"
     return write_lock(target, entries, made_by=made_by, python=lock.requires_python, source=lock.source or "")
+
+
+def _absolute(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A package that was built lies beside its lock."""
+    if not built_from(entry):
+        return entry
+    return {**entry, "wheels": [{**file, "path": str(folder / file["path"])} for file in entry["wheels"]]}
 
 
 def _localized(entry: dict[str, Any], wheels: Path, prefix: str) -> dict[str, Any]:

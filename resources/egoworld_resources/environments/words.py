@@ -38,6 +38,16 @@ class Words:
         self.file.seek(self._begin)
         return self.file.read().decode(errors="replace").strip()
 
+    def without_secrets(self) -> None:
+        """Take secrets out of what the program said, in the file too."""
+        self.file.seek(self._begin)
+        text = self.file.read().decode(errors="surrogateescape")
+        hidden = redacted(text)
+        if hidden != text:
+            self.file.truncate(self._begin)
+            self.file.seek(self._begin)
+            self.file.write(hidden.encode(errors="surrogateescape"))
+
 
 @contextmanager
 def words_of(command: Sequence[str]) -> Generator[Words]:
@@ -50,4 +60,8 @@ def words_of(command: Sequence[str]) -> Generator[Words]:
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(os.open(kept, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab+", buffering=0) as file:  # noqa: PTH123
         file.write(f"$ {redacted(shlex.join(command))}\n".encode(errors="replace"))
-        yield Words(file)
+        words = Words(file)
+        try:
+            yield words
+        finally:
+            words.without_secrets()

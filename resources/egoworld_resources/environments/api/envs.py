@@ -37,6 +37,7 @@ from egoworld_resources.environments.conda.exchange import conda_lock_of
 from egoworld_resources.environments.fabric.actors import Actor
 from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.errors import (
+    BuildFailed,
     Busy,
     CondaFailed,
     Damaged,
@@ -54,10 +55,21 @@ from egoworld_resources.environments.fabric.errors import (
 )
 from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.environments.fabric.requirements import of_file
+from egoworld_resources.environments.fabric.sandbox import SandboxFailed
 
 KEYED = (InvalidKey, EnvNotFound, Damaged)
 CHANGES = (*KEYED, Forbidden, EnvLocked, NoSpace, BodyTooLarge, WrongMediaType, Busy)
-BUILDS = (InvalidPackages, PolicyRefused, ResolutionFailed, PythonNotFound, UvFailed, CondaFailed, IndexSilent)
+BUILDS = (
+    InvalidPackages,
+    PolicyRefused,
+    ResolutionFailed,
+    BuildFailed,
+    SandboxFailed,
+    PythonNotFound,
+    UvFailed,
+    CondaFailed,
+    IndexSilent,
+)
 
 router = APIRouter(route_class=StrictRoute, dependencies=[Depends(HTTPBearer(auto_error=False))])
 

@@ -54,6 +54,7 @@ class CondaBackend:
 
     name = "conda"
     files = (FILE, LOCK)
+    folders = ()
 
     def __init__(
         self,
@@ -138,6 +139,7 @@ class CondaBackend:
             link_whole(self._rattler, archives, packages, generation, self._cache, trust=trust)
         for name in self.files:
             (generation / name).write_bytes((folder / name).read_bytes())
+            (generation / name).chmod(0o600)
         files = Files(generation)
         log.info("built env %s of %d conda packages", declaration.name, len(packages))
         return Ready(

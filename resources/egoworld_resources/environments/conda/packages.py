@@ -14,7 +14,8 @@ PLATFORM = "linux-64"
 SUBFOLDERS = (PLATFORM, "noarch")
 """Of a channel; packages for other machines are refused."""
 
-FILE = re.compile(r"(?P<name>[a-z0-9_.-]+)-(?P<version>[^-\s]+)-(?P<build>[^-\s]+)\.(?:conda|tar\.bz2)")
+PART = r"[A-Za-z0-9._+!~]+"
+FILE = re.compile(rf"(?P<name>[a-z0-9_.-]+)-(?P<version>{PART})-(?P<build>{PART})\.(?:conda|tar\.bz2)")
 LINE = re.compile(r"(?P<url>[^#\s]+)(?:#(?:(?P<md5>[0-9a-f]{32})|(?:sha256:)?(?P<sha256>[0-9a-f]{64})))?")
 EXPLICIT = "@EXPLICIT"
 SEAL = "# egoworld: "

@@ -9,8 +9,10 @@ from egoworld_resources.environments.conda.adapter import Rattler
 from egoworld_resources.environments.conda.declaration import name_of
 from egoworld_resources.environments.conda.packages import SUBFOLDERS
 from egoworld_resources.environments.fabric.errors import InvalidPackages, PolicyRefused
-from egoworld_resources.environments.fabric.requirements import MOST
+from egoworld_resources.environments.fabric.requirements import MOST, quoted
 
+PLAIN = re.compile(r"[A-Za-z0-9 ._,:=<>!~*|()\[\]'\"/+-]*")
+"""Characters of a spec or a channel: none that anything after us expands, and no patterns ($, ^)."""
 BRACKET = re.compile(r"[\[,]\s*(\w+)\s*=")
 TAKEN = {"build", "build_number", "channel", "version"}
 NO_DEFAULTS = "nodefaults"
@@ -35,6 +37,8 @@ class Specs:
 
     def check(self, channels: Sequence[str]) -> None:
         """Raise PolicyRefused unless these channels are allowed and asked in the order of the policy."""
+        for name in channels:
+            _refuse_strange(name, quoted(name))
         asked = [self._rattler.address(name) for name in channels if name != NO_DEFAULTS]
         if asked != [channel for channel in self.channels if channel in asked]:
             raise PolicyRefused(
@@ -63,10 +67,11 @@ class Specs:
         return [name_of(text) for text in packages]
 
     def _parsed(self, text: str) -> str:
-        shown = repr(text if len(text) <= 100 else f"{text[:100]}…")
+        shown = quoted(text)
         plain = text.rpartition("::")[2]
         if not text.isprintable() or text.lstrip().startswith("-"):
             raise InvalidPackages(f"{shown} is no match spec: options, line breaks, control characters are not taken")
+        _refuse_strange(text, shown)
         if "/" in plain or "@" in plain:
             raise InvalidPackages(f"{shown}: packages come from channels, not from paths or addresses; write it {HINT}")
         try:
@@ -81,3 +86,8 @@ class Specs:
             allowed = ", ".join(self._names)
             raise InvalidPackages(f"{shown}: the channel {spec.channel} is not one of those allowed: {allowed}")
         return spec.text
+
+
+def _refuse_strange(text: str, shown: str) -> None:
+    if strange := sorted({character for character in text if not PLAIN.fullmatch(character)}):
+        raise InvalidPackages(f"{shown}: {' '.join(map(repr, strange[:5]))} is not taken; nothing is expanded")

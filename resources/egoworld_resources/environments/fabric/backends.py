@@ -47,6 +47,11 @@ class Backend(Protocol):
         """Names of the declaration and of the locks; an env keeps them beside what is installed."""
         ...
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of folders that belong to these files, such as wheels that were built for them; any may be absent."""
+        ...
+
     def start(self, folder: Path, env: str, wish: Wish) -> None:
         """Write the declaration and lock of a new env into the empty ``folder``."""
         ...

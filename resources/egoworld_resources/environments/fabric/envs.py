@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,8 @@ class Fabric(Looks, CodeRuns, Removals):
         """
         for folder in (self.config.envs_base_path, self.config.uv_cache_dir):
             _make_folder(folder)
+        if self.config.envs_base_path.stat().st_uid == os.geteuid():
+            self.config.envs_base_path.chmod(0o700)  # declarations and logs are for nobody else on this machine
         refuse_two_partitions(self.config.envs_base_path, self.config.uv_cache_dir)
         self.operations.init()
         self.places.sweep()
@@ -140,6 +143,9 @@ class Fabric(Looks, CodeRuns, Removals):
             if live:
                 for name in backend.files:
                     shutil.copyfile(live / name, folder / name)
+                for name in backend.folders:
+                    if (live / name).is_dir():
+                        shutil.copytree(live / name, folder / name)
             make(folder)
             if live and not anew and all(cmp(live / name, folder / name, shallow=False) for name in backend.files):
                 step.lock_after, step.message = backend.digest(folder), "nothing to change"

@@ -14,6 +14,7 @@ FabricError
 ├── RunAlreadyCancelled    RUN_ALREADY_CANCELLED 409
 ├── RunCancelled           RUN_CANCELLED 409               it was stopped while it waited for room
 ├── ResolutionFailed       PACKAGE_RESOLUTION_FAILED 422   with the resolver's own words
+├── BuildFailed            BUILD_FAILED 422                a package from git could not be built in the sandbox
 ├── PythonNotFound         PYTHON_NOT_FOUND 422
 ├── InvalidTimeout         INVALID_TIMEOUT 422             longer than the service lets code run, or no time at all
 ├── EnvLocked              ENV_LOCKED 423                  another operation holds the env
@@ -167,6 +168,12 @@ class ResolutionFailed(FabricError):
     """The resolver found no answer; its own words are carried."""
 
     code, status = "PACKAGE_RESOLUTION_FAILED", 422
+
+
+class BuildFailed(FabricError):
+    """A package from git could not be built in the sandbox; the last words of its build are carried."""
+
+    code, status = "BUILD_FAILED", 422
 
 
 class PythonNotFound(FabricError):

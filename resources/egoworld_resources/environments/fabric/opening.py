@@ -23,7 +23,7 @@ def open_fabric(settings: Settings, config: FabricConfig | None = None) -> Fabri
     """A fabric that is ready for use. Raises BadConfiguration, AuditFailed."""
     config = config or FabricConfig.load(settings)
     learn_file(Layout(settings.home).server / ".env")
-    policy = Policy.read(settings.project / "envs" / "policy.toml", settings.env_profile)
+    policy = Policy.read(settings.project / "envs" / "policy.toml", settings.env_profile, settings.policy_file)
     fabric = Fabric(config, _backends(settings, config, policy), Operations(config.database_url), policy.licences)
     fabric.open()
     return fabric

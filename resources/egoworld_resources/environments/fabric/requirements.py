@@ -18,11 +18,13 @@ from egoworld_resources.environments.redaction import redacted
 
 GIT = "git+"
 COMMIT = re.compile(r"[0-9a-f]{40}")
-PART = r"[A-Za-z0-9_~+-][A-Za-z0-9._~+-]*"
+PART = r"\.?[A-Za-z0-9_~+-][A-Za-z0-9._~+-]*"
 PATH = re.compile(rf"(?:/{PART})+")
 SUBDIRECTORY = re.compile(rf"subdirectory=({PART}(?:/{PART})*)")
 PLAIN = re.compile(r"[A-Za-z0-9 ._,;:@#/+~<>=!()\[\]'\"*-]*")
 """Characters of a requirement: none that a shell, uv or git expands ($, %, backslash, backquote, braces)."""
+ARCHIVE = re.compile(r"(?i)\.(whl|zip|tar|tgz|tbz|txz|tlz|tar\.\w+|gz|bz2|xz|zst|egg|txt)$")
+"""Names that uv takes for files."""
 MOST = 500
 """Requirements in one call."""
 EXPECTED = "name @ git+https://host/path@<commit of 40 hex digits>"
@@ -134,6 +136,8 @@ def _requirement(text: str) -> Requirement:
     except InvalidRequirement as error:
         words = str(error).partition("\n")[0]
         raise InvalidPackages(f"{shown} is no requirement such as 'numpy>=1.24': {words}") from error
+    if ARCHIVE.search(requirement.name):
+        raise InvalidPackages(f"{shown} is the name of a file, not of a package")
     if any(one.operator == "===" for one in requirement.specifier):
         raise InvalidPackages(f"{shown}: === compares texts, not versions, and is not taken; write ==")
     return _rebuilt(requirement)

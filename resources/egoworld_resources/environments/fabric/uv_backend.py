@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from egoworld_resources.environments.errors import (
     PythonMissing,
 )
 from egoworld_resources.environments.fabric.backends import Declared, Wish
+from egoworld_resources.environments.fabric.building_wheels import WheelBuilder
 from egoworld_resources.environments.fabric.bytecode import compile_packages
 from egoworld_resources.environments.fabric.errors import (
     Damaged,
@@ -34,15 +36,18 @@ from egoworld_resources.environments.fabric.errors import (
     ResolutionFailed,
     UvFailed,
 )
+from egoworld_resources.environments.fabric.from_git import FOLDER, Parts, as_wheels, wheels_for
 from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.requirements import has_git, names_of, parsed
-from egoworld_resources.environments.generations import Ready, site_packages
+from egoworld_resources.environments.fabric.requirements import names_of, parsed
+from egoworld_resources.environments.fabric.sources import check_entries, check_indexes, refuse_contradictions, rule_of
+from egoworld_resources.environments.generations import Ready, exclusive, site_packages
 from egoworld_resources.environments.licences import stated_licences
 from egoworld_resources.environments.lock import linux_entries, write_lock
 from egoworld_resources.environments.lockfile import PYTHONS, Lock, source_of
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.records import damaged_files, stamp_of, unrecorded
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.manifest import file_digest
 
 PYPROJECT, UV_LOCK, PYLOCK = "pyproject.toml", "uv.lock", "pylock.toml"
 LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64'"
@@ -61,6 +66,7 @@ class UvBackend:
 
     name = "uv"
     files = (PYPROJECT, UV_LOCK, PYLOCK)
+    folders = (FOLDER,)
 
     def __init__(self, building: Building, policy: Policy, *, bytecode: bool = False) -> None:
         """bytecode: compile what is installed, in the sandbox."""
@@ -76,10 +82,12 @@ class UvBackend:
 
     def add(self, folder: Path, packages: Sequence[str]) -> None:
         """`uv add`: a package that names no version gets today's as its lowest."""
+        _lock(folder, _project(folder))
         self._resolve(folder, ["add"], packages)
 
     def remove(self, folder: Path, packages: Sequence[str]) -> None:
         """`uv remove`."""
+        _lock(folder, _project(folder))
         known = {canonicalize_name(Requirement(text).name) for text in _project(folder)["dependencies"]}
         names = names_of(packages)
         if missing := set(names) - known:
@@ -90,6 +98,11 @@ class UvBackend:
         """Begin with another list or Python, keeping locked versions where they still fit."""
         project = _project(folder)
         python = wish.python or _python(project)
+        try:
+            _lock(folder, project)
+        except Damaged:  # the declaration counts; nothing of a lock that somebody edited does
+            for name in (PYLOCK, UV_LOCK):
+                (folder / name).unlink(missing_ok=True)
         if wish.packages is not None or python != _python(project):
             packages = project["dependencies"] if wish.packages is None else ()
             self._declare(folder, project["name"], python, packages)
@@ -114,19 +127,20 @@ class UvBackend:
     def install(self, folder: Path, generation: Path, held: int, *, trust: bool, operation: str) -> Ready:
         """Made by the same builder as the model envs."""
         project = _project(folder)
-        git = [requirement.name for requirement in parsed(project["dependencies"]) if requirement.url]
         keep = [folder / name for name in self.files]
         content = Content(
             str(EnvKey.of_folder(generation.parent.name)),
             _lock(folder, project),
             project["requires-python"],
-            sdists=git,
             keep=keep,
         )
         with _as_fabric_errors():
             ready = self._building.make(content, generation, held, trust=trust, operation=operation)
             if self._bytecode:
                 compile_packages(generation, generation / ready.python)
+        for name in self.folders:
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, generation / name)
         return ready
 
     def stamp(self, generation: Path) -> str:
@@ -142,8 +156,13 @@ class UvBackend:
         packages = site_packages(generation)
         return [*(file for files in damaged_files(packages).values() for file in files), *unrecorded(packages)]
 
-    def _declare(self, folder: Path, name: str, python: str, dependencies: Sequence[str]) -> None:
-        """A project that is nothing but its dependencies, and the root of a workspace: uv looks at no folder above."""
+    def _declare(
+        self, folder: Path, name: str, python: str, dependencies: Sequence[str], built: Mapping[str, str] | None = None
+    ) -> None:
+        """A project that is nothing but its dependencies, and the root of a workspace: uv looks at no folder above.
+
+        built: wheels below ``folder`` by the names of the packages that are taken from them.
+        """
         if python not in PYTHONS:
             raise PythonNotFound(f"Python {python!r} is not offered; known: {', '.join(PYTHONS)}", known=list(PYTHONS))
         project = {
@@ -152,13 +171,15 @@ class UvBackend:
             "requires-python": f"=={python}.*",
             "dependencies": list(dependencies),
         }
-        rules = {
+        rules: dict[str, Any] = {
             "package": False,
             "environments": [LINUX],
             "required-environments": [LINUX],
             "constraint-dependencies": list(self._policy.constraints),
             "workspace": {"members": []},
         }
+        if built:
+            rules["sources"] = {package: {"path": path} for package, path in built.items()}
         text = tomli_w.dumps({"project": project, "tool": {"uv": rules}})
         (folder / PYPROJECT).write_text(text, encoding="utf-8")
 
@@ -167,55 +188,112 @@ class UvBackend:
         self._resolve(folder, ["add" if wish.packages else "lock", *upgrade], wish.packages or ())
 
     def _resolve(self, folder: Path, command: Sequence[str], packages: Sequence[str] = ()) -> None:
-        """Run a command of uv that changes the lock, then write the pylock that the policy allows of it."""
+        """Run a command of uv that changes the lock, then write the pylock that the policy allows of it.
+
+        uv never builds and sees no address: what comes from git is built first, and resolved as a wheel.
+        """
         wanted = parsed(packages) if command[0] != "remove" else []
+        if not self._building.wheels:
+            check_indexes(self._policy)
+        refuse_contradictions(self._policy, wanted)
         project = _project(folder)
-        name, python = project["name"], project["requires-python"]
-        builds = has_git([*wanted, *parsed(project["dependencies"])])
+        before = parsed(project["dependencies"])
+        declared = Parts.after(before, wanted, removed=packages if command[0] == "remove" else ())
+        python = _python(project)
+        wheels = self._wheels(declared, folder, python)
+        by_address = bool(declared.git) or any(one.url for one in before)
+        if by_address:
+            self._declare(folder, project["name"], python, declared.bare(), wheels)
+        words = [str(one) for one in wanted if not one.url]
+        if command[0] == "remove":
+            words = [name for name in packages if name in {canonicalize_name(one.name) for one in declared.others}]
         with _as_fabric_errors():
-            interpreter = self._building.interpreter(name, python, folder)
-            wheels = self._building.wheels
-            here = ["--no-index", "--find-links", wheels] if wheels else []
-            options = ["--python", interpreter, *([] if builds else ["--no-build"]), *here]
-            frozen = [] if command[0] == "lock" else ["--no-sync"]
-            names = packages if command[0] == "remove" else [str(requirement) for requirement in wanted]
-            ended = ["--", *names] if names else []
-            with self._policy_named():
-                self._uv.run([*command, *frozen, *options, *ended], folder, what="resolving packages")
-            exported = "pylock.exported.toml"
-            export = ["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--quiet", "-o", exported]
-            self._uv.run([*export, "--python", interpreter], folder, what="exporting the lock")
-            resolved = read_toml(folder / exported).get("packages", [])
-            entries = linux_entries(name, resolved, python=python, policy=self._policy)
-            self._policy.check(name, entries)
-        (folder / exported).unlink()
-        declared = _project(folder)["dependencies"]
-        write_lock(folder / PYLOCK, entries, made_by="egoworld env", python=python, source=source_of(declared, python))
+            entries = as_wheels(self._resolved(folder, project, command, words), declared.git)
+            entries = linux_entries(project["name"], entries, python=project["requires-python"], policy=self._policy)
+            self._policy.check(project["name"], entries)
+        check_entries(self._policy, entries)
+        if by_address:
+            again = declared.restored(_project(folder)["dependencies"])
+            self._declare(folder, project["name"], python, again)
+        self._write_lock(folder, entries, project["requires-python"])
+
+    def _wheels(self, declared: Parts, folder: Path, python: str) -> dict[str, str]:
+        """Path of a wheel below ``folder`` for each package that comes from git."""
+        if not declared.git:
+            return {}
+        file = folder / PYLOCK
+        same = file.is_file() and Lock.read(folder.name, file).requires_python == f"=={python}.*"
+        locked = Lock.read(folder.name, file).entries if same else []
+
+        def make(at: Path, requires: Sequence[str]) -> Path:
+            at.mkdir()
+            self._declare(at, "build", python, requires)
+            self._resolve(at, ["lock"])
+            project = _project(at)
+            content = Content("build", _lock(at, project), project["requires-python"])
+            with _as_fabric_errors(), exclusive(at / ".lock") as held:
+                ready = self._building.make(content, at / "env", held, slots=folder.parent.parent)
+            return at / "env" / ready.python
+
+        return wheels_for(declared.git, folder, locked, WheelBuilder(self._policy, make))
+
+    def _resolved(
+        self, folder: Path, project: Mapping[str, Any], command: Sequence[str], words: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """The packages that uv finds for a command on the project in ``folder``."""
+        interpreter = self._building.interpreter(project["name"], project["requires-python"], folder)
+        wheels = self._building.wheels
+        here = ["--no-index", "--find-links", wheels] if wheels else []
+        frozen = [] if command[0] == "lock" or not words else ["--no-sync"]
+        verb = [*command] if words else ["lock", *command[1:]]
+        ended = ["--", *words] if words else []
+        with self._policy_named():
+            options = ["--python", interpreter, "--no-build", *here]
+            self._uv.run([*verb, *frozen, *options, *ended], folder, what="resolving packages")
+        exported = folder / "pylock.exported.toml"
+        export = ["export", "--frozen", "--format", "pylock.toml", "--no-emit-project", "--quiet", "-o", exported.name]
+        self._uv.run([*export, "--python", interpreter], folder, what="exporting the lock")
+        found = read_toml(exported).get("packages", [])
+        exported.unlink()
+        return found
+
+    def _write_lock(self, folder: Path, entries: list[dict[str, Any]], python: str) -> None:
+        source = source_of(_project(folder)["dependencies"], python)
+        told = {"made_by": "egoworld env", "python": python, "source": source}
+        write_lock(folder / PYLOCK, entries, **told, resolved=file_digest(folder / UV_LOCK))
 
     @contextmanager
     def _policy_named(self) -> Iterator[None]:
-        """What uv calls a wish of the project may be one of the policy: say so."""
+        """What uv calls a wish of the project may be one of the policy: say so, and how a site allows less."""
         try:
             yield
         except EnvBuildFailed as error:
             asked = [one for one in self._policy.constraints if Requirement(one).name in str(error)]
             if not asked:
                 raise
-            raise EnvBuildFailed(f"{error}\nenvs/policy.toml asks of every env: {', '.join(asked)}") from error
+            rules = "\n".join(rule_of(self._policy, one) for one in asked)
+            raise EnvBuildFailed(f"{error}\nenvs/policy.toml asks of every env: {', '.join(asked)}\n{rules}") from error
 
 
 def _lock(folder: Path, project: Mapping[str, Any]) -> Lock:
-    """The pylock of an env. Raises Damaged when it is not as it was resolved, or not from the declaration beside it."""
+    """The pylock of an env. Raises Damaged when it, uv.lock or the declaration is not as it was resolved."""
     try:
         lock = Lock.read(project["name"], folder / PYLOCK)
         lock.check(project["name"], source_of(project["dependencies"], project["requires-python"]), folder / PYPROJECT)
-    except (BadConfiguration, KeyError, TypeError) as error:
-        raise Damaged(
-            f"{PYLOCK} of the env was changed since it was resolved, or {PYPROJECT} beside it; "
-            "resolve anew with `egoworld env update`, which takes what the declaration says",
-            files=[PYLOCK, PYPROJECT],
-        ) from error
+        whole = lock.resolved == file_digest(folder / UV_LOCK)
+    except (BadConfiguration, KeyError, TypeError, AttributeError, OSError) as error:
+        raise _edited() from error
+    if not whole:
+        raise _edited()
     return lock
+
+
+def _edited() -> Damaged:
+    return Damaged(
+        f"{PYLOCK} or {UV_LOCK} of the env was changed since it was resolved, or {PYPROJECT} beside it; "
+        "resolve again with `egoworld env update`, which takes what the declaration says",
+        files=[PYLOCK, UV_LOCK, PYPROJECT],
+    )
 
 
 def _project(folder: Path) -> dict[str, Any]:
