@@ -25,10 +25,10 @@ from egoworld_resources.environments.fabric.errors import BuildFailed, FabricErr
 from egoworld_resources.environments.fabric.git_trees import GitTrees, check_source
 from egoworld_resources.environments.fabric.requirements import GitSource, parsed
 from egoworld_resources.environments.fabric.sandbox import Bounds, SandboxFailed, capabilities, run_code
-from egoworld_resources.environments.fabric.sandbox.launcher.plan import MOUNT, NETWORK
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.redaction import redacted
 from egoworld_resources.environments.words import words_of
+from egoworld_resources.sandbox.means import MOUNT, NETWORK
 
 SETUPTOOLS = "setuptools.build_meta"
 IN_TREE = "in-tree"

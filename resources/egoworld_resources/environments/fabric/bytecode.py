@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from egoworld_resources.environments.errors import EnvBuildFailed
-from egoworld_resources.environments.fabric.sandbox import Bounds, SandboxFailed, run_code
 from egoworld_resources.environments.generations import site_packages
+from egoworld_resources.sandbox import Bounds, Outcome, SandboxFailed, Walls, run
+from egoworld_resources.sandbox.trees import links, trees
+from egoworld_resources.sandbox.walls import SCRATCH
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +33,9 @@ for name in names:
         text = ""
     print(text)
 """
-"""Prints a line for each source, empty for one that cannot be compiled. The interpreter is the bare one behind the env,
-which looks at nothing in the env by itself."""
+"""Prints a line for each source, empty for one that cannot be compiled."""
 
+CODE = "/run/compile.py"
 AT_ONCE = 8 << 20
 """Bytes of source in one run."""
 BOUNDS = Bounds(timeout_s=300, memory_bytes=2 << 30, output_bytes=256 << 20, processes=16, disk_bytes=256 << 20)
@@ -41,16 +43,11 @@ BOUNDS = Bounds(timeout_s=300, memory_bytes=2 << 30, output_bytes=256 << 20, pro
 
 def compile_packages(generation: Path, python: Path) -> int:
     """Compile all modules of a new env; returns how many were. Raises EnvBuildFailed when the sandbox fails."""
-    packages, bare = site_packages(generation), python.resolve()
+    packages = site_packages(generation)
     tag = f"cpython-{packages.parent.name.removeprefix('python').replace('.', '')}"
     compiled = 0
     for names in _portions(packages):
-        code = PROGRAM.format(folder=str(packages), names=names)
-        with tempfile.TemporaryDirectory(prefix="egoworld-bytecode-") as scratch:
-            try:
-                done = run_code(bare, code, env_folder=generation, scratch=Path(scratch), bounds=BOUNDS)
-            except SandboxFailed as error:
-                raise EnvBuildFailed(f"the modules of {generation} could not be compiled: {error}") from error
+        done = _ran(PROGRAM.format(folder=str(packages), names=names), generation, python)
         lines = done.stdout.splitlines()
         if done.exit_code or len(lines) != len(names):
             raise EnvBuildFailed(f"the modules of {generation} could not be compiled: {done.stderr[-1000:]}")
@@ -60,6 +57,24 @@ def compile_packages(generation: Path, python: Path) -> int:
                 compiled += 1
     log.info("compiled %d modules of %s", compiled, generation.parent.name)
     return compiled
+
+
+def _ran(program: str, generation: Path, python: Path) -> Outcome:
+    """By the env's interpreter, isolated and without site: it looks at no file of a package by itself."""
+    with tempfile.TemporaryDirectory(prefix="egoworld-bytecode-") as disk:
+        walls = Walls(
+            read_only=trees(python, generation),
+            links=links(python),
+            files={CODE: program.encode("utf-8", "surrogatepass")},
+            disk=Path(disk),
+            hidden=[str(generation.parent.parent)],
+            cwd=SCRATCH,
+        )
+        command = [str(python), "-I", "-S", "-B", CODE]
+        try:
+            return run(command, walls=walls, bounds=BOUNDS, environment={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"})
+        except SandboxFailed as error:
+            raise EnvBuildFailed(f"the modules of {generation} could not be compiled: {error}") from error
 
 
 def _portions(packages: Path) -> Iterator[list[str]]:
