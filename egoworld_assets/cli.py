@@ -260,12 +260,13 @@ def prune(
 def buckets(
     keys: Annotated[str | None, typer.Option(help="Print keys for a role: uploader, reader or pipeline.")] = None,
     hours: Annotated[float, typer.Option(min=0.25, max=168, help="How long those keys work.")] = 12.0,
+    name: Annotated[str, typer.Option(help="Whose folder of the inbox an uploader's keys are for.")] = "",
 ) -> None:
     """Make the S3 buckets inbox, artifacts and weights, or print keys that may do only what a role needs."""
     from egoworld_assets import cli_store
 
     if keys:
-        cli_store.role_keys(keys, hours, console)
+        cli_store.role_keys(keys, hours, console, name)
     else:
         cli_store.make_buckets(Settings.load(), console)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -123,22 +124,27 @@ def make_buckets(settings: Settings, console: Console) -> None:
         console.print(f"{which}: {name} {'made' if name in made else 'was there'}", highlight=False)
 
 
-def role_keys(role: str, hours: float, console: Console) -> None:
-    """Print keys that can do what a role may and end by themselves, as lines for a shell or an .env file."""
+def role_keys(role: str, hours: float, console: Console, name: str = "") -> None:
+    """Print keys that can do what a role may and end by themselves, as lines for a shell or an .env file.
+
+    name: of an uploader, whose folder of the inbox the keys are for.
+    """
     from egoworld_resources.production.environment import ACCOUNT
     from egoworld_resources.s3_access import S3Access
-    from egoworld_resources.s3_buckets import ROLES, temporary
+    from egoworld_resources.s3_buckets import ROLES, UPLOADER, temporary, uploader
 
     known: dict[str, Any] = {name: name for name in ROLES}
     if role not in known:
         raise BadConfiguration(f"unknown role {role!r}; known: {', '.join(ROLES)}")
+    if name and (role != UPLOADER or not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name)):
+        raise BadConfiguration("--name is that of an uploader: 1 to 31 of a-z, 0-9 and -")
     access = S3Access.load()
     if access.access_key.get_secret_value() in {ACCOUNT.format(role=name) for name in ROLES}:
         raise BadConfiguration(
             "keys that a role's key makes may do no more than that role: make them with the owner's key, or give out "
             f"the account of the role: python -m egoworld_resources.production key {role}"
         )
-    keys = temporary(access, known[role], int(hours * 3600))
+    keys = temporary(access, uploader(name) if name else role, int(hours * 3600))
     console.print(f"S3_ENDPOINT={keys.public_endpoint or keys.endpoint}", highlight=False, soft_wrap=True)
     for name in ("access_key", "secret_key", "session_token"):
         console.print(f"S3_{name.upper()}={getattr(keys, name).get_secret_value()}", highlight=False, soft_wrap=True)

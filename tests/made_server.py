@@ -72,15 +72,16 @@ def brought(server: Server, files: Path) -> str:
     video(files / "kitchen.mp4", shots=(ROWS // 2, ROWS // 2))
     uploader = server.parts.server.s3_as("uploader")
     for name in ("kitchen.mp4", "bad.mp4"):
-        Objects(uploader, uploader.bucket("inbox")).put(name, (files / name).read_bytes())
+        Objects(uploader, uploader.bucket("inbox")).put(f"uploader/{name}", (files / name).read_bytes())
     store = S3Store(server.parts.server.s3_as("reader"), files / "cache", 1 << 30)
 
     def done() -> str:
         videos = {facts["name"]: key for key, facts in store.records("videos")}
-        key = videos.get("kitchen.mp4", "")
+        key = videos.get("uploader/kitchen.mp4", "")
         if not key or not all(store.current(asset, key) for asset in ("episodes", "previews")):
             raise probes.Unhealthy(f"not made yet; arrived: {videos}")
-        if "bad.mp4" not in videos or not store.recorded("failures", f"videos/{videos['bad.mp4']}"):
+        bad = videos.get("uploader/bad.mp4", "")
+        if not bad or not store.recorded("failures", f"videos/{bad}"):
             raise probes.Unhealthy(f"the bad video has not failed yet; arrived: {videos}")
         return key
 

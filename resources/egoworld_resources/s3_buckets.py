@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import boto3
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
 Role = Literal["uploader", "reader", "pipeline"]
 ROLES: tuple[Role, ...] = get_args(Role)
+UPLOADER = "uploader"
+"""The role, and the uploader whose account every server has: its folder in the inbox has this name too."""
 LIST = ("s3:ListBucket", "s3:GetBucketLocation")
 READ = ("s3:GetObject",)
 WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 REMOVE = ("s3:DeleteObject",)
 CONFIG = Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 5})
+OLD_DAYS = 30
+"""Days for which an upload that was replaced can be had back."""
 DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403"}
 
 
@@ -37,10 +42,12 @@ class Right:
     whole: tuple[str, ...]
     objects: tuple[str, ...]
     below: tuple[str, ...] = ("",)
+    only: bool = False
+    """Whether the bucket is listed below ``below`` alone."""
 
 
 RIGHTS: Mapping[Role, tuple[Right, ...]] = {
-    "uploader": (Right("inbox", LIST, WRITE),),
+    "uploader": (Right("inbox", LIST, WRITE, (f"{UPLOADER}/",), only=True),),
     "reader": (Right("artifacts", LIST, READ, ("artifacts/", "records/")),),
     "pipeline": (
         Right("inbox", LIST, READ),
@@ -48,8 +55,26 @@ RIGHTS: Mapping[Role, tuple[Right, ...]] = {
         Right("weights", LIST, READ),
     ),
 }
-"""Uploaders bring videos and see nobody's; readers see what was made, not the videos themselves; nobody but the
-pipeline writes artifacts; weights are put there by the administrator."""
+"""Uploaders bring videos into a folder of their own, list it and read nothing; readers see what was made, not the
+videos themselves; nobody but the pipeline writes artifacts; weights are put there by the administrator."""
+
+
+def uploader(name: str, *, full: bool = False) -> str:
+    """Who has the rights of an uploader with a name: the role for the account that every server has.
+
+    full: one that may add nothing.
+    """
+    return UPLOADER if name == UPLOADER else f"{UPLOADER}/{name}{'/full' if full else ''}"
+
+
+def rights(who: str) -> tuple[Right, ...]:
+    """The rights of a role, or of an uploader as ``uploader`` names it."""
+    role, name, full = (*who.split("/"), "", "")[:3]
+    given = {str(known): rights for known, rights in RIGHTS.items()}[role]
+    if not name:
+        return given
+    objects = WRITE[1:] if full else WRITE
+    return tuple(replace(right, objects=objects, below=(f"{name}/",)) for right in given)
 
 
 @dataclass(frozen=True)
@@ -78,9 +103,69 @@ class Buckets:
                 if bucket not in there:
                     self._client.create_bucket(Bucket=bucket)
                     made.append(bucket)
+        self._keep_old_uploads()
         return made
 
-    def allow(self, principals: Mapping[Role, Sequence[str]]) -> None:
+    def _keep_old_uploads(self) -> None:
+        """An upload under a name that is taken keeps what was there, for OLD_DAYS where the server counts days.
+
+        MinIO removes old versions and uploads that never ended (after a day) by itself; versitygw has no lifecycles, so
+        ``tidy`` does it there.
+        """
+        bucket = self.access.bucket("inbox")
+        with named_faults(f"versions of bucket {bucket}"):
+            self._client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        rules: Any = [
+            {"ID": "old", "Filter": {"Prefix": ""}, "NoncurrentVersionExpiration": {"NoncurrentDays": OLD_DAYS}},
+            {"ID": "gone", "Filter": {"Prefix": ""}, "Expiration": {"ExpiredObjectDeleteMarker": True}},
+        ]
+        rules = [{"Status": "Enabled", **rule} for rule in rules]
+        try:
+            self._client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "NotImplemented":
+                raise StoreUnreachable(f"lifecycle of bucket {bucket}: {error}") from None
+
+    def sizes(self, which: Bucket) -> Iterator[tuple[str, int]]:
+        """Every object that lies in a bucket now: key and bytes."""
+        bucket = self.access.bucket(which)
+        with named_faults(f"objects of bucket {bucket}"):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+                for entry in page.get("Contents", []):
+                    yield entry.get("Key", ""), entry.get("Size", 0)
+
+    def versions(self, which: Bucket) -> Iterator[tuple[str, int]]:
+        """Every object of a bucket with every old version: key and bytes."""
+        bucket = self.access.bucket(which)
+        with named_faults(f"versions in bucket {bucket}"):
+            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+                for entry in page.get("Versions", []):
+                    yield entry.get("Key", ""), entry.get("Size", 0)
+
+    def tidy(self, now: datetime) -> tuple[int, int]:
+        """Remove what is old in the inbox: versions that were replaced, uploads that never ended; how many of each."""
+        bucket, old = self.access.bucket("inbox"), now - timedelta(days=OLD_DAYS)
+        with named_faults(f"old versions in bucket {bucket}"):
+            pages = self._client.get_paginator("list_object_versions").paginate(Bucket=bucket)
+            found = [version for page in pages for version in page.get("Versions", [])]
+            # when a version was replaced is the time of the next one, which is listed before it
+            replaced = [
+                one
+                for next_, one in pairwise(found)
+                if next_.get("Key") == one.get("Key")
+                and not one.get("IsLatest")
+                and next_.get("LastModified", now) < old
+            ]
+            for version in replaced:
+                self._client.delete_object(
+                    Bucket=bucket, Key=version.get("Key", ""), VersionId=version.get("VersionId", "")
+                )
+        unfinished = self.unfinished("inbox", now - timedelta(days=1))
+        for upload in unfinished:
+            self.give_up("inbox", upload)
+        return len(replaced), len(unfinished)
+
+    def allow(self, principals: Mapping[str, Sequence[str]]) -> None:
         """Let accounts of the server act in roles, by bucket policies (AWS, versitygw). Replaces what was allowed."""
         for which in BUCKETS:
             bucket, policy = self.access.bucket(which), bucket_policy(self.access, which, principals)
@@ -106,14 +191,14 @@ class Buckets:
             self._client.abort_multipart_upload(Bucket=bucket, Key=upload.key, UploadId=upload.upload)
 
 
-def temporary(access: S3Access, role: Role, seconds: int = 12 * 3600) -> S3Access:
+def temporary(access: S3Access, who: str, seconds: int = 12 * 3600) -> S3Access:
     """Keys that can do what a role may and end by themselves, by STS (MinIO, AWS); at most 7 days there."""
     sts: Any = session(access).client("sts", endpoint_url=access.endpoint, config=CONFIG)  # pyright: ignore[reportCallIssue] typed for S3 alone
-    with named_faults(f"keys for a {role}"):
+    with named_faults(f"keys for {who}"):
         given = sts.assume_role(
             RoleArn="arn:aws:iam::000000000000:role/egoworld",
-            RoleSessionName=f"egoworld-{role}",
-            Policy=json.dumps(role_policy(access, role)),
+            RoleSessionName=f"egoworld-{who.replace('/', '-')}",
+            Policy=json.dumps(role_policy(access, who)),
             DurationSeconds=seconds,
         )["Credentials"]
     keys = {
@@ -130,18 +215,18 @@ def presigned(access: S3Access, bucket: str, key: str, seconds: int) -> str:
     return signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds)
 
 
-def role_policy(access: S3Access, role: Role) -> dict[str, Any]:
-    """What a role may do, as a policy of an account, a key or a session (IAM's JSON)."""
-    return policy([entry for right in RIGHTS[role] for entry in statements(access, right)])
+def role_policy(access: S3Access, who: str) -> dict[str, Any]:
+    """What a role or an uploader may do, as a policy of an account, a key or a session (IAM's JSON)."""
+    return policy([entry for right in rights(who) for entry in statements(access, right)])
 
 
-def bucket_policy(access: S3Access, which: Bucket, principals: Mapping[Role, Sequence[str]]) -> dict[str, Any]:
+def bucket_policy(access: S3Access, which: Bucket, principals: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """What accounts may do in a bucket, as the policy of that bucket."""
     return policy(
         [
             {**entry, "Principal": {"AWS": list(names)}}
-            for role, names in principals.items()
-            for right in RIGHTS[role]
+            for who, names in principals.items()
+            for right in rights(who)
             if right.bucket == which and names
             for entry in statements(access, right)
         ]
@@ -156,7 +241,11 @@ def policy(entries: list[dict[str, Any]]) -> dict[str, Any]:
 def statements(access: S3Access, right: Right) -> Iterator[dict[str, Any]]:
     """A right in the words of a policy."""
     bucket = f"arn:aws:s3:::{access.bucket(right.bucket)}"
-    yield {"Effect": "Allow", "Action": list(right.whole), "Resource": [bucket]}
+    if right.only:
+        where = {"StringLike": {"s3:prefix": [f"{below}*" for below in right.below]}}
+        yield {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [bucket], "Condition": where}
+    whole = [action for action in right.whole if not (right.only and action == "s3:ListBucket")]
+    yield {"Effect": "Allow", "Action": whole, "Resource": [bucket]}
     objects = [f"{bucket}/{below}*" for below in right.below]
     yield {"Effect": "Allow", "Action": list(right.objects), "Resource": objects}
 

@@ -22,6 +22,7 @@ from egoworld_resources.s3_buckets import Buckets
 from egoworld_resources.s3_objects import Objects
 from egoworld_resources.settings import Settings
 from egoworld_resources.store_s3 import S3Store
+from tests.bad_videos import MP4
 from tests.servers import s3_running
 
 NEW = 200
@@ -38,7 +39,7 @@ def main(sizes: Sequence[int]) -> None:
         there = 0
         for number in sizes:
             with ThreadPoolExecutor(16) as pool:
-                list(pool.map(lambda n: objects.put(f"{n:06}.mp4", f"{n:020}".encode()), range(there, number)))
+                list(pool.map(lambda n: objects.put(f"{n:06}.mp4", MP4 + f"{n:020}".encode()), range(there, number)))
             there = number
             print(line(access, Path(folder, str(number)), number), flush=True)
 

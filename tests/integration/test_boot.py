@@ -22,7 +22,7 @@ BOOT = (
     " && systemctl enable egoworld.target && exec /sbin/init"
 )
 STARTED_S, STOPPED_S = 600, 200
-PARTS = 10
+PARTS = 11
 KEEP = """
 from contextlib import closing
 from egoworld_resources.production.parts import Parts
@@ -33,7 +33,7 @@ server = Parts(Settings.load()).server
 with closing(server.postgres.connect()) as connection, connection, connection.cursor() as cursor:
     cursor.execute("CREATE TABLE kept AS SELECT 42 AS number")
 uploader = server.s3_as("uploader")
-Objects(uploader, uploader.bucket("inbox")).put("kept.txt", b"not a video")
+Objects(uploader, uploader.bucket("inbox")).put("uploader/kept.txt", b"not a video")
 """
 READ = """
 from contextlib import closing
@@ -44,7 +44,7 @@ from egoworld_resources.settings import Settings
 server = Parts(Settings.load()).server
 with closing(server.postgres.connect()) as connection, connection.cursor() as cursor:
     cursor.execute("SELECT number FROM kept")
-    print(cursor.fetchone(), Objects(server.s3_access, server.s3_access.bucket("inbox")).get("kept.txt"))
+    print(cursor.fetchone(), Objects(server.s3_access, server.s3_access.bucket("inbox")).get("uploader/kept.txt"))
 """
 
 

@@ -48,6 +48,7 @@ PARTS = [
     "files",
     "metrics",
     "envs",
+    "inbox-keeper",
     "door",
     "proxy",
 ]
@@ -152,7 +153,7 @@ def test_the_pipeline_is_no_administrator(server: Server, settings: ServerSettin
             lambda: s3.delete_bucket(Bucket="lab-artifacts"),
             lambda: s3.put_bucket_policy(Bucket="lab-inbox", Policy="{}"),
             lambda: s3.put_object(Bucket="lab-inbox", Key="x", Body=b""),
-            lambda: s3.delete_object(Bucket="lab-inbox", Key="kitchen.mp4"),
+            lambda: s3.delete_object(Bucket="lab-inbox", Key="uploader/kitchen.mp4"),
             lambda: s3.put_object(Bucket="lab-weights", Key="x", Body=b""),
         ):
             with pytest.raises(ClientError, match="AccessDenied"):
@@ -165,7 +166,7 @@ def test_uploader_and_reader_have_their_own_alone(settings: ServerSettings, work
         with pytest.raises(StoreRefused):
             list(Objects(access, bucket).list(""))
     with pytest.raises(StoreRefused):
-        Objects(uploader, "lab-inbox").get("kitchen.mp4")
+        Objects(uploader, "lab-inbox").get("uploader/kitchen.mp4")
     made = S3Store(reader, tmp_path, 1 << 30).current("hand_poses", worked)
     assert made is not None
     assert made.rows == {"hand_poses": ROWS}
@@ -197,6 +198,7 @@ def test_every_part_has_the_secrets_that_it_needs_and_no_other(server: Server, s
         "files": {"s3_reader_secret_key"},
         "metrics": {"postgres_metrics_password", "s3_reader_secret_key"},
         "envs": {"postgres_envs_password", *tokens},
+        "inbox-keeper": set(),
         "door": set(),
         "proxy": set(),
     }

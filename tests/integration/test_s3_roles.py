@@ -30,6 +30,7 @@ MAY: dict[Role, set[str]] = {
 """Everything that each role may do of all that is tried below."""
 
 
+THERE: dict[str, str] = {"artifacts": "artifacts/there", "inbox": "uploader/there"}
 WAYS = [("minio", "account"), ("minio", "temporary keys"), ("versitygw", "account")]
 """How a role is given out: as an account of the server, as `make up` does it, or by STS for some hours."""
 
@@ -49,9 +50,10 @@ def tries(access: S3Access) -> dict[str, Callable[[], object]]:
     found: dict[str, Callable[[], object]] = {}
     for which in BUCKETS:
         objects = Objects(access, access.bucket(which))
-        prefix = "artifacts/" if which == "artifacts" else ""
+        prefix = {"artifacts": "artifacts/", "inbox": "uploader/"}.get(which, "")
+        own = prefix if which == "inbox" else ""
         found[f"read {which}"] = lambda o=objects, p=prefix: o.get(f"{p}there")
-        found[f"list {which}"] = lambda o=objects: list(o.list(""))
+        found[f"list {which}"] = lambda o=objects, p=own: list(o.list(p.rstrip("/")))
         found[f"write {which}"] = lambda o=objects, p=prefix: o.put(f"{p}new", b"new")
         found[f"remove {which}"] = lambda o=objects, p=prefix: o.remove([f"{p}there"])
     found["read sources"] = lambda: Objects(access, access.bucket("artifacts")).get("sources/there")
@@ -74,7 +76,7 @@ def test_a_role_may_do_what_it_needs_and_nothing_else(
     at: S3Address = request.getfixturevalue(server)
     owner = access_to(at)
     for which in BUCKETS:
-        Objects(owner, owner.bucket(which)).put("artifacts/there" if which == "artifacts" else "there", b"there")
+        Objects(owner, owner.bucket(which)).put(THERE.get(which, "there"), b"there")
     Objects(owner, owner.bucket("artifacts")).put("sources/there", b"there")
     keys = of_role(role, owner, server, way)
     attempts = tries(keys)
@@ -117,7 +119,7 @@ def test_an_uploader_brings_a_big_video_in_parts(server: str, request: pytest.Fi
     at: S3Address = request.getfixturevalue(server)
     owner = access_to(at)
     uploader = of_role("uploader", owner, server)
-    _, manifest = artifact(tmp_path / "new", {"kitchen é.mp4": b"v" * (20 << 20)})
+    _, manifest = artifact(tmp_path / "new", {"uploader/kitchen é.mp4": b"v" * (20 << 20)})
     file = manifest.files[0]
     transfer = Transfer(tmp_path / "new" / file.path, file.path, file.bytes, file.sha256)
     Objects(uploader, uploader.bucket("inbox")).put_parts(transfer)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from egoworld_resources.errors import EgoworldError
-from egoworld_resources.production import backup_cli
+from egoworld_resources.production import backup_cli, uploaders_cli
 from egoworld_resources.production.env_service import PATH as ENVS
 from egoworld_resources.production.keys import key_of
 from egoworld_resources.production.parts import Parts
@@ -28,6 +28,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="The parts of
 app.command()(backup_cli.backup)
 app.command()(backup_cli.check_backup)
 app.command("restore")(backup_cli.restore_backup)
+app.add_typer(uploaders_cli.app, name="uploader")
 
 
 @app.command()
@@ -130,7 +131,7 @@ def units(
 
 @app.command()
 def key(
-    role: Annotated[str, typer.Argument(help="uploader, reader or pipeline")],
+    role: Annotated[str, typer.Argument(help="uploader, reader, pipeline, or the name of an uploader")],
     secret: Annotated[bool, typer.Option("--secret", help="show the secret key too")] = False,
 ) -> None:
     """What somebody needs to work with the S3 server in a role: endpoint, buckets, key."""

@@ -11,6 +11,7 @@ import typer
 
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.layout import Layout
+from egoworld_resources.locks import write_private
 from egoworld_resources.production import probes
 from egoworld_resources.production.backup import Whole, back_up
 from egoworld_resources.production.backup_files import Backup, Total, chosen
@@ -19,6 +20,7 @@ from egoworld_resources.production.postgres import binaries
 from egoworld_resources.production.restore import ALL, What, restore, verify
 from egoworld_resources.production.roles import PostgresRole
 from egoworld_resources.production.running import Server
+from egoworld_resources.production.uploaders import FILE as UPLOADERS
 from egoworld_resources.removals import copying, removing
 from egoworld_resources.settings import Settings, config_file
 from egoworld_resources.sockets import answers
@@ -87,7 +89,7 @@ def restore_backup(
 def whole_of(server: Server, role: PostgresRole) -> Whole:
     """What is to be copied of a server, and the role that reads or writes its database."""
     settings, parts = server.parts.server, server.parts
-    files = {ENV: parts.env_file.path, CONFIG: config_file()}
+    files = {ENV: parts.env_file.path, UPLOADERS: parts.uploaders.path, CONFIG: config_file()}
     there = {name: file for name, file in files.items() if file.is_file()}
     programs = binaries(parts.tools, parts.folder / "postgres")
     return Whole(settings.postgres_as(role), programs, settings.s3_access, there)
@@ -100,6 +102,10 @@ def storages(server: Server) -> dict[str, probes.Probe]:
 
 def bring_env(found: Backup, server: Server) -> None:
     """Put the .env of the backup where there is none; one that is there stays, as its Postgres knows its password."""
+    brought, there = found.folder / UPLOADERS, server.parts.uploaders.path
+    if brought.is_file() and not there.is_file():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        write_private(there, brought.read_text(encoding="utf-8"))
     file, kept = server.parts.env_file, found.folder / ENV
     if file.path.is_file() or not kept.is_file():
         return

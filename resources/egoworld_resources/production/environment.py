@@ -163,7 +163,7 @@ class ServerSettings(BaseModel):
         return self.s3_accounts.get(role, self.s3_access)
 
     @property
-    def s3_accounts(self) -> dict[Role, S3Access]:
+    def s3_accounts(self) -> dict[str, S3Access]:
         """The accounts of the roles on the S3 server of ours."""
         if self.s3_server == "none":
             return {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import UnknownName
 from egoworld_resources.layout import Layout
-from egoworld_resources.production import dagster_parts, door, env_service, probes
+from egoworld_resources.production import dagster_parts, door, env_service, inbox_keeper, probes
 from egoworld_resources.production.environment import EnvFile, ServerSettings
 from egoworld_resources.production.launch import MARK, SUPERVISED, Launch, unprivileged
 from egoworld_resources.production.places import Places
@@ -21,6 +21,7 @@ from egoworld_resources.production.proxy import answers, proxy
 from egoworld_resources.production.roles import PostgresRole, hba, settled
 from egoworld_resources.production.s3_servers import s3_server
 from egoworld_resources.production.tools import Tools
+from egoworld_resources.production.uploaders import Uploaders
 from egoworld_resources.settings import PROJECT, Settings, config_file
 
 
@@ -51,6 +52,7 @@ class Parts:
         self.folder = Layout(settings.home).server
         self.env_file = EnvFile(self.folder / ".env")
         self.places = Places(self.folder)
+        self.uploaders = Uploaders(self.folder)
         self.tools = Tools.of(settings)
 
     @property
@@ -103,7 +105,7 @@ class Parts:
     def all(self) -> list[Part]:
         """The parts, each after those that it needs."""
         reading = [self._files(), self._metrics()]
-        asked = [self._envs(), self._door(), self._proxy()]
+        asked = [self._envs(), *self._keeper(), self._door(), self._proxy()]
         listed = [self._postgres(), *self._s3(), *self._dagster(), *reading, *asked]
         return [replace(part, launch=partial(self._marked, part)) for part in listed]
 
@@ -202,6 +204,12 @@ class Parts:
             partial(env_service.answers, socket, server.env_viewer_token.get_secret_value()),
             str(socket),
         )
+
+    def _keeper(self) -> list[Part]:
+        if self.server.s3_server == "none":
+            return []
+        launch = partial(inbox_keeper.keeper, self.folder, self.settings.home)
+        return [Part("inbox-keeper", 3, launch, partial(inbox_keeper.keeps, self.folder), "no port")]
 
     def _door(self) -> Part:
         socket = self.places.of("door")

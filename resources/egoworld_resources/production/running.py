@@ -147,7 +147,9 @@ class Server:
             self.make_tables()
         if part.name == "s3":
             Buckets(server.s3_access).make()
-            s3_accounts.keep(server.s3_server, server.s3_access, server.s3_accounts, self.folder / "s3_accounts")
+            if server.s3_accounts:
+                accounts = server.s3_accounts | self.parts.uploaders.accounts(server.s3_access)
+                s3_accounts.keep(server.s3_server, server.s3_access, accounts, self.folder / "s3_accounts")
         if part.name == "webserver":
             dagster_parts.set_pool_limits(server.places.of("webserver"), server.pool_limits)
         return said

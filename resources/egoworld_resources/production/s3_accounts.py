@@ -23,28 +23,26 @@ from botocore.httpsession import URLLib3Session
 
 from egoworld_resources.errors import StoreRefused, StoreUnreachable
 from egoworld_resources.locks import write_private
-from egoworld_resources.s3_access import Bucket, S3Access
-from egoworld_resources.s3_buckets import Buckets, Role, client, named_faults, role_policy
+from egoworld_resources.s3_access import S3Access
+from egoworld_resources.s3_buckets import Buckets, client, named_faults, rights, role_policy
 
 SECONDS = 20
-LISTED: Mapping[Role, Bucket] = {"uploader": "inbox", "reader": "artifacts", "pipeline": "artifacts"}
-"""A bucket that a role may list: to ask whether its key is taken."""
 
 
-def keep(server: str, owner: S3Access, accounts: Mapping[Role, S3Access], mark: Path) -> None:
+def keep(server: str, owner: S3Access, accounts: Mapping[str, S3Access], mark: Path) -> None:
     """See to it that the accounts exist with these keys and today's rights; what is so already is left alone.
 
     mark: a file that remembers what was made last, as a digest. Raises StoreRefused, StoreUnreachable.
     """
     digest = _digest(server, accounts)
     made = mark.read_text(encoding="ascii") if mark.is_file() else ""
-    if made == digest and all(taken(access, role) for role, access in accounts.items()):
+    if made == digest and all(taken(access, who) for who, access in accounts.items()):
         return
     make(server, owner, accounts)
     write_private(mark, digest)
 
 
-def make(server: str, owner: S3Access, accounts: Mapping[Role, S3Access]) -> None:
+def make(server: str, owner: S3Access, accounts: Mapping[str, S3Access]) -> None:
     """Make the accounts, or give those that are there these keys and rights."""
     if server == "minio":
         _minio(owner, accounts)
@@ -52,11 +50,11 @@ def make(server: str, owner: S3Access, accounts: Mapping[Role, S3Access]) -> Non
         _versitygw(owner, accounts)
 
 
-def taken(access: S3Access, role: Role) -> bool:
-    """Whether the server takes a key, and lets it list what its role may."""
+def taken(access: S3Access, who: str) -> bool:
+    """Whether the server takes a key, and lets it ask for the place of a bucket of its role's."""
     try:
-        with named_faults(f"key of the {role}"):
-            client(access, access.endpoint).list_objects_v2(Bucket=access.bucket(LISTED[role]), MaxKeys=1)
+        with named_faults(f"key of {who}"):
+            client(access, access.endpoint).get_bucket_location(Bucket=access.bucket(rights(who)[0].bucket))
     except StoreRefused:
         return False
     return True
@@ -79,13 +77,13 @@ def signed(access: S3Access, method: str, path: str, body: bytes = b"") -> AWSPr
     return request.prepare()
 
 
-def _minio(owner: S3Access, accounts: Mapping[Role, S3Access]) -> None:
-    names = {role: access.access_key.get_secret_value() for role, access in accounts.items()}
+def _minio(owner: S3Access, accounts: Mapping[str, S3Access]) -> None:
+    names = {who: access.access_key.get_secret_value() for who, access in accounts.items()}
     files = {
-        "policies": {names[role]: role_policy(owner, role) for role in accounts},
+        "policies": {names[who]: role_policy(owner, who) for who in accounts},
         "users": {
-            names[role]: {"secretKey": access.secret_key.get_secret_value(), "status": "enabled"}
-            for role, access in accounts.items()
+            names[who]: {"secretKey": access.secret_key.get_secret_value(), "status": "enabled"}
+            for who, access in accounts.items()
         },
         "user_mappings": {name: {"version": 1, "policy": name} for name in names.values()},
     }
@@ -99,7 +97,7 @@ def _minio(owner: S3Access, accounts: Mapping[Role, S3Access]) -> None:
         raise StoreRefused(f"MinIO does not make the accounts of the roles: status {status}, {_words(said)}")
 
 
-def _versitygw(owner: S3Access, accounts: Mapping[Role, S3Access]) -> None:
+def _versitygw(owner: S3Access, accounts: Mapping[str, S3Access]) -> None:
     for access in accounts.values():
         name, secret = access.access_key.get_secret_value(), escape(access.secret_key.get_secret_value())
         made = f"<Account><Access>{escape(name)}</Access><Secret>{secret}</Secret><Role>user</Role></Account>"
@@ -109,19 +107,31 @@ def _versitygw(owner: S3Access, accounts: Mapping[Role, S3Access]) -> None:
             status, said = asked(owner, "PATCH", f"/update-user?access={quote(name)}", changed.encode())
         if status not in (200, 201):
             raise StoreRefused(f"versitygw does not make the account {name}: status {status}, {_words(said)}")
-    Buckets(owner).allow({role: [access.access_key.get_secret_value()] for role, access in accounts.items()})
+    Buckets(owner).allow({who: [access.access_key.get_secret_value()] for who, access in accounts.items()})
 
 
-def _digest(server: str, accounts: Mapping[Role, S3Access]) -> str:
+def end(server: str, owner: S3Access, access: S3Access, others: Mapping[str, S3Access]) -> None:
+    """Take an account away; the others stay. Raises StoreRefused, StoreUnreachable."""
+    name = quote(access.access_key.get_secret_value())
+    if server == "minio":
+        status, said = asked(owner, "DELETE", f"/minio/admin/v3/remove-user?accessKey={name}")
+    else:
+        make(server, owner, others)  # its policies name no account that is gone
+        status, said = asked(owner, "PATCH", f"/delete-user?access={name}")
+    if status not in (200, 204, 404):
+        raise StoreRefused(f"{server} does not end the account {name}: status {status}, {_words(said)}")
+
+
+def _digest(server: str, accounts: Mapping[str, S3Access]) -> str:
     """Changes with the server, the keys, and what a role may do."""
     told = [
         [
-            role,
+            who,
             access.access_key.get_secret_value(),
             hashlib.sha256(access.secret_key.get_secret_value().encode()).hexdigest(),
-            role_policy(access, role),
+            role_policy(access, who),
         ]
-        for role, access in accounts.items()
+        for who, access in accounts.items()
     ]
     return hashlib.sha256(json.dumps([server, told]).encode()).hexdigest()
 

@@ -1,0 +1,117 @@
+"""``python -m egoworld_resources.production uploader add|list|rotate|remove|tidy``: who may bring videos."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.production import inbox_keeper, s3_accounts
+from egoworld_resources.production.keys import key_of
+from egoworld_resources.production.parts import Parts
+from egoworld_resources.production.uploaders import Uploader
+from egoworld_resources.s3_buckets import Buckets
+from egoworld_resources.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Who may bring videos, each into a folder of the inbox of its own.")
+
+Name = Annotated[str, typer.Argument(help="1 to 31 of a-z, 0-9 and -: the folder in the inbox, too")]
+
+
+@app.command()
+def add(
+    name: Name,
+    gb: Annotated[float, typer.Option(min=0, help="GB that may lie in its folder; 0: no bound")] = 0,
+    files: Annotated[int, typer.Option(min=0, help="files that may lie in its folder; 0: no bound")] = 0,
+    secret: Annotated[bool, typer.Option("--secret", help="show the secret key too")] = False,
+) -> None:
+    """Give somebody an account, or another quota; prints what is needed to bring videos."""
+    parts = opened()
+    parts.uploaders.add(name, gb, files)
+    settle(parts)
+    show(parts, name, secret)
+
+
+@app.command("list")
+def listed() -> None:
+    """Every uploader, what lies in its folder, and its quota."""
+    parts = opened()
+    count, size = Counter[str](), Counter[str]()
+    for key, bytes_ in Buckets(parts.server.s3_access).sizes("inbox"):
+        whose = key.partition("/")[0] if "/" in key else ""
+        count[whose] += 1
+        size[whose] += bytes_
+    known = parts.uploaders.all()
+    for name in sorted({*known, *count, "uploader"}):
+        quota = said(known[name]) if name in known else ("no quota" if name == "uploader" else "no account")
+        typer.echo(f"{name or '(no folder)'}: {count[name]:,} files, {size[name] / 1e9:.3f} GB, {quota}")
+
+
+@app.command()
+def rotate(
+    name: Name, secret: Annotated[bool, typer.Option("--secret", help="show the secret key too")] = False
+) -> None:
+    """Give one another key; the old one ends at once."""
+    parts = opened()
+    parts.uploaders.rotate(name)
+    settle(parts)
+    show(parts, name, secret)
+
+
+@app.command()
+def remove(name: Name) -> None:
+    """Take somebody's account away; what was brought stays."""
+    parts = opened()
+    gone = parts.uploaders.remove(name)
+    server = parts.server
+    others = server.s3_accounts | parts.uploaders.accounts(server.s3_access)
+    s3_accounts.end(server.s3_server, server.s3_access, gone.access(server.s3_access), others)
+    typer.echo(f"{name} can bring nothing any more; what it brought stays in the inbox")
+
+
+@app.command()
+def watch(once: Annotated[bool, typer.Option("--once", help="look once and end")] = False) -> None:
+    """Keep uploaders within their quotas: the part `inbox-keeper` of a server."""
+    folder = opened().folder
+    if once:
+        typer.echo(f"over quota: {', '.join(inbox_keeper.look(folder)) or 'nobody'}")
+    else:
+        inbox_keeper.watch(folder)
+
+
+@app.command()
+def tidy() -> None:
+    """Remove from the inbox what was replaced 30 days ago, and uploads that were begun a day ago and never ended."""
+    replaced, unfinished = Buckets(opened().server.s3_access).tidy(datetime.now(UTC))
+    typer.echo(f"{replaced} old versions and {unfinished} unfinished uploads removed")
+
+
+def opened() -> Parts:
+    """The parts of a server that has an S3 server of its own. Raises BadConfiguration."""
+    parts = Parts(Settings.load())
+    parts.upgrade()
+    if parts.server.s3_server == "none":
+        raise BadConfiguration("S3_SERVER=none: make accounts with the means of that server, one folder each")
+    return parts
+
+
+def settle(parts: Parts) -> None:
+    """Have the accounts on the server as they are known here."""
+    server = parts.server
+    accounts = server.s3_accounts | parts.uploaders.accounts(server.s3_access)
+    s3_accounts.keep(server.s3_server, server.s3_access, accounts, parts.folder / "s3_accounts")
+
+
+def show(parts: Parts, name: str, secret: bool) -> None:
+    """What somebody needs who brings videos."""
+    for line in key_of(name, parts.env_file, parts.folder / "proxy", secret=secret):
+        typer.echo(line)
+
+
+def said(one: Uploader) -> str:
+    """A quota in words."""
+    bounds = [f"{one.gb:g} GB"] * bool(one.gb) + [f"{one.files:,} files"] * bool(one.files)
+    return f"at most {' and '.join(bounds)}{', used up' if one.full else ''}" if bounds else "no quota"
