@@ -19,7 +19,7 @@ DATASET = dg.define_asset_job(
 PROCESS = "egoworld/process"
 """Tag of a run that has begun: its id, and the process that executes it (processes.Identity)."""
 KILLED = "egoworld/killed"
-"""Tag of a run that was ended because its process had been killed."""
+"""Tag of a run that was ended because its process had been killed: its id, since Dagster copies tags on a retry."""
 IN_THE_WORKS = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
@@ -97,7 +97,7 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
         if run.status == dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run, "it was to be terminated, and its process has ended")
             continue
-        instance.add_run_tags(run.run_id, {KILLED: "true"})
+        instance.add_run_tags(run.run_id, {KILLED: run.run_id})
         instance.report_run_failed(run, "its process was killed; what it had made is kept")
     holding = list(pools.get_concurrency_run_ids())
     for run in instance.get_runs(dg.RunsFilter(run_ids=holding)) if holding else ():

@@ -109,7 +109,7 @@ def failures(instance: dg.DagsterInstance, after: int, upto: int) -> Iterator[tu
 
 def why_not(instance: dg.DagsterInstance, run: dg.DagsterRun, *, new: bool) -> str:
     """Why a run that failed is not started again here; empty when it has lost its restart."""
-    killed = KILLED in run.tags
+    killed = run.tags.get(KILLED) == run.run_id
     backfill = run.tags.get("dagster/backfill")
     if run.status != dg.DagsterRunStatus.FAILURE or run.tags.get("dagster/failure_reason") == "STEP_FAILURE":
         return "a step of it failed, or it has not failed"

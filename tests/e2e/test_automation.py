@@ -213,6 +213,11 @@ def in_the_middle(
     return found[0]
 
 
+def is_first_of_inbox(run: dg.DagsterRun) -> bool:
+    """Whether the inbox sensor asked for a run, which is not in place of another."""
+    return run.tags.get("dagster/sensor_name") == "inbox" and "dagster/parent_run_id" not in run.tags
+
+
 def in_command(installed: Installation, daemon: Daemon, instance: dg.DagsterInstance, file: Path) -> str:
     """Kill -9 of `egoworld demo VIDEO` while it runs a stage."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("EGOWORLD_")}
@@ -228,7 +233,7 @@ def in_command(installed: Installation, daemon: Daemon, instance: dg.DagsterInst
 def alone(installed: Installation, daemon: Daemon, instance: dg.DagsterInstance, file: Path) -> str:
     """Kill -9 of the process of a run that the inbox sensor asked for."""
     drop(file, bench_of(installed).settings.inbox_folder)
-    run, identity = in_the_middle(daemon, instance, lambda run: run.remote_job_origin is not None)
+    run, identity = in_the_middle(daemon, instance, is_first_of_inbox)
     kill_tree(identity.pid)
     return run.run_id
 
@@ -236,7 +241,7 @@ def alone(installed: Installation, daemon: Daemon, instance: dg.DagsterInstance,
 def with_daemon(installed: Installation, daemon: Daemon, instance: dg.DagsterInstance, file: Path) -> str:
     """The same, and of the daemon with its code server: nobody is there to see it."""
     drop(file, bench_of(installed).settings.inbox_folder)
-    run, identity = in_the_middle(daemon, instance, lambda run: run.remote_job_origin is not None)
+    run, identity = in_the_middle(daemon, instance, is_first_of_inbox)
     daemon.end()
     kill_tree(identity.pid)
     daemon.start()
