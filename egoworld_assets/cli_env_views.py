@@ -1,4 +1,4 @@
-"""`egoworld env list | show | verify | export | deps | licences | log`: looking at envs of workflows."""
+"""`egoworld env list | show | verify | export | deps | licences | project | log`: looking at envs of workflows."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from egoworld_assets.cli_env_fabric import (
     told,
     when,
 )
+from egoworld_resources.settings import Settings
 
 SHOWN = 100
 app = typer.Typer()
@@ -89,6 +90,27 @@ def export(
     else:
         for name, text in files.items():
             print(f"# {name}\n{text}")
+
+
+@command
+def project(as_json: Json = False) -> None:
+    """Which env needs what of the main project: packages, versions, and where the two cannot agree."""
+    from egoworld_resources.environments.api.project_models import ProjectInfo
+
+    known = ProjectInfo.of_project(Settings.load().project, fabric_so_far())
+    if as_json:
+        told(known)
+        return
+    table = Table(show_edge=False, pad_edge=False, box=None)
+    for column in ("env", "package", "project asks", "has", "env asks", "has", "conflict"):
+        table.add_column(column, overflow="fold")
+    for env in known.envs:
+        for one in env.packages:
+            versions = (one.project_asks, one.project_has, one.env_asks, one.env_has)
+            table.add_row(env.env, one.name, *map(escape, versions), escape(one.conflict))
+        if env.error:
+            table.add_row(env.env, "not known", *4 * [""], escape(env.error))
+    console.print(known.error or table)
 
 
 @command

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from egoworld_resources.environments.api import deps, envs, history, running
+from egoworld_resources.environments.api import deps, envs, history, project, running
 from egoworld_resources.environments.api.bounded import CHANGES, HEALTH, READS, WAITING_RUNS, Bounded
 from egoworld_resources.environments.api.errors import show_errors
 from egoworld_resources.environments.api.gate import Gate
 from egoworld_resources.environments.api.page import page
 from egoworld_resources.environments.api.tokens import Tokens
 from egoworld_resources.environments.fabric.envs import Fabric
+from egoworld_resources.settings import PROJECT
 
-ROUTERS = (envs.router, deps.router, running.router, history.router, history.open_router, page.router)
+ROUTERS = (envs.router, deps.router, running.router, history.router, project.router, history.open_router, page.router)
 
 
 @asynccontextmanager
@@ -28,8 +30,8 @@ async def _threads(_app: FastAPI) -> AsyncGenerator[None]:
     yield
 
 
-def make_app(fabric: Fabric, tokens: Tokens) -> FastAPI:
-    """The API over an open ``fabric``, for those who hold one of ``tokens``."""
+def make_app(fabric: Fabric, tokens: Tokens, checkout: Path = PROJECT) -> FastAPI:
+    """The API over an open ``fabric``, for those who hold one of ``tokens``. checkout: the main project."""
     app = FastAPI(
         title="egoworld envs",
         version=version("egoworld"),
@@ -41,6 +43,7 @@ def make_app(fabric: Fabric, tokens: Tokens) -> FastAPI:
         lifespan=_threads,
     )
     app.state.fabric = fabric
+    app.state.project = checkout
     app.state.runs = Bounded(fabric.config.runs_at_once + WAITING_RUNS, "runs, those that wait for room among them,")
     app.state.health = Bounded(HEALTH, "questions for the health")
     show_errors(app)

@@ -12,12 +12,12 @@ from contextlib import AbstractContextManager
 from typing import TextIO, cast
 
 import uvicorn
+from fastapi import FastAPI
 
 from egoworld_resources.environments.api.app import make_app
 from egoworld_resources.environments.api.listening import Listening
 from egoworld_resources.environments.api.tidying import tidied
 from egoworld_resources.environments.api.tokens import Tokens
-from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.environments.fabric.opening import open_fabric
 from egoworld_resources.environments.fabric.sandbox import capabilities
 from egoworld_resources.environments.redaction import RedactedStream
@@ -50,16 +50,16 @@ def serve(settings: Settings, where: AbstractContextManager[Listening], say: Cal
                 say("nobody has a token yet: `egoworld env token create NAME` makes one, no restart needed")
             say(f"serving {listening.shown}")
             with tidied(fabric, say):
-                _run(fabric, tokens, listening.socket)
+                _run(make_app(fabric, tokens, settings.project), listening.socket)
         finally:
             fabric.operations.close()
 
 
-def _run(fabric: Fabric, tokens: Tokens, listening: socket.socket) -> None:
+def _run(app: FastAPI, listening: socket.socket) -> None:
     """Serve on a socket; both signals end in a return, once."""
     _more_descriptors()
     config = uvicorn.Config(
-        make_app(fabric, tokens),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,
