@@ -26,6 +26,9 @@ label = "made-up"
 
 [tool.egoworld.stages.attacks.params]
 secret = ""
+home = ""
+project = ""
+socket = ""
 port = 0
 """
 
@@ -216,6 +219,43 @@ def a_child_left_behind(clip, secret, params):
         os._exit(0)
 
 
+def a_look_around(clip, secret, params):
+    """What it reaches, as notes: "" for nothing."""
+    data = secret.parents[1] / "data"
+    note(clip, "the secret", lambda: Path("/" + params["secret"]).read_text())
+    note(clip, "our environment", lambda: [name for name in os.environ if "TOKEN" in name or "PASSWORD" in name])
+    note(clip, "home", lambda: [n for n in os.listdir("/" + params["home"]) if f"/{n}/" not in sys.base_prefix])
+    note(clip, "other files", lambda: [name for name in os.listdir(secret.parents[1]) if name not in ("data", "more")])
+    note(clip, "passwords", lambda: open("/etc/shadow").read())
+    note(clip, "the project", lambda: os.listdir("/" + params["project"]).count("pyproject.toml") or "")
+    note(clip, "processes", lambda: [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) > 500])
+    note(clip, "a server of this machine", lambda: socket.create_connection(("127.0.0.1", params["port"]), 2))
+    note(clip, "a socket in the home", lambda: [socket.socket(socket.AF_UNIX).connect("/" + params["socket"])])
+    note(clip, "the video", lambda: open(clip.path, "ab").write(b"x"))
+    note(clip, "an input", lambda: (inputs_of_ours["clips"] / "new").write_text("x"))
+    note(clip, "the job", lambda: open(clip.folder.parents[2] / "job.json", "a").write("x"))
+    note(clip, "the env", lambda: open(__file__, "a").write("x"))
+    note(clip, "the system", lambda: open("/usr/bin/new", "w").write("x"))
+    note(clip, "an interpreter", lambda: open(Path(os.__file__).parent / "new.py", "w").write("x"))
+    note(clip, "the store", lambda: [os.makedirs(data / "store" / "new")])
+    note(clip, "a host name", lambda: socket.gethostname() if socket.gethostname() != "code" else "")
+    note(clip, "rights", lambda: [line for line in open("/proc/self/status")
+                                  if line.startswith(("CapPrm", "CapEff")) and int(line.split()[1], 16)])
+    note(clip, "root", lambda: "root" if os.getuid() == 0 else "")
+    note(clip, "a new namespace", lambda: __import__("ctypes").CDLL(None).unshare(0x10000000) == 0 or "")
+    note(clip, "looking into processes", lambda: __import__("ctypes").CDLL(None).ptrace(0, 0, 0, 0) == 0 or "")
+
+
+def note(clip, name, what):
+    try:
+        clip.note(name, str(what() or ""))
+    except OSError as error:
+        clip.note(name, "")
+
+
+inputs_of_ours = {}
+
+
 def with_finish(other):
     kept = contract._finish
 
@@ -246,8 +286,9 @@ class Hostile(Runner):
     writes = (Seen,)
 
     def run(self, clip, inputs, params):
+        inputs_of_ours["clips"] = inputs.artifacts["clips"]
         yield Seen(clip.start_frame)
-        ATTACKS[clip.start_frame // 5](clip, Path(params["secret"]), params)
+        ATTACKS[clip.start_frame // 5](clip, Path("/" + params["secret"]), params)
 '''
 
 ATTACKS = (
@@ -277,6 +318,7 @@ ATTACKS = (
     "a_flood_of_events_that_are_none",
     "a_swap_that_goes_on",
     "a_child_left_behind",
+    "a_look_around",
 )
 FRAMES = 5
 """Of each clip."""
@@ -285,11 +327,16 @@ RATE = 10
 STAGE = Stage("attacks", env="hostile", inputs=("videos", "clips"))
 
 
-def hostile_bench(home: Path, secret: Path, port: int = 0) -> Workbench:
-    """A workbench whose stage ``attacks`` is served by the hostile runner."""
-    env = home / "more" / "envs" / "hostile"
+def hostile_bench(folder: Path, secret: Path, **places: str | int) -> Workbench:
+    """A workbench whose stage ``attacks`` is served by the hostile runner; places: where it looks, by parameter.
+
+    Paths are given without their first slash: a file that a parameter names is one that the runner may read.
+    """
+    env = folder / "more" / "envs" / "hostile"
     env.mkdir(parents=True)
     (env / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     (env / "runner.py").write_text(RUNNER.replace("NAMES", ", ".join(ATTACKS)), encoding="utf-8")
-    params = {"attacks": {"secret": str(secret), "port": port}, "clips": {"max_clip_s": FRAMES / RATE}}
-    return Workbench(Settings.load(home=home / "data", extra_envs=(env.parent,), params=params))
+    given = {name: place.removeprefix("/") if isinstance(place, str) else place for name, place in places.items()}
+    attacks = {"secret": str(secret).removeprefix("/"), **given}
+    params = {"attacks": attacks, "clips": {"max_clip_s": FRAMES / RATE}}
+    return Workbench(Settings.load(home=folder / "data", extra_envs=(env.parent,), params=params))

@@ -7,8 +7,8 @@ EgoworldError
 │   ├── DiskFull           no space left where something is to be written
 │   ├── StoreUnreachable   the S3 server does not answer as it should
 │   ├── MemoryShort        the kernel ended a runner because memory was short
+│   ├── SandboxFailed      a program could not be run apart (sandbox)
 │   └── IndexUnreachable   the package index does not answer (environments)
-├── SandboxFailed          a program could not be run apart (sandbox)
 ├── FabricError            envs of workflows: each with a code and an HTTP status (environments/fabric/errors.py)
 └── Terminal               trying again gives the same; the message says what to do
     ├── BadConfiguration   a setting is wrong

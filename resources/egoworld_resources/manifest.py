@@ -111,6 +111,9 @@ class Manifest(_Frozen):
     gpu: str | None
     seconds: float
     made_at: str
+    isolation: Sequence[str] = Field(
+        default_factory=list[str], description="the means by which the runner was kept apart"
+    )
 
     @property
     def rows(self) -> dict[str, int]:

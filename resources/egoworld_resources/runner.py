@@ -16,7 +16,10 @@ from typing import IO
 
 from egoworld_resources.errors import DiskFull, MemoryShort, RunnerFailed
 from egoworld_resources.making.clip_report import shown
+from egoworld_resources.running.confinement import Confinement, confinement
 from egoworld_resources.running.events import Event, Lines, Unit, event_of, units_of
+from egoworld_resources.sandbox import SandboxFailed
+from egoworld_resources.sandbox.running import not_started
 from egoworld_resources.store import naming_a_full_disk
 from egoworld_runner import clip_id, keeper
 from egoworld_runner.execute import WHOLE
@@ -26,6 +29,7 @@ OnEvent = Callable[[Event], None]
 
 DEATHS = 3
 """Clips in a row at which a runner dies before it is asked whether the machine is the cause."""
+LAST_WORDS = "its last words: "
 TERM_GRACE_S = 8.0
 EXIT_PATIENCE_S = 60.0
 """Seconds that a runner whose output has ended gets for unloading its model."""
@@ -44,7 +48,8 @@ a model it would be of use to that thread alone, so that a runner grew from clip
 class Process:
     """How to start the runner: interpreter, scratch folder, GPU, descriptors to inherit.
 
-    silence_s: seconds without an event after which it counts as hung; memory: bytes it may have.
+    silence_s: seconds without an event after which it counts as hung; memory: bytes it may have; network: whether it
+    may use the machine's; hidden: folders of ours, of which it sees only what its job names.
     """
 
     python: Path
@@ -53,6 +58,8 @@ class Process:
     descriptors: Sequence[int] = ()
     silence_s: float = 900.0
     memory: int | None = None
+    network: bool = False
+    hidden: Sequence[Path] = ()
 
     @property
     def work(self) -> Path:
@@ -80,12 +87,30 @@ class Process:
             last = (
                 os.pread(log.fileno(), length, max(0, size - length)).decode("utf-8", "replace").splitlines()[-lines:]
             )
-        return f"its last words: {' | '.join(last)}" if last else "it said nothing"
+        return f"{LAST_WORDS}{' | '.join(last)}" if last else "it said nothing"
 
-    def environment(self) -> dict[str, str]:
-        """Only what a model needs; no secret of ours is passed on."""
+    def last_line(self) -> str:
+        """What was written to the log last."""
+        return self.last_words(lines=1).removeprefix(LAST_WORDS)
+
+    def confinement(self, job: Job) -> Confinement:
+        """How the runners of a job are kept apart here; makes the folders that they may write."""
+        return confinement(
+            job,
+            self.python,
+            self.work,
+            self.job,
+            gpu=self.gpu is not None,
+            network=self.network,
+            memory=self.memory,
+            hidden=self.hidden,
+        )
+
+    def environment(self, mounted: bool = False) -> dict[str, str]:
+        """Only what a model needs; no secret of ours is passed on. mounted: nobody's home is there."""
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         own = {name: str(self.work) for name in SCRATCH_VARIABLES}
+        own |= {"HOME": str(self.work)} if mounted else {}
         return {**kept, **OFFLINE, **LEAN, **own, "CUDA_VISIBLE_DEVICES": self.gpu or "", **BY_PCI}
 
 
@@ -94,11 +119,12 @@ class Ran:
     """What a job came to. loads: how often the model was loaded; deaths: why the runner died, by video and clip.
 
     broken: the exceptions of clips that ended with one, by clip; through: clips that were done, or that the runner
-    refused saying why.
+    refused saying why; isolation: the means by which the runner was kept apart.
     """
 
     loads: int = 0
     deaths: Mapping[Unit, str] = field(default_factory=dict["Unit", str])
+    isolation: tuple[str, ...] = ()
     broken: Mapping[Unit, str] = field(default_factory=dict["Unit", str])
     through: frozenset[Unit] = frozenset()
 
@@ -108,6 +134,7 @@ class Ran:
         return Ran(
             self.loads + later.loads,
             {**self.deaths, **later.deaths},
+            later.isolation or self.isolation,
             {**broken, **later.broken},
             self.through | later.through,
         )
@@ -122,9 +149,9 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
 
     A clip during which the runner dies or falls silent is given up and the rest goes on in a new process. One that was
     killed from outside gets a second try first: whoever did it may have meant something else.
-    Raises RunnerFailed when the runner cannot start, when the model cannot be set up, or when the job is refused,
-    RunnerDies when it died at DEATHS clips in a row, DiskFull when there is no space for what it writes, and
-    MemoryShort when the kernel killed it for memory.
+    Raises SandboxFailed when what keeps the runner apart cannot be made, RunnerFailed when the runner cannot start,
+    when the model cannot be set up, or when the job is refused, RunnerDies when it died at DEATHS clips in a row,
+    DiskFull when there is no space for what it writes, and MemoryShort when the kernel killed it for memory.
     """
     loads = in_a_row = 0
     deaths: dict[Unit, str] = {}
@@ -133,8 +160,10 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
     killed: set[Unit | None] = set()
     done: set[Unit] = set()
     killed_by_kernel = kills_for_memory()
+    with naming_a_full_disk(process.scratch):
+        confined = process.confinement(job)
     while left := without(job, deaths):
-        attempt = _Attempt(left, process, on_event)
+        attempt = _Attempt(left, process, confined, on_event)
         attempt.run()
         loads += attempt.loaded
         broken |= attempt.broken
@@ -154,6 +183,8 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
         if attempt.unit is None and attempt.done - done:
             done |= attempt.done
             continue
+        if attempt.unit is None and not_started(process.last_line()):
+            raise SandboxFailed(f"{job.stage}: the runner could not be run apart: {process.last_line()}")
         if attempt.unit is None:
             raise RunnerFailed(f"{job.stage}: the runner {attempt.ending()} before any clip; {process.last_words()}")
         deaths[attempt.unit] = f"the runner {attempt.ending()} during this clip; {process.last_words()}"
@@ -161,8 +192,8 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
         in_a_row += 1
         if in_a_row >= DEATHS:
             said = f"{job.stage}: the runner died at {in_a_row} clips in a row: {deaths[attempt.unit]}"
-            raise RunnerDies(said, Ran(loads, deaths, broken, frozenset(through)))
-    return Ran(loads, deaths, broken, frozenset(through))
+            raise RunnerDies(said, Ran(loads, deaths, confined.isolation, broken, frozenset(through)))
+    return Ran(loads, deaths, confined.isolation, broken, frozenset(through))
 
 
 class RunnerDies(RunnerFailed):
@@ -204,8 +235,9 @@ def choose(job: Job, wanted: Callable[[Unit], bool]) -> Job | None:
 class _Attempt:
     """One runner process from start to end."""
 
-    def __init__(self, job: Job, process: Process, on_event: OnEvent) -> None:
+    def __init__(self, job: Job, process: Process, confined: Confinement, on_event: OnEvent) -> None:
         self._job = job
+        self._confined = confined
         self._units = set(units_of(job))
         self._process = process
         self._on_event = on_event
@@ -214,30 +246,31 @@ class _Attempt:
         self.error = ""
         self.disk_full = False
         self.silent = False
+        self.over_bound = False
         self.unit: Unit | None = None
         self.done: set[Unit] = set()
         self.through: set[Unit] = set()
         self.broken: dict[Unit, str] = {}
 
     def run(self) -> None:
-        process = self._process
+        process, confined = self._process, self._confined
         with naming_a_full_disk(process.scratch):
-            process.work.mkdir(exist_ok=True)
             self._job.write(process.job)
+            process.job.chmod(0o644)  # its folder is closed to others, and the runner is another user
         command = [str(process.python), "-I", "-m", "egoworld_runner", "run", "--job", str(process.job)]
-        command += ["--parent", keeper.OWN_PID]
         if process.memory is not None:
             command += ["--memory", str(process.memory)]
-        with process.opened_log() as log:
+        environment = process.environment(confined.mounted)
+        with process.opened_log() as log, confined.command(command, environment) as ready:
             child = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *command],
+                [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid()), *ready.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=process.work,
-                env=process.environment(),
+                env=environment,
                 start_new_session=True,
-                pass_fds=tuple(process.descriptors),
+                pass_fds=(*process.descriptors, *ready.descriptors),
             )
             ended = False
             try:
@@ -248,6 +281,7 @@ class _Attempt:
                 ended = not self.silent
             finally:
                 self.status = end_group(child, EXIT_PATIENCE_S if ended else 0.0)
+                self.over_bound = any(group.out_of_memory() for group in ready.groups)
 
     def _events(self, pipe: IO[bytes]) -> Iterator[Event]:
         """The events of the runner; what is none is passed over and is no sign of life."""
@@ -290,14 +324,21 @@ class _Attempt:
     @property
     def killed(self) -> bool:
         """Whether somebody else ended it: a person, a service manager, or the kernel when memory is short."""
-        return not self.silent and self.status in (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
+        return not (self.silent or self.over_bound) and self._signal in (signal.SIGKILL, signal.SIGTERM)
+
+    @property
+    def _signal(self) -> int:
+        """The signal that ended it, as a parent or as a shell says it; 0 for none."""
+        return max(-self.status, self.status - 128, 0)
 
     def ending(self) -> str:
         """How the process ended, in words."""
         if self.silent:
             return f"said nothing for {self._process.silence_s:g} s and was ended"
-        if self.status < 0:
-            name = signal.Signals(-self.status).name
+        if self.over_bound:
+            return f"took more memory than the {(self._process.memory or 0) / 1e9:g} GB that it may have"
+        if self._signal in set(signal.Signals):
+            name = signal.Signals(self._signal).name
             return f"was killed by {name}" + (" (is memory short?)" if name == "SIGKILL" else "")
         return f"ended with status {self.status}"
 

@@ -291,6 +291,8 @@ class Workbench:
                 descriptors=lease.descriptors if lease else (),
                 silence_s=self.settings.silence_s,
                 memory=int(self.settings.memory_gb * 1e9) if self.settings.memory_gb else None,
+                network=bool(self.catalog.model(recipe.stage, recipe.env).endpoint),
+                hidden=(self.settings.project, self.layout.home),
             )
 
     def _work(self, stage: Stage, video: str, state: State, scratch: Path) -> Work:
@@ -357,6 +359,7 @@ class Workbench:
             gpu=making.gpu,
             seconds=round(sum(r.seconds for r in reports) or making.seconds, 3),
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            isolation=list(making.ran.isolation),
         )
         self.store.put(taken, manifest)
         key, quarantine = f"{stage.name}/{work.video}", None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import pytest
 from egoworld_assets.stages import stages
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.manifest import ClipReport, Manifest
+from egoworld_resources.sandbox import capabilities
+from egoworld_resources.settings import PROJECT
 from tests.made_attacks import ATTACKS, FRAMES, STAGE, hostile_bench
 from tests.made_up import video
 
@@ -24,7 +27,7 @@ REFUSED = {
     "a_table_that_is_a_link": "extra.parquet is a symbolic link",
     "a_hardlink": "hard.txt is a hardlink",
     "a_fifo": "fifo is a FIFO",
-    "a_device": "device",
+    "a_device": "",
     "a_socket": "socket is a socket",
     "a_set_id_program": "",
     "a_name_with_a_line_break": r"two\nlines' is no name",
@@ -42,6 +45,31 @@ REFUSED = {
     "a_report_of_other_types": "state must be one of done, failed",
     "a_report_that_no_json_holds": "must be a whole number",
 }
+
+
+REACHED = (
+    "the secret",
+    "our environment",
+    "home",
+    "other files",
+    "passwords",
+    "the project",
+    "processes",
+    "a server of this machine",
+    "a socket in the home",
+    "the video",
+    "an input",
+    "the job",
+    "the env",
+    "the system",
+    "an interpreter",
+    "the store",
+    "a host name",
+    "rights",
+    "root",
+    "a new namespace",
+    "looking into processes",
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +94,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     secret.parent.mkdir()
     secret.write_text(SECRET)
     secret.chmod(0o600)
-    bench = hostile_bench(folder, secret)
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("SERVICE_TOKEN", SECRET)
+    listening = socket.create_server(("127.0.0.1", 0))
+    unix = socket.socket(socket.AF_UNIX)
+    unix.bind(str(folder / "server" / "socket"))
+    unix.listen()
+    places = {"home": str(Path.home()), "project": str(PROJECT), "socket": str(folder / "server" / "socket")}
+    bench = hostile_bench(folder, secret, port=listening.getsockname()[1], **places)
     key = Arrivals(bench.store).take(video(folder / "a.mp4", shots=(FRAMES * len(ATTACKS),))).video
     for stage in (stages()["videos"], stages()["clips"], STAGE):
         (outcome,) = bench.make(stage, [key], "run")
@@ -74,7 +109,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     assert [span[1:] for span in bench.clips(bench.store.current("clips", key))] == [
         (start * FRAMES, (start + 1) * FRAMES) for start in range(len(ATTACKS))
     ]
-    yield Made(outcome.manifest, bench.store.folder(outcome.manifest))
+    monkeypatch.undo()
+    with listening, unix:
+        yield Made(outcome.manifest, bench.store.folder(outcome.manifest))
     assert secret.read_text() == SECRET
 
 
@@ -105,6 +142,20 @@ def test_the_secret_is_nowhere_in_the_artifact(made: Made) -> None:
 def test_events_that_are_none_are_passed_over(made: Made) -> None:
     """A runner floods the event stream with huge lines, deep JSON, wrong types and clips nobody asked for"""
     assert made.clip("a_flood_of_events_that_are_none").state == "done"
+
+
+@pytest.mark.parametrize("place", REACHED)
+def test_what_it_reaches(made: Made, place: str) -> None:
+    """A runner reads, writes, calls or becomes something that its job does not name"""
+    if "mount" not in made.manifest.isolation:
+        pytest.skip("this kernel grants no mounts; doctor and the manifest say so")
+    assert made.clip("a_look_around").notes[place] == ""
+
+
+def test_the_manifest_says_what_kept_it_apart(made: Made) -> None:
+    """An artifact does not say by which means its runner was kept apart"""
+    allowed = set(capabilities().allowed)
+    assert set(made.manifest.isolation) - {"user", "uid"} == allowed - {"user", "uid"}
 
 
 def test_a_swap_loses(made: Made) -> None:

@@ -27,6 +27,7 @@ LETTERS = {
     "h": "s3_transfer",
     "i": "server_flow",
     "j": "fabric",
+    "k": "sandbox",
 }
 """The module of each benchmark; (d) is counted in the run of (a)."""
 

@@ -79,26 +79,31 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
-KEEPER, RUNNER = 0, 1
-
-
 def kill(supervisor: subprocess.Popen[str], victim: str) -> list[psutil.Process]:
     """Kill one process; returns all that the supervisor had started."""
     everything = below(supervisor)
-    assert len(everything) == 4, "keeper, runner, and the two that the model started"
-    pids = {"supervisor": supervisor.pid, "keeper": everything[KEEPER].pid, "runner": everything[RUNNER].pid}
+    runner = next(process for process in everything if process.cmdline()[1:4] == ["-I", "-m", "egoworld_runner"])
+    assert len(runner.children()) == 2, "the two that the model started"
+    pids = {"supervisor": supervisor.pid, "keeper": everything[0].pid, "runner": runner.pid}
+    if victim == "walls":
+        pids["walls"] = everything[1].pid
     os.kill(pids[victim], signal.SIGKILL)
     return everything
 
 
-@pytest.mark.parametrize("victim", ["supervisor", "keeper", "runner"])
+def sleeping(supervisor: subprocess.Popen[str]) -> int:
+    """Processes that the model started."""
+    return sum("time.sleep(600)" in " ".join(process.cmdline()) for process in below(supervisor))
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "keeper", "walls", "runner"])
 def test_whoever_is_killed_no_process_of_the_model_survives(
     supervisor: subprocess.Popen[str], tmp_path: Path, victim: str
 ) -> None:
     first = kill(supervisor, victim)
     assert until(lambda: gone(first))
     if victim != "supervisor":
-        assert until(lambda: len(below(supervisor)) == 4), "who is killed from outside gets a second try"
+        assert until(lambda: sleeping(supervisor) == 2), "who is killed from outside gets a second try"
         second = kill(supervisor, victim)
         assert until(lambda: gone(second))
     assert until(lambda: supervisor.poll() is not None)

@@ -67,6 +67,7 @@ class StageModel(_Declared):
     label: str = Field("", description="said in every manifest, for instance 'classical'")
     params: dict[str, Param] = Field(default_factory=dict, description="parameters and their defaults")
     weights: tuple[Weights, ...] = ()
+    endpoint: str = Field("", description="URL of a service that the runner asks; empty: it has no network")
     files: tuple[str, ...] = Field((), description="data files of the folder that the runner reads; globs")
     varies: dict[str, str] = Field(
         default_factory=dict,

@@ -262,6 +262,7 @@ def _confined(
         "environment": dict(environment),
         "cwd": walls.cwd,
         "uid": who if OWN_UID in allowed else None,
+        "as_root": walls.as_root,
         "limits": {
             "core": 0,
             "msgqueue": 0,

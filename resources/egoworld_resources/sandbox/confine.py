@@ -29,12 +29,14 @@ LIMITS = {
 
 
 class Plan(TypedDict):
-    """uid: the user to become, None to stay; limits: None for those that are left; filter: seccomp's, as hex."""
+    """uid: the user to become, None to stay; as_root: whether root may stay; limits: None for those that are left;
+    filter: seccomp's, as hex."""
 
     command: list[str]
     environment: dict[str, str]
     cwd: str
     uid: int | None
+    as_root: bool
     limits: dict[str, int | None]
     filter: str
 
@@ -56,7 +58,7 @@ def become(plan: Plan) -> None:
         os.setgroups([])
         os.setresgid(plan["uid"], plan["uid"], plan["uid"])
         os.setresuid(plan["uid"], plan["uid"], plan["uid"])
-    elif os.geteuid() == 0:
+    elif os.geteuid() == 0 and not plan["as_root"]:
         raise OSError("nothing is run as root here, and this root may not change to another user (CAP_SETUID)")
     _prctl(libc, PR_SET_NO_NEW_PRIVS, 1)
     if plan["filter"]:

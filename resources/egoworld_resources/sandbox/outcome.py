@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from egoworld_resources.errors import EgoworldError
+from egoworld_resources.errors import Transient
 
 
-class SandboxFailed(EgoworldError):
+class SandboxFailed(Transient):
     """A program could not be run: what keeps it apart cannot be made or was killed, or it does not start."""
 
 

@@ -59,13 +59,8 @@ def run(
     with prepared(command, environment or {}, walls, limits, allowed) as ready:
         out, err = Stream(bounds.output_bytes), Stream(bounds.output_bytes)
         status, killed_for = _run(_kept(ready, allowed), ready, pass_fds, bounds, {1: out, 2: err}, allowed, cancel)
-        if (
-            not killed_for
-            and (found := NOT_STARTED.fullmatch(err.text))
-            and not out.kept
-            and status not in NO_STATUS_OF_OURS
-        ):
-            raise SandboxFailed(_explained(found[0].strip(), allowed))
+        if not killed_for and not out.kept and status not in NO_STATUS_OF_OURS and not_started(err.text):
+            raise SandboxFailed(_explained(err.text.strip(), allowed))
         if not killed_for and status == -signal.SIGKILL:
             raise SandboxFailed(f"its launcher was killed, what it had started is gone: {out.text}{err.text}"[:500])
     return Outcome(
@@ -78,6 +73,11 @@ def run(
         seconds=time.monotonic() - began,
         isolation=used(walls, allowed),
     )
+
+
+def not_started(said: str) -> bool:
+    """Whether this, which is all that was said, is of one of those that start the program."""
+    return NOT_STARTED.fullmatch(said) is not None
 
 
 def _explained(reason: str, allowed: Sequence[str]) -> str:

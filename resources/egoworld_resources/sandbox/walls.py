@@ -33,7 +33,8 @@ class Walls:
     hold anything else that is shown; links: [link, what it says]; files: contents by path; disk: an empty folder on
     which a file system in memory is mounted that appears as /scratch, /tmp and /dev/shm together; hidden: folders of
     ours that must not be seen but for what is named, should they lie below the system's; devices: nodes; network: the
-    machine's own; system: further files of the system, where they exist; cwd: working directory.
+    machine's own; system: further files of the system, where they exist; cwd: working directory;
+    as_root: whether root stays root where it cannot be kept apart by mounts.
     """
 
     read_only: Sequence[tuple[str, str]] = ()
@@ -46,6 +47,7 @@ class Walls:
     system: Sequence[str] = ()
     network: bool = False
     cwd: str = "/"
+    as_root: bool = False
 
 
 def same(*paths: str | Path) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -13,25 +12,16 @@ from pathlib import Path
 import psutil
 
 from egoworld_resources.doctor.asking import ask
-from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
+from egoworld_resources.doctor.finding import Finding, Subject, check, fault, ok, warning
 from egoworld_resources.environments.contract import contract_folder
+from egoworld_resources.sandbox import capabilities
+from egoworld_resources.sandbox.means import MEMORY_GROUP, PROCESS_GROUP
 
 LEAVES_AN_ORPHAN = """
 import subprocess, sys
 sleeper = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"]
 quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
 print(subprocess.Popen(sleeper, start_new_session=True, **quiet).pid)
-"""
-
-TRIES_NAMESPACES = """
-import ctypes, json, os
-libc, answers = ctypes.CDLL(None, use_errno=True), {}
-for name, flag in {"user": 0, "pid": 0x20000000, "mount": 0x00020000, "network": 0x40000000}.items():
-    child = os.fork()
-    if child == 0:
-        os._exit(ctypes.get_errno() if libc.unshare(0x10000000 | flag) else 0)
-    answers[name] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-print(json.dumps(answers))
 """
 
 
@@ -60,20 +50,19 @@ def _runs(pid: int) -> bool:
         return False
 
 
-@check("namespaces")
-def namespaces(subject: Subject) -> Iterator[Finding]:
-    """Which namespaces a process of this user may make (unshare(2)); runners are kept without them."""
-    done = ask([sys.executable, "-I", "-S", "-c", TRIES_NAMESPACES], subject.patience_s)
-    if done.status != 0:
-        mend = "see what ends a Python process that calls unshare (dmesg)"
-        yield warning("unshare", f"the process that tried {done.ending}", mend)
+@check("sandbox")
+def sandbox(_subject: Subject) -> Iterator[Finding]:
+    """What keeps model runners and the code of workflows apart here, by rehearsal; each artifact says it too."""
+    found = capabilities()
+    said = "; ".join(found.sentences())
+    if not found.missing:
+        yield ok("isolation", said)
         return
-    answers: dict[str, int] = json.loads(done.out)
-    allowed = [name for name, number in answers.items() if number == 0]
-    denied = [f"{name} ({os.strerror(number)})" for name, number in answers.items() if number != 0]
-    seen = [f"allows {', '.join(allowed)}"] if allowed else []
-    seen += [f"denies {', '.join(denied)}{_switches()}"] if denied else []
-    yield not_needed("unshare", f"runners are kept without namespaces; the kernel {'; '.join(seen)}")
+    mend = f"install bubblewrap and util-linux, allow user namespaces and mounts to this user{_switches()}"
+    groups = {MEMORY_GROUP, PROCESS_GROUP}
+    if set(found.missing) <= groups:
+        mend = "start the service with Delegate=yes (systemd), so that it may make control groups"
+    yield warning("isolation", said, mend)
 
 
 def _switches() -> str:

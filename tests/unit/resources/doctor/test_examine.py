@@ -77,7 +77,7 @@ def test_the_gravest_state_counts() -> None:
 
 def test_every_module_of_checks_is_found_and_no_title_is_taken_twice() -> None:
     titles = set(all_checks())
-    assert {"stages", "disk", "envs", "locking", "NVIDIA driver", "namespaces", "memory", "video", "weights"} <= titles
+    assert {"stages", "disk", "envs", "locking", "NVIDIA driver", "sandbox", "memory", "video", "weights"} <= titles
     with pytest.raises(ValueError, match="two checks are called 'video'"):
         check("video")(good)
 
