@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import mimetypes
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +18,7 @@ from rich.markup import escape
 from egoworld_assets import cli_kit, cli_licences
 from egoworld_assets.cli_env import env
 from egoworld_assets.cli_errors import errors_shown
+from egoworld_assets.cli_files import video_files
 from egoworld_assets.cli_weights import weights
 from egoworld_resources.arrivals import Arrival
 from egoworld_resources.errors import BadConfiguration
@@ -75,7 +73,7 @@ def known_videos(workbench: Workbench, names: Sequence[str] | None) -> list[str]
 @command
 def demo(videos: Videos = None, seconds: float = 12.0, seed: int = 0) -> None:
     """Turn videos (default: a generated sample) into a dataset, and say where to look."""
-    found = video_files(videos) if videos else [sample(bench(), seconds, seed)]
+    found = video_files(videos, console) if videos else [sample(bench(), seconds, seed)]
     flow(found)
 
 
@@ -84,7 +82,7 @@ def ingest(videos: Videos = None) -> None:
     """Take videos into the store without running anything; `egoworld refresh` or Dagster makes the rest."""
     if not videos:
         raise BadConfiguration("no video given; name files, folders or globs")
-    _, refused = taken(bench(), video_files(videos))
+    _, refused = taken(bench(), video_files(videos, console))
     if refused:
         raise typer.Exit(1)
 
@@ -98,7 +96,7 @@ def refresh(
     max_hours: Annotated[float | None, typer.Option(min=0, help="Take on only videos that fit into this time.")] = None,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="Ask again for what failed, and make only that and what is behind it."),
+        typer.Option("--retry-failed", help="Ask again for what failed, of videos that have such."),
     ] = False,
     stage: Annotated[str | None, typer.Option(help="With --retry-failed: only what failed at this stage.")] = None,
 ) -> None:
@@ -303,43 +301,6 @@ def files(port: int = 3001, socket: Socket = None) -> None:
     from egoworld_assets import cli_serving
 
     cli_serving.files(bench(), socket or port)
-
-
-def video_files(names: Sequence[str] | None) -> list[Path]:
-    """Files behind names, folders and globs, each once.
-
-    A name that is none is said and left out; raises BadConfiguration when nothing is left.
-    """
-    found: list[Path] = []
-    missing: list[str] = []
-    for name in names or []:
-        path = Path(name)
-        if os.path.isdir(name):  # noqa: PTH112 a name may be too long to ask for
-            matches = videos_below(path, Settings.load().home)
-        else:
-            matches = [path] if os.path.lexists(name) else sorted(Path(p) for p in glob.glob(name, recursive=True))  # noqa: PTH207 absolute globs too
-        if not matches:
-            missing.append(f"no video at {name!r}; give a file, a folder with files, or a glob in quotes")
-        found += matches
-    if missing and not found:
-        raise BadConfiguration("; ".join(missing))
-    for reason in missing:
-        console.print(f"[red]refused:[/red] {escape(reason)}", soft_wrap=True, highlight=False)
-    return list(dict.fromkeys(found))
-
-
-def videos_below(folder: Path, home: Path) -> list[Path]:
-    """Video files in a folder and below, in name order; not in hidden folders, and not what egoworld wrote itself."""
-    found: list[Path] = []
-    for above, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".") and Path(above, f).resolve() != home]
-        found += [Path(above, file) for file in files if looks_like_video(Path(above, file))]
-    return sorted(found)
-
-
-def looks_like_video(path: Path) -> bool:
-    """Whether a file in a folder is meant to be a video, by its suffix; a file named by itself is always taken."""
-    return not path.name.startswith(".") and (mimetypes.guess_type(path.name)[0] or "").startswith("video/")
 
 
 def sample(workbench: Workbench, seconds: float, seed: int) -> Path:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
+from typer.testing import CliRunner
 
+from egoworld_assets.cli import app
 from egoworld_assets.definitions import build
 from egoworld_assets.stages import stages
 from egoworld_resources.arrivals import Arrivals
@@ -87,6 +92,12 @@ class Site:
             raise_on_error=False,
         )
 
+    def command(self, *arguments: str) -> str:
+        """What a command prints, in this process; it may end with exit status 1, as videos are left over."""
+        done = CliRunner().invoke(app, list(arguments))
+        assert done.exit_code in (0, 1), done.output
+        return done.stdout
+
     def asked(self) -> list[dg.RunRequest]:
         """What the sensor asks for in a tick of the daemon."""
         return list(Ticks(self.bench(), self.instance).look("waiting").run_requests or ())
@@ -138,3 +149,45 @@ def away(path: Path) -> Iterator[None]:
         yield
     finally:
         hidden.rename(path)
+
+
+@contextmanager
+def disk_full(folder: Path, size: str = "3m") -> Iterator[None]:
+    """A file system of its own at a folder, with all of its space taken."""
+    with own_file_system(folder, f"size={size}"), filled(folder):
+        yield
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[None]:
+    """All space of a folder's file system taken while the context lasts."""
+    with (folder / "ballast").open("wb", buffering=0) as ballast:
+        fcntl.flock(ballast, fcntl.LOCK_EX)  # what nobody holds in a scratch folder is swept away
+        with suppress(OSError):
+            while True:
+                ballast.write(b"x" * 4096)
+        try:
+            yield
+        finally:
+            Path(ballast.name).unlink()
+
+
+@contextmanager
+def own_file_system(folder: Path, options: str) -> Iterator[None]:
+    """A tmpfs at a folder with what was in it; what is in it at the end stays there."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts a file system")
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder.with_name(f"{folder.name}.kept")
+    subprocess.run(["cp", "-a", f"{folder}/.", kept], check=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"this kernel lets us mount nothing: {mounted.stderr.decode().strip()}")
+    try:
+        subprocess.run(["cp", "-a", f"{kept}/.", folder], check=True)
+        yield
+        subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+        subprocess.run(["cp", "-a", f"{folder}/.", kept], check=True)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+        subprocess.run(["cp", "-a", f"{kept}/.", folder], check=True)

@@ -16,7 +16,7 @@ import dagster as dg
 
 from egoworld_assets.automation import pace
 from egoworld_assets.automation.night import wanted_in
-from egoworld_assets.partitions import AGAIN, UNRECORDED
+from egoworld_assets.partitions import AGAIN, UNRECORDED, VIDEOS, unknown
 from egoworld_assets.stages import stages
 from egoworld_assets.told import console
 from egoworld_assets.upkeep import GROUP
@@ -57,8 +57,11 @@ def waiting(context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workben
     said = "; ".join(in_words(one) for one in found)
     if said:
         context.log.info(said)
+    lacking = unknown(context.instance, [str(request.partition_key) for request in requests])
     return dg.SensorResult(
-        run_requests=requests, skip_reason=None if requests else said or "nothing waits for this machine"
+        run_requests=requests,
+        dynamic_partitions_requests=[VIDEOS.build_add_request(lacking)] if lacking else [],
+        skip_reason=None if requests else said or "nothing waits for this machine",
     )
 
 

@@ -74,7 +74,8 @@ def in_words(waiting: Waiting) -> str:
     """A cause with what waits for it, in one sentence."""
     cause, stages = waiting.cause, ", ".join(waiting.stages)
     many = f"{waiting.videos} video{'s wait' if waiting.videos > 1 else ' waits'} at {stages}"
-    then = "it is gone, they are being asked for" if waiting.gone else f"next try {clock(waiting.next)}"
+    then = f"next try {clock(waiting.next)}" if waiting.next > time.time() else "tried as soon as it may be gone"
+    then = "it is gone, they are being asked for" if waiting.gone else then
     return f"{cause.title}: {many} since {clock(waiting.since)}, {then}; {cause.fix} ({cause.detail})"
 
 
