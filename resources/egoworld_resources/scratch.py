@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ def scratch_folder(root: Path, name: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         os.close(descriptor)
 
 
@@ -36,6 +37,15 @@ def scratch_file(root: Path) -> Iterator[tuple[int, Path]]:
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder, whatever a runner left in it: folders that are shut, or nested deeper than Python goes down."""
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf", "--one-file-system"]):
+            subprocess.run([*command, "--", str(folder)], check=False, stderr=subprocess.DEVNULL)
 
 
 def sweep(root: Path) -> list[str]:
@@ -55,7 +65,7 @@ def _swept(entry: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
+            remove_tree(entry)
         else:
             entry.unlink(missing_ok=True)
     except BlockingIOError:

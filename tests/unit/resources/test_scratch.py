@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -39,3 +40,17 @@ def test_only_the_folders_of_the_dead_are_swept(tmp_path: Path) -> None:
     child.stdout.close()
     assert sweep(tmp_path) == [folder.name]
     assert not folder.exists()
+
+
+def test_what_a_runner_nested_or_shut_is_removed_too(tmp_path: Path) -> None:
+    with scratch_folder(tmp_path, "deep") as folder:
+        here = os.open(folder, os.O_RDONLY)
+        for _ in range(2500):
+            os.mkdir("d", dir_fd=here)
+            here, outer = os.open("d", os.O_RDONLY, dir_fd=here), here
+            os.close(outer)
+        os.close(here)
+        (folder / "shut").mkdir()
+        (folder / "shut" / "file").touch()
+        (folder / "shut").chmod(0)
+    assert list(tmp_path.iterdir()) == []
