@@ -5,7 +5,7 @@
     bwrap     namespaces, root file system, filter of system calls
     prlimit   limits of a process (in the new user namespace, where only the program's processes count)
     setpriv   only as root: becomes a user that nobody else is, without capabilities
-    env       exactly the variables that are given
+    env       takes away the variable that bubblewrap sets by itself
 
 Each becomes the next one, so what is started is one process and, inside, bubblewrap's init and the program. Where the
 kernel grants no mounts, confine.py takes the place of all that follows the first sh.
@@ -192,8 +192,10 @@ def _bubblewrap(
     for path, content in walls.files.items():
         options += ["--perms", "0644", "--file", given.holding(content), path]
     options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", walls.cwd]
+    # by --args, because everybody may read the command line of a process
+    options += ["--clearenv", *(word for pair in environment.items() for word in ("--setenv", *pair))]
     text = b"\0".join(os.fsencode(word) for word in options) + b"\0"
-    program = [*_limited(limits, allowed), *_as_user(who, allowed), *_with_variables(environment, command)]
+    program = [*_limited(limits, allowed), *_as_user(who, allowed), *_without_ours(command)]
     rest = [bwrap, "--args", given.holding(text), "--", *program]
     return rest if walls.disk is None else [*_with_disk(walls.disk, limits, allowed), *rest]
 
@@ -237,10 +239,11 @@ def _as_user(who: int, allowed: Sequence[str]) -> list[str]:
     return [tool("setpriv"), *identity, "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"]
 
 
-def _with_variables(environment: Mapping[str, str], command: Sequence[str]) -> list[str]:
+def _without_ours(command: Sequence[str]) -> list[str]:
+    """The program, without the variable that bubblewrap sets by itself."""
     if "=" in command[0]:
         raise SandboxFailed(f"{command[0]}: a program whose path has an = cannot be run apart; rename its folder")
-    return [tool("env"), "-i", *(f"{name}={value}" for name, value in environment.items()), *command]
+    return [tool("env"), "-u", "PWD", *command]
 
 
 def _filter(walls: Walls, limits: Limits, allowed: Sequence[str]) -> bytes:
