@@ -19,7 +19,6 @@ from egoworld_resources.catalog import Catalog
 from egoworld_resources.environments.checkout import catalog_of, checkout_catalog, from_kit
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.uv import Uv
-from egoworld_resources.layout import Layout
 from egoworld_resources.settings import Settings
 
 app = typer.Typer()
@@ -72,7 +71,7 @@ def check(as_json: Json = False) -> None:
     from egoworld_resources.environments.matrix import MATRIX, matrix_breach
 
     settings = Settings.load()
-    project, built = settings.project, Layout(settings.home).envs
+    project, built = settings.project, settings.layout.envs
     rules = Policy.read(project / "envs" / "policy.toml", settings.env_profile)
     checked = policy_check.check(everything(settings), rules, built)
     matrix_file = project / "envs" / MATRIX

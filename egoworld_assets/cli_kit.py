@@ -110,7 +110,6 @@ def _make(
 ) -> None:
     from egoworld_resources.environments.kit.making import Order, make
     from egoworld_resources.production.tools import Tools
-    from egoworld_resources.weights.local import model_home
 
     settings = Settings.load()
     catalog = checkout_catalog(settings.project, profile)
@@ -127,7 +126,7 @@ def _make(
         server=Tools.of(settings) if with_dev or with_server else None,
         profile=profile,
         interpreter=not no_interpreter,
-        weights=model_home() if weights else None,
+        weights=settings.model_home if weights else None,
         conda_locks=conda_lock or (),
         previous=previous,
     )

@@ -21,9 +21,11 @@ KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of one installation."""
+    """The folders of one installation. cache_at, logs_at: where those two lie when not below home."""
 
     home: Path
+    cache_at: Path | None = None
+    logs_at: Path | None = None
 
     @property
     def store(self) -> Path:
@@ -31,7 +33,7 @@ class Layout:
 
     @property
     def cache(self) -> Path:
-        return self.home / "cache"
+        return self.cache_at or self.home / "cache"
 
     @property
     def envs(self) -> Path:
@@ -56,7 +58,7 @@ class Layout:
 
     @property
     def logs(self) -> Path:
-        return self.home / "logs"
+        return self.logs_at or self.home / "logs"
 
 
 def video_key(name: str) -> str:

@@ -13,6 +13,7 @@ from egoworld_resources.errors import DamagedArtifact, Terminal
 from egoworld_resources.manifest import ClipReport, Manifest, StoredFile, recipe_reasons, stored_files
 from egoworld_resources.runner import Event, run_job
 from egoworld_resources.scratch import scratch_folder
+from egoworld_resources.weights import ModelPaths
 from egoworld_resources.work import Work, job_of
 from egoworld_resources.workbench import SOURCE, Workbench
 from egoworld_runner.execute import WHOLE
@@ -47,7 +48,8 @@ def reproduce(bench: Workbench, made: Manifest, listener: Callable[[Event], None
     with bench.store.reading(), scratch_folder(bench.layout.scratch, f"reproduce-{made.asset}") as scratch:
         work = work_of(bench, made, scratch / "videos" / made.video)
         with bench.process(recipe, scratch) as process:
-            job = job_of(recipe, bench.catalog.model(made.asset, recipe.env), [work], process.python, bench.weights)
+            model, paths = bench.catalog.model(made.asset, recipe.env), ModelPaths.of(bench.settings)
+            job = job_of(recipe, model, [work], process.python, bench.weights, paths)
             ran = run_job(job, process, listener)
         taken = scratch / "taken"
         reports = assemble(work.output, work.units, taken, ran.deaths_in(made.video))

@@ -1,4 +1,4 @@
-"""Configuration: flags > environment (EGOWORLD_*) > egoworld.toml > defaults."""
+"""Configuration: flags > environment (EGOWORLD_*, then DATA_DIR and the like) > egoworld.toml > defaults."""
 
 from __future__ import annotations
 
@@ -6,16 +6,29 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.layout import Layout
 from egoworld_resources.licensing.tables import LicenceTable, RightsTable
+from egoworld_resources.named_paths import PATHS, OtherNames
 
 PROJECT = Path(__file__).resolve().parents[2]
 """The checkout that this package runs from: where envs/ and locks/ lie."""
 
 CONFIG_FILE = "egoworld.toml"
+
+
+class Extra(BaseModel):
+    """[extra]"""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_paths: dict[str, Path] = Field(
+        default_factory=dict,
+        description="Weights at places of their own: a file by weights' name or env/name, a folder by env.",
+    )
 
 
 class Settings(BaseSettings):
@@ -24,6 +37,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EGOWORLD_", env_nested_delimiter="__", extra="forbid")
 
     home: Path = Field(Path("data"), description="Folder of everything that egoworld writes.")
+    cache: Path | None = Field(None, description="Folder of what was read from S3; default <home>/cache.")
+    logs: Path | None = Field(None, description="Folder of logs of failures and of the server; default <home>/logs.")
+    model_home: Path = Field(Path("models"), description="Folder of weights that no package carries.")
+    extra: Extra = Field(default_factory=Extra, description="More, by name: extra.model_paths.")
     inbox: Path | None = Field(None, description="Folder watched for new videos; default <home>/inbox.")
     project: Path = Field(PROJECT, description="Folder with envs/ and locks/.")
     extra_envs: tuple[Path, ...] = Field((), description="More folders of model envs, beside <project>/envs.")
@@ -122,7 +139,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         toml = TomlConfigSettingsSource(settings_cls, toml_file=config_file())
-        return init_settings, env_settings, toml
+        return init_settings, env_settings, OtherNames(settings_cls), toml
 
     @classmethod
     def load(cls, **flags: Any) -> Settings:
@@ -132,7 +149,14 @@ class Settings(BaseSettings):
         except (ValidationError, ValueError) as error:
             raise BadConfiguration(f"configuration ({config_file()}, EGOWORLD_*, flags) is wrong: {error}") from error
         base = config_file().parent if config_file().is_file() else Path.cwd()
-        return settings.model_copy(update={"home": (base / settings.home).resolve()})
+        named = {name: getattr(settings, name) for name in PATHS}
+        whole = {name: (base / path).resolve() for name, path in named.items() if path is not None}
+        explicit = {name: (base / path).resolve() for name, path in settings.extra.model_paths.items()}
+        return settings.model_copy(update={**whole, "extra": Extra(model_paths=explicit)})
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.home, self.cache, self.logs)
 
     @property
     def policy_file(self) -> Path:

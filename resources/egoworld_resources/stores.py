@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from egoworld_resources.inbox import FolderInbox, Inbox
-from egoworld_resources.layout import Layout
 from egoworld_resources.settings import Settings
 from egoworld_resources.store import FolderStore
 
@@ -24,7 +23,7 @@ def in_s3(settings: Settings) -> bool:
 
 def open_store(settings: Settings) -> FolderStore | S3Store:
     """The store of a configuration."""
-    layout = Layout(settings.home)
+    layout = settings.layout
     if not in_s3(settings):
         return FolderStore(layout.store)
     from egoworld_resources.s3_access import S3Access
@@ -40,7 +39,7 @@ def open_inbox(settings: Settings) -> Inbox:
     from egoworld_resources.inbox_s3 import BucketInbox
     from egoworld_resources.s3_access import S3Access
 
-    return BucketInbox(S3Access.load(), Layout(settings.home).cache)
+    return BucketInbox(S3Access.load(), settings.layout.cache)
 
 
 def open_weights(settings: Settings) -> WeightsBucket | None:
@@ -50,4 +49,4 @@ def open_weights(settings: Settings) -> WeightsBucket | None:
     from egoworld_resources.s3_access import S3Access
     from egoworld_resources.weights.bucket import WeightsBucket
 
-    return WeightsBucket(S3Access.load(), Layout(settings.home).cache, int(settings.cache_gb * 1e9))
+    return WeightsBucket(S3Access.load(), settings.layout.cache, int(settings.cache_gb * 1e9))

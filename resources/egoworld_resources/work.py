@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from egoworld_resources.catalog import StageModel
 from egoworld_resources.manifest import Recipe
-from egoworld_resources.weights import local_weights
+from egoworld_resources.weights import ModelPaths, local_weights
 from egoworld_runner.execute import WHOLE
 from egoworld_runner.job import Job, Span, VideoJob
 
@@ -54,18 +54,25 @@ class Work:
 
 
 def job_of(
-    recipe: Recipe, model: StageModel, works: Sequence[Work], python: Path, bucket: WeightsBucket | None = None
+    recipe: Recipe,
+    model: StageModel,
+    works: Sequence[Work],
+    python: Path,
+    bucket: WeightsBucket | None = None,
+    paths: ModelPaths | None = None,
 ) -> Job:
     """The job of many videos for one model; raises WeightsMissing.
 
-    python: the interpreter of the model's env. bucket: where weights come from that are not on this machine.
+    python: the interpreter of the model's env. bucket: where weights come from that are not on this machine; paths:
+    where they lie when they are.
     """
+    weights = local_weights(model.weights, python, bucket, paths, recipe.env)
     return Job(
         stage=recipe.stage,
         folder=str(model.folder),
         entry=recipe.model,
         device=recipe.device,
         params=recipe.params,
-        weights={name: str(path) for name, path in local_weights(model.weights, python, bucket).items()},
+        weights={name: str(path) for name, path in weights.items()},
         videos=tuple(work.video_job() for work in works),
     )

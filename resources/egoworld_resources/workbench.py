@@ -25,7 +25,6 @@ from egoworld_resources.errors import DamagedArtifact, EgoworldError, Transient,
 from egoworld_resources.evidence import keep
 from egoworld_resources.inbox import Inbox
 from egoworld_resources.judging import candidates, one_clip, run_and_judge
-from egoworld_resources.layout import Layout
 from egoworld_resources.licensing.bearing import LicenceBook, carried
 from egoworld_resources.licensing.rights import rights_of
 from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, reasons, stored_files
@@ -39,6 +38,7 @@ from egoworld_resources.states import SOURCE, Condition, Making, Outcome, State,
 from egoworld_resources.store import Store, naming_a_full_disk
 from egoworld_resources.stores import open_inbox, open_store, open_weights
 from egoworld_resources.waits import Waits, ledger_of
+from egoworld_resources.weights import ModelPaths
 from egoworld_resources.work import Work, job_of
 from egoworld_runner.job import Job
 
@@ -55,7 +55,7 @@ class Workbench:
 
     def __init__(self, settings: Settings, listener: Listener | None = None, store: Store | None = None) -> None:
         self.settings = settings
-        self.layout = Layout(settings.home)
+        self.layout = settings.layout
         self.store: Store = store or open_store(settings)
         self.listener = listener
         self.chosen: Container[str] | None = None
@@ -237,7 +237,8 @@ class Workbench:
                 with self.process(recipe, scratch) as process:
                     making.python, making.gpu = process.python, process.gpu
                     model = self.catalog.model(stage.name, recipe.env)
-                    job_for = partial(job_of, recipe, model, python=process.python, bucket=self.weights)
+                    paths = ModelPaths.of(self.settings)
+                    job_for = partial(job_of, recipe, model, python=process.python, bucket=self.weights, paths=paths)
                     making.job = job_for(list(works.values()))
 
                     def run(job: Job) -> Ran:

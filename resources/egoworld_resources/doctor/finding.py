@@ -75,7 +75,7 @@ class Subject:
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.settings.home)
+        return self.settings.layout
 
     @property
     def patience_s(self) -> float:

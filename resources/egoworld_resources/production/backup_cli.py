@@ -10,7 +10,6 @@ from typing import Annotated, get_args
 import typer
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.layout import Layout
 from egoworld_resources.locks import write_private
 from egoworld_resources.production import probes
 from egoworld_resources.production.backup import Whole, back_up
@@ -132,7 +131,7 @@ def start_storages(server: Server) -> None:
 
 def forget_seen(settings: Settings) -> None:
     """Drop the index of what the inbox sensor dealt with: it may know of more than the restored database does."""
-    for file in Layout(settings.home).cache.glob("inbox-*.sqlite*"):
+    for file in settings.layout.cache.glob("inbox-*.sqlite*"):
         file.unlink()
 
 

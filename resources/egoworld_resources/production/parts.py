@@ -11,7 +11,6 @@ from pathlib import Path
 
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import UnknownName
-from egoworld_resources.layout import Layout
 from egoworld_resources.production import dagster_parts, door, env_service, inbox_keeper, probes
 from egoworld_resources.production.environment import EnvFile, ServerSettings
 from egoworld_resources.production.launch import MARK, SUPERVISED, Launch, unprivileged
@@ -49,7 +48,7 @@ class Parts:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.folder = Layout(settings.home).server
+        self.folder = settings.layout.server
         self.env_file = EnvFile(self.folder / ".env")
         self.places = Places(self.folder)
         self.uploaders = Uploaders(self.folder)

@@ -1,5 +1,5 @@
 """Weights: where they lie on this machine, verified before a model sees them."""
 
-from egoworld_resources.weights.local import WeightsMissing, local_weights
+from egoworld_resources.weights.local import ModelPaths, WeightsMissing, local_weights
 
-__all__ = ["WeightsMissing", "local_weights"]
+__all__ = ["ModelPaths", "WeightsMissing", "local_weights"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egoworld_resources.environments.declaration import Weights
 from egoworld_resources.errors import Terminal
 from egoworld_resources.manifest import file_digest
+from egoworld_resources.settings import Settings
 
 if TYPE_CHECKING:
     from egoworld_resources.weights.bucket import WeightsBucket
@@ -19,23 +20,47 @@ class WeightsMissing(Terminal):
     """A weights file is absent or not the one that the env declares."""
 
 
-def local_weights(declared: Sequence[Weights], python: Path, bucket: WeightsBucket | None = None) -> dict[str, Path]:
+@dataclass(frozen=True)
+class ModelPaths:
+    """Where weights outside packages lie: below ``home``, or where ``explicit`` says, which holds for all weights.
+
+    explicit: a file by the weights' name or by env/name, or the folder of an env's weights by the env.
+    """
+
+    home: Path
+    explicit: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+    @classmethod
+    def of(cls, settings: Settings) -> ModelPaths:
+        """Those of a configuration."""
+        return cls(settings.model_home, settings.extra.model_paths)
+
+    def stated(self, weights: Weights, env: str) -> Path | None:
+        """Where the configuration says that these weights lie, if it does."""
+        file = self.explicit.get(f"{env}/{weights.name}") or self.explicit.get(weights.name)
+        return file or (self.explicit[env] / weights.path if env in self.explicit else None)
+
+
+def local_weights(
+    declared: Sequence[Weights],
+    python: Path,
+    bucket: WeightsBucket | None = None,
+    paths: ModelPaths | None = None,
+    env: str = "",
+) -> dict[str, Path]:
     """Name to verified path. python: interpreter of the env, whose packages may carry weights.
 
-    Files outside packages lie below EGOWORLD_MODEL_HOME (default ./models); what is not there is fetched from
-    ``bucket``. Raises WeightsMissing naming the file, what was expected and the fix.
+    paths: where files outside packages lie (the configuration in force by default); what is not there is fetched from
+    ``bucket``, unless ``paths`` states its place. Raises WeightsMissing naming the file, what was expected and the fix.
     """
-    return {weights.name: _verified(weights, python, bucket) for weights in declared}
+    places = paths or ModelPaths.of(Settings.load())
+    return {weights.name: _verified(weights, python, bucket, places, env) for weights in declared}
 
 
-def model_home() -> Path:
-    """Where weights outside packages lie: EGOWORLD_MODEL_HOME, default ./models."""
-    return Path(os.environ.get("EGOWORLD_MODEL_HOME", "models")).resolve()
-
-
-def _verified(weights: Weights, python: Path, bucket: WeightsBucket | None) -> Path:
-    path = _folder(weights, python) / weights.path
-    if not path.is_file() and bucket and weights.package is None:
+def _verified(weights: Weights, python: Path, bucket: WeightsBucket | None, places: ModelPaths, env: str) -> Path:
+    stated = places.stated(weights, env)
+    path = stated or (_package(weights, python) if weights.package else places.home) / weights.path
+    if not path.is_file() and bucket and weights.package is None and stated is None:
         fetched = bucket.fetch(weights)
         if fetched is None:
             raise WeightsMissing(
@@ -45,7 +70,8 @@ def _verified(weights: Weights, python: Path, bucket: WeightsBucket | None) -> P
         return fetched
     if not path.is_file():
         raise WeightsMissing(
-            f"weights '{weights.name}': {path} does not exist; put the file with sha256 {weights.sha256} there"
+            f"weights '{weights.name}': {path} does not exist{' (extra.model_paths)' if stated else ''}; "
+            f"put the file with sha256 {weights.sha256} there"
         )
     found = file_digest(path)
     if found != weights.sha256:
@@ -55,9 +81,7 @@ def _verified(weights: Weights, python: Path, bucket: WeightsBucket | None) -> P
     return path
 
 
-def _folder(weights: Weights, python: Path) -> Path:
-    if weights.package is None:
-        return model_home()
+def _package(weights: Weights, python: Path) -> Path:
     root = python.parent.parent
     found = sorted(root.glob(f"lib/python3*/site-packages/{weights.package}"))
     if not found:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from egoworld_resources.catalog import StageModel
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 from egoworld_resources.doctor.installed import interpreter, rebuilding
 from egoworld_resources.doctor.places import existing
 from egoworld_resources.stores import in_s3, open_weights
-from egoworld_resources.weights import WeightsMissing, local_weights
+from egoworld_resources.weights import ModelPaths, WeightsMissing, local_weights
 
 
 @check("weights")
@@ -34,7 +33,7 @@ def _of(subject: Subject, stage: str, model: StageModel) -> Iterator[Finding]:
     whole, bucket = 0, open_weights(subject.settings)
     for declared in model.weights:
         try:
-            local_weights([declared], python)
+            local_weights([declared], python, paths=ModelPaths.of(subject.settings), env=model.env)
         except WeightsMissing as error:
             if bucket and declared.package is None and bucket.holds(declared.sha256):
                 yield ok(about, f"{declared.name} is in {bucket.where(declared.sha256)}, fetched when it is needed")
@@ -51,7 +50,7 @@ def _of(subject: Subject, stage: str, model: StageModel) -> Iterator[Finding]:
 @check("weights folder")
 def weights_folder(subject: Subject) -> Iterator[Finding]:
     """The folder EGOWORLD_MODEL_HOME can be read and written, when a model in force reads from it."""
-    folder = Path(os.environ.get("EGOWORLD_MODEL_HOME", "models")).resolve()
+    folder = subject.settings.model_home
     models = subject.models().items()
     readers = [stage for stage, model in models if any(weight.package is None for weight in model.weights)]
     mend = f"mkdir -p {folder}, or set EGOWORLD_MODEL_HOME to the folder of the weights"

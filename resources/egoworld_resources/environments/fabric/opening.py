@@ -15,14 +15,13 @@ from egoworld_resources.environments.fabric.uv_backend import UvBackend
 from egoworld_resources.environments.policy import Policy
 from egoworld_resources.environments.redaction import learn_file
 from egoworld_resources.environments.uv import Uv, find_uv
-from egoworld_resources.layout import Layout
 from egoworld_resources.settings import Settings
 
 
 def open_fabric(settings: Settings, config: FabricConfig | None = None) -> Fabric:
     """A fabric that is ready for use. Raises BadConfiguration, AuditFailed."""
     config = config or FabricConfig.load(settings)
-    learn_file(Layout(settings.home).server / ".env")
+    learn_file(settings.layout.server / ".env")
     policy = Policy.read(settings.project / "envs" / "policy.toml", settings.env_profile, settings.policy_file)
     fabric = Fabric(config, _backends(settings, config, policy), Operations(config.database_url), policy.licences)
     fabric.open()
