@@ -182,7 +182,16 @@ def test_no_killed_run_loses_its_restart(tmp_path: Path) -> None:
         for run_id in killed:
             (successor,) = successors(instance, run_id)
             assert successor.status == dg.DagsterRunStatus.SUCCESS, successor.tags
-        assert set(bench.store.videos("hand_poses")) == set(bench.store.keys("videos"))
+        assert bench.store.videos("videos") == bench.store.keys("videos"), "of a command the stage that it was at"
+        whole = {run.tags["dagster/partition"] for run_id in killed if (run := run_for_one(instance, run_id))}
+        assert len(whole) == 3
+        assert set(bench.store.videos("episodes")) == whole, "of the inbox's runs everything"
+
+
+def run_for_one(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+    """A run, if it is for one partition."""
+    run = instance.get_run_by_id(run_id)
+    return run if run and "dagster/partition" in run.tags else None
 
 
 def successors(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterRun]:
