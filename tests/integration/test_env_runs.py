@@ -23,7 +23,7 @@ SILENT = "http://127.0.0.1:9/simple"
 RUN = "/envs/flow/node/run"
 
 
-def until(true: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(true: Callable[[], Any], seconds: float = 120.0) -> Any:
     """What ``true`` says once it says something."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
