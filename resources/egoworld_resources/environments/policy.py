@@ -93,6 +93,10 @@ class Policy(BaseModel):
         description="addresses of this machine and its network that packages may come from; all others are refused",
     )
     builds: Builds = Field(default_factory=Builds, description="what may be built, and by what")
+    split: dict[str, str] | None = Field(
+        default=None,
+        description="why an env is apart that no pin keeps out of our own interpreter; without the table nobody asks",
+    )
     licences: LicenceRules = Field(default_factory=LicenceRules, description="of models, weights and packages")
     profile: str = Field(default="", description="the profile in force; never in the file, see Policy.read")
 

@@ -26,6 +26,7 @@ from egoworld_resources.environments.licences import stated_licences
 from egoworld_resources.environments.lock import DEV
 from egoworld_resources.environments.lockfile import PYTHONS, Lock
 from egoworld_resources.environments.policy import COMMIT, Breach, Policy
+from egoworld_resources.environments.split import split_breaches
 from egoworld_resources.environments.wheels import fits, wheel_name, wheel_tags
 from egoworld_resources.errors import BadConfiguration
 
@@ -88,6 +89,8 @@ def check(catalog: Catalog, policy: Policy, built: Path) -> Checked:
             locks[BASE if env.interpreter == BASE else name] = lock
             breaches = [*lock_breaches(lock, env.sdists, policy), *_commits(env, lock)]
             checked.found += [Found(lock.path, breach) for breach in breaches]
+    rules = catalog.envs_folders[0] / "policy.toml"
+    checked.found += [Found(rules, breach) for breach in split_breaches(catalog, policy)]
     checked.found += [Found(file, breach) for file, breach in installations(contract_folder().parent)]
     checked.found += _root(catalog, policy, locks)
     for folder in catalog.locks_folders:
