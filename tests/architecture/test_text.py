@@ -19,7 +19,7 @@ BANNED_WORDS = {"scene", "scenes", "segment", "segments", "chunk", "chunks", "ch
 BANNED_WORDS |= {"handler", "handlers", "manager", "managers", "utils", "util", "helpers", "helper", "common"}
 THEIR_WORDS = {"data_chunk", "file_chunk", "chunk_index", "chunks_size", "data_chunk_index", "video_chunk_index"}
 THEIR_WORDS |= {"get_route_handler"}
-"""Keys of LeRobot's file format, and a method of FastAPI; what writes it may say "chunk", its word for a folder, too."""
+"""Keys of LeRobot's file format, and a method of FastAPI; what writes it may say "chunk", its word for a folder."""
 
 LOOSE_ENDS = re.compile(r"\bTODO\b|\bFIXME\b|\bXXX\b|\bHACK\b|NotImplementedError")
 MACHINE = re.compile(r"(?<![\w./-])/(?:work|root|home/\w+|tmp/brief)(?:/|\b)")
