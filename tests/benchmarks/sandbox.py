@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -41,15 +40,14 @@ def run(place: Place) -> Iterator[Measure]:
     (folder / "model" / "runner.py").write_text(RUNNER)
     source = video(folder / "a.mp4")
     step = Step(folder, source)
-    (apart, bare), (apart_cpu, bare_cpu) = in_turn(1 if place.quick else TURNS, step.apart, step.bare)
+    apart, bare = in_turn(1 if place.quick else TURNS, step.apart, step.bare)
     yield Measure(
         "k", "what the sandbox adds to a step of a model", apart - bare, ALLOWED_MS, "ms", "allowed", at_most=1.0
     )
     yield Measure("k", "a step of a model that does nothing", apart, bare, "ms", "without the sandbox")
-    yield Measure("k", "the same in processor time", apart_cpu - bare_cpu, ALLOWED_MS, "ms", "allowed", at_most=1.0)
     scratch = folder / "scratch"
     scratch.mkdir()
-    (own, plain), _ = in_turn(1 if place.quick else TURNS, lambda: code(scratch), program)
+    own, plain = in_turn(1 if place.quick else TURNS, lambda: code(scratch), program)
     yield Measure("k", "an empty program as a code run", own, plain, "ms", "by the interpreter alone")
 
 
@@ -97,19 +95,12 @@ def program() -> None:
     subprocess.run([sys.executable, "-I", "-B", "-c", ""], check=True)
 
 
-def in_turn(turns: int, *sides: Callable[[], None]) -> tuple[list[float], list[float]]:
-    """Milliseconds of each side, the middle of so many turns that each takes after the other; and of the processors."""
+def in_turn(turns: int, *sides: Callable[[], None]) -> list[float]:
+    """Milliseconds of each side, the middle of the turns that each takes after the other."""
     taken: list[list[float]] = [[] for _ in sides]
-    used: list[list[float]] = [[] for _ in sides]
     for _ in range(turns):
-        for side, times, processor in zip(sides, taken, used, strict=True):
-            began, before = time.perf_counter(), processor_s()
+        for side, times in zip(sides, taken, strict=True):
+            began = time.perf_counter()
             side()
             times.append(1000 * (time.perf_counter() - began))
-            processor.append(1000 * (processor_s() - before))
-    return [middle(times) for times in taken], [middle(times) for times in used]
-
-
-def processor_s() -> float:
-    """Processor seconds of this process and of all that it has started and that has ended."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return [middle(times) for times in taken]
