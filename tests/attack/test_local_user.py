@@ -15,13 +15,16 @@ import psutil
 import psycopg2
 import pytest
 
+from egoworld_resources.environments.checkout import checkout_uv
 from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.uv import Uv
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.gpu import lease
+from egoworld_resources.gpu import Device, lease
 from egoworld_resources.leases import Leases
 from egoworld_resources.production.dagster_parts import graphql
 from egoworld_resources.production.places import Places
 from egoworld_resources.production.running import Server
+from egoworld_resources.settings import PROJECT
 from tests.made_code import open_python
 from tests.made_server import in_env, in_proxy
 from tests.servers import temporary_home
@@ -288,7 +291,7 @@ def take(kind: str, folder: Path, name: str) -> None:
         case "leases":
             Leases(folder / name).close()
         case "gpu":
-            with lease(folder, [0]):
+            with lease(folder, [Device(0, 0)]):
                 pass
 
 
@@ -316,6 +319,18 @@ def test_a_new_lock(open_folder: Path, kind: str) -> None:
     with Stranger(files=[path]) as found:
         assert (found["opened"], found["held"]) == ([], [])
         take(kind, open_folder, "gpu0.lock")
+
+
+def test_the_lock_of_the_cache(open_folder: Path) -> None:
+    """The lock of uv's cache, which uv itself makes for everybody: held by another user while envs are built."""
+    uv = Uv(checkout_uv(PROJECT).program, open_folder / "cache")
+    uv.cache.mkdir()
+    (uv.cache / ".lock").touch()
+    (uv.cache / ".lock").chmod(0o666)
+    uv.run(["cache", "dir"], open_folder)
+    with Stranger(files=[str(uv.cache / ".lock")]) as found:
+        assert found["held"] == []
+        uv.run(["cache", "prune"], open_folder)
 
 
 def test_a_runtime_folder_made_beforehand(open_folder: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from egoworld_resources.environments.children import uv_environment
 from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable, UvMissing
 from egoworld_resources.environments.redaction import redacted
 from egoworld_resources.environments.words import Words, words_of
+from egoworld_resources.locks import open_lock
 
 UNREACHABLE = (
     "dns error",
@@ -39,6 +42,7 @@ class Uv:
         ``held`` are descriptors of locks that uv inherits: when we are killed, they stay locked until uv too has ended.
         Raises IndexUnreachable when packages could not be fetched, EnvBuildFailed for everything else.
         """
+        own_lock(self.cache)
         kept = uv_environment()
         kept |= {"UV_CACHE_DIR": str(self.cache), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
         if CERTIFICATES.is_file():
@@ -80,6 +84,14 @@ class Uv:
             )
         except OSError as error:
             raise UvMissing(f"cannot run uv at {self.program}: {error}; run: make setup") from error
+
+
+def own_lock(cache: Path) -> None:
+    """Close the lock of a cache of ours to other users: uv makes it for everybody, and who locks it stops every uv."""
+    with suppress(FileExistsError):
+        cache.mkdir(mode=0o700, parents=True)
+    if cache.stat().st_uid == os.geteuid():
+        os.close(open_lock(cache / ".lock"))
 
 
 def find_uv(project: Path) -> Path:
