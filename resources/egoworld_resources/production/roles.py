@@ -85,12 +85,10 @@ def tables(owner: PostgresAddress) -> list[str]:
 
 
 def identity(owner: PostgresAddress) -> str:
-    """Another one for every database that was ever made."""
+    """Another one for every database that was ever made, and whenever a table was made again, as by a restore."""
+    made = "SELECT string_agg(oid::text, ',' ORDER BY oid) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     with closing(owner.connect()) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT oid || ' ' || (SELECT system_identifier FROM pg_control_system()) FROM pg_database "
-            "WHERE datname = current_database()"
-        )
+        cursor.execute(f"SELECT system_identifier || ' ' || ({made} AND relkind = 'r') FROM pg_control_system()")
         return str((cursor.fetchone() or ("",))[0])
 
 
