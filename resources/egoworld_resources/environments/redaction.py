@@ -21,14 +21,19 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from dotenv import dotenv_values
 
 HIDDEN: Final = "***"
-SECRET_NAME: Final = re.compile(r"(?i)PASSW(OR)?D|PASSPHRASE|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|_PASS$|_PWD$")
+SECRET_NAME: Final = re.compile(
+    r"(?i)PASSW(OR)?D|PASSPHRASE|SECRET|(^|_)(TOKEN|PASS|API_?KEY|PRIVATE_KEY)(_|$)(?!(FILE|PATH|DIR)$)|_PWD$"
+)
+NO_SECRETS: Final = frozenset({"true", "false", "none", "null", "auto", "always", "never", "default"})
 SHORTEST: Final = 4
 """Characters; what is shorter would be found in every text."""
 SURE: Final = 8
 """Characters of base64 or hexadecimal that do not occur by chance."""
 TOKEN: Final = re.compile(r"\bego_[A-Za-z0-9_-]{20,}")
 LOGIN: Final = re.compile(r"://(?P<user>[^\s/?#@:\"'<>]*)(?P<rest>:[^\s/?#@\"'<>]*)?@")
-HEADER: Final = re.compile(r"(?i)\b(basic|bearer)(\s+)([A-Za-z0-9+/_.~-]{12,}=*)")
+HEADER: Final = re.compile(
+    r"(?i)(authorization[\"']?\s{0,3}[:=,]\s{0,3}[\"']?(?:basic|bearer)\s{1,3})[A-Za-z0-9+/_.~-]+=*"
+)
 BASE64: Final = "[A-Za-z0-9+/_-]*"
 ROUNDS: Final = 3
 SLASHED: Final = re.compile(r"\\{1,8}([\"'\\/])")
@@ -83,7 +88,7 @@ def learn_file(file: Path) -> None:
 def redacted(text: str) -> str:
     """The text without secrets."""
     text = LOGIN.sub(_without_login, TOKEN.sub(HIDDEN, text))
-    text = HEADER.sub(rf"\1\2{HIDDEN}", text)
+    text = HEADER.sub(rf"\1{HIDDEN}", text)
     opened, lowered = _opened(text), text.lower()
     for secret in sorted(_KNOWN.secrets(), key=len, reverse=True):
         if secret in opened:
@@ -137,7 +142,7 @@ class RedactedStream:
 def secrets_of(variables: Mapping[str, str]) -> Iterator[str]:
     """Values whose names say that they are secret, and passwords inside addresses."""
     for name, value in variables.items():
-        if SECRET_NAME.search(name) and len(value) >= SHORTEST:
+        if SECRET_NAME.search(name) and len(value) >= SHORTEST and value.lower() not in NO_SECRETS:
             yield value
         if "://" in value and ("@" in value or "password" in value):
             yield from (secret for secret in _passwords(value) if len(secret) >= SHORTEST)
