@@ -37,7 +37,7 @@ from egoworld_resources.stage import Draft, Stage, verdict_of
 from egoworld_resources.states import SOURCE, Condition, Making, Outcome, State, tried
 from egoworld_resources.store import Store, naming_a_full_disk
 from egoworld_resources.stores import open_inbox, open_store, open_weights
-from egoworld_resources.waits import Waits, ledger_of
+from egoworld_resources.waits import EVERYTHING, Waits, ledger_of
 from egoworld_resources.weights import ModelPaths
 from egoworld_resources.work import Work, job_of
 from egoworld_runner.job import Job
@@ -62,8 +62,8 @@ class Workbench:
         """The videos that may be made, of all that a partition of Dagster holds; None: every one."""
         self.listed: tuple[str, Sequence[str]] | None = None
         """Keys of all videos as a run, by its id, found them."""
-        self.tried = ""
-        """The key of the cause that is being tried, or EVERYTHING: what is known of it holds nothing up."""
+        self.tried = EVERYTHING
+        """What is known of it holds nothing up: the key of a cause that is being tried; a run without one has none."""
         self.unrecorded: set[str] = set()
         """Videos that wait although the ledger could not be written."""
         self.retried: Container[tuple[str, str]] = ()
