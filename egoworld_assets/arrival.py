@@ -7,7 +7,7 @@ import dagster as dg
 from egoworld_assets import checks
 from egoworld_assets.automation import pace
 from egoworld_assets.partitions import VIDEOS, Step, materialize, stage_asset, unknown
-from egoworld_assets.told import console
+from egoworld_assets.told import LOG, console
 from egoworld_resources.arrivals import Arrivals
 from egoworld_resources.manifest import digest
 from egoworld_resources.shards import by_partition
@@ -39,7 +39,7 @@ def look_into_inbox(
         return dg.SkipReason(f"a dry run takes nothing out of {bench.inbox.where}; `egoworld status` says what waits")
     tick = bench.inbox.tick(Arrivals(bench.store), context.cursor, TAKEN_PER_TICK)
     for reason in named(tick.refused):
-        context.log.warning(f"refused: {reason}")
+        LOG.warning(f"refused: {reason}")
     arrived = by_partition(dict.fromkeys(arrival.video for arrival in tick.taken), bench.settings.shards)
     new = unknown(context.instance, list(arrived))
     return dg.SensorResult(

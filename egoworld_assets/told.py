@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from egoworld_resources.causes import Cause
 from egoworld_resources.manifest import NOT_CONTENTS, Manifest, Recipe, digest
 from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Outcome, Workbench
+
+LOG = logging.getLogger("dagster.egoworld")
+"""What sensors say. Its lines have the format of the process; those of Dagster's ``context.log`` are always plain text."""
 
 CHECK = "valid"
 SHOWN = 5

@@ -14,7 +14,7 @@ import dagster as dg
 from egoworld_assets.automation.pace import UNFINISHED, deadline
 from egoworld_assets.episodes import STAGE, artifact_of, usable
 from egoworld_assets.stages import stages
-from egoworld_assets.told import console
+from egoworld_assets.told import LOG, console
 from egoworld_assets.upkeep import DATASET
 from egoworld_resources.dataset import considered
 from egoworld_resources.errors import Transient
@@ -215,7 +215,7 @@ class Looking:
         except Transient:
             raise
         except Exception as error:  # noqa: BLE001 one video does not keep the others out of the dataset
-            self._context.log.warning(f"the episodes of {video} cannot be judged, so they count as unchanged: {error}")
+            LOG.warning(f"the episodes of {video} cannot be judged, so they count as unchanged: {error}")
             return self._known.get(video)
 
 

@@ -13,7 +13,7 @@ import dagster as dg
 from egoworld_assets.automation.pace import deadline
 from egoworld_assets.partitions import VIDEOS, layout_changes, unknown
 from egoworld_assets.stages import stages
-from egoworld_assets.told import console
+from egoworld_assets.told import LOG, console
 from egoworld_assets.upkeep import outdated
 from egoworld_resources.settings import Settings
 from egoworld_resources.shards import by_partition
@@ -162,7 +162,7 @@ class Look:
         try:
             names, videos = wanted_in(self._snapshot, self._partitions[partition])
         except Exception as error:  # noqa: BLE001 one partition does not keep the others from being refreshed
-            self._context.log.warning(f"{partition} cannot be judged now, the next look tries it again: {error}")
+            LOG.warning(f"{partition} cannot be judged now, the next look tries it again: {error}")
             return False
         if names:
             self._left -= videos

@@ -11,7 +11,7 @@ import dagster as dg
 from egoworld_assets.automation.pace import by_daemon
 from egoworld_assets.partitions import unknown
 from egoworld_assets.stages import stages
-from egoworld_assets.told import console
+from egoworld_assets.told import LOG, console
 from egoworld_assets.upkeep import KILLED, dead_runs_of, end_dead_runs
 from egoworld_resources.workbench import Workbench
 
@@ -81,9 +81,9 @@ def lost_restarts(
             continue
         why = why_not(instance, run, new=number > seen.since)
         if why:
-            context.log.info(f"run {run.run_id} is not started again: {why}")
+            LOG.info(f"run {run.run_id} is not started again: {why}")
             continue
-        context.log.warning(f"run {run.run_id} had lost its restart and is started again")
+        LOG.warning(f"run {run.run_id} had lost its restart and is started again")
         requests.append(restart(bench, run, instance.run_retries_max_retries))
     skipped = None if requests else "no run has lost its restart"
     return dg.SensorResult(run_requests=requests, cursor=seen.write(), skip_reason=skipped)

@@ -18,7 +18,7 @@ from egoworld_assets.automation import pace
 from egoworld_assets.automation.night import wanted_in
 from egoworld_assets.partitions import AGAIN, UNRECORDED, VIDEOS, unknown
 from egoworld_assets.stages import stages
-from egoworld_assets.told import console
+from egoworld_assets.told import LOG, console
 from egoworld_assets.upkeep import GROUP
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.errors import EgoworldError
@@ -56,7 +56,7 @@ def waiting(context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workben
         requests += again(bench, context.instance, one)
     said = "; ".join(in_words(one) for one in found)
     if said:
-        context.log.info(said)
+        LOG.info(said)
     lacking = unknown(context.instance, [str(request.partition_key) for request in requests])
     return dg.SensorResult(
         run_requests=requests,

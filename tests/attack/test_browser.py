@@ -18,7 +18,7 @@ from tests.waiting import wait_for
 SET = 'mutation{setConcurrencyLimit(concurrencyKey:"%s",limit:3)}'
 POOLS = b'{"query":"{instance{concurrencyLimits{concurrencyKey}}}"}'
 
-HELPERS = """
+SCRIPT = """
 const mutation = name => `mutation{setConcurrencyLimit(concurrencyKey:"${name}",limit:3)}`;
 const body = name => JSON.stringify({query: mutation(name)});
 const pause = seconds => new Promise(done => setTimeout(done, 1000 * seconds));
@@ -140,7 +140,7 @@ def attacked(browser: Browser, server: Server, page: str, mark: str) -> set[str]
     browser.open(page)
     names = {f"{mark}{number}": name for number, name in enumerate(ATTACKS)}
     tried = ",\n".join(f"within(4, {ATTACKS[name].replace('NAME', pool)})" for pool, name in names.items())
-    browser.run(f"(async () => {{ const UI = {json.dumps(ui(server))};{HELPERS} await Promise.all([{tried}]); }})()")
+    browser.run(f"(async () => {{ const UI = {json.dumps(ui(server))};{SCRIPT} await Promise.all([{tried}]); }})()")
     return {name for pool, name in names.items() if pool in pools(server)}
 
 
@@ -166,7 +166,7 @@ def test_a_page_in_a_frame(browser: Browser, attacked_server: Server) -> None:
     """Another site shows the UI in a frame, to be clicked on unseen."""
     with answering(Hostile) as page:
         browser.open(page + "/")
-        script = f"const UI = {json.dumps(ui(attacked_server))};{HELPERS}"
+        script = f"const UI = {json.dumps(ui(attacked_server))};{SCRIPT}"
         browser.run(f"(async () => {{ {script} await within(4, tag('iframe', {{src: UI + '/'}})); }})()")
         frames = [one for one in browser.call("Target.getTargets")["targetInfos"] if one["type"] == "iframe"]
         assert len(frames) == 1
@@ -176,7 +176,7 @@ def test_a_page_in_a_frame(browser: Browser, attacked_server: Server) -> None:
 def test_the_ui_goes_on_working(browser: Browser, attacked_server: Server) -> None:
     """The UI's own page: mutations, websocket, REST endpoints and files work as before."""
     browser.open(ui(attacked_server) + "/")
-    script = f"(async () => {{{HELPERS}{OWN} return outcomes; }})()"
+    script = f"(async () => {{{SCRIPT}{OWN} return outcomes; }})()"
     told = browser.run(script)
     assert told == {"mutation": 200, "socket": "answered", "report": 200, "files": 404, "metrics": 200}
     assert "own" in pools(attacked_server)

@@ -56,7 +56,7 @@ def test_what_is_no_secret_stays() -> None:
         assert redacted(text) == text
     variables = {
         "TOKENIZERS_PARALLELISM": "false",
-        "PWD": "/home/ann",
+        "PWD": "/srv/ann",
         "HF_TOKEN_PATH": "/x/token",
         "USE_TOKEN": "true",
     }
