@@ -16,7 +16,7 @@ from egoworld_resources.stage import Stage
 from egoworld_resources.workbench import Outcome, Workbench
 
 LOG = logging.getLogger("dagster.egoworld")
-"""What sensors say. Its lines have the format of the process; those of Dagster's ``context.log`` are always plain text."""
+"""What sensors say, in the format of the process; Dagster's ``context.log`` of a tick always writes plain text."""
 
 CHECK = "valid"
 SHOWN = 5

@@ -131,7 +131,7 @@ class Look:
 
     def __init__(self, context: dg.SensorEvaluationContext, bench: Workbench, label: str) -> None:
         self.requests: list[dg.RunRequest] = []
-        self._context, self._bench, self._label = context, bench, label
+        self._bench, self._label = bench, label
         self._partitions = by_partition(bench.store.keys("videos"), bench.settings.shards)
         self._asked = asked_for(context.instance, label)
         self._left = bench.settings.refresh_limit - sum(self._asked.values())
