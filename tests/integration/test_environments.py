@@ -19,7 +19,7 @@ from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged, I
 from egoworld_resources.environments.lock import lock
 from egoworld_resources.environments.uv import Uv
 from egoworld_resources.errors import EgoworldError
-from made_envs import made_catalog, made_env, made_lock, made_wheel
+from made_envs import made_catalog, made_env, made_lock, made_wheel, sealed
 from waiting import wait_for
 
 BUILD = """
@@ -208,6 +208,7 @@ def test_packages_that_cannot_be_fetched_may_be_tried_again(place: Place, monkey
     file = place.folder / "locks" / "pylock.tiny_env.toml"
     wheel = place.folder / "wheels" / "tiny-1.0-py3-none-any.whl"
     file.write_text(file.read_text().replace(f'path = "{wheel}"', f'url = "https://files.example/{wheel.name}"'))
+    sealed(file)
     monkeypatch.setenv("UV_OFFLINE", "1")
     with pytest.raises(IndexUnreachable, match=r"(?s)not in the cache .* uv says:.*tiny"):
         place.builder().ensure("tiny_env")
