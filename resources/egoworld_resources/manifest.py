@@ -104,7 +104,9 @@ class Manifest(_Frozen):
     licences: Sequence[str] = Field(
         description="of weights and outputs, its own and all of its inputs', as declared then"
     )
-    code_licences: Sequence[str] = Field((), description="of the code that made it and its inputs, as declared then")
+    code_licences: Sequence[str] = Field(
+        default_factory=list[str], description="of the code that made it and its inputs, as declared then"
+    )
     source: Mapping[str, Any] = Field(description="the video's file name, sha256, and the rights stated then")
     run_id: str
     host: str

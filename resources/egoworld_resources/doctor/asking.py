@@ -47,7 +47,7 @@ def ask(command: Sequence[str | Path], seconds: float) -> Answer:
     """
     child = subprocess.Popen(
         [str(part) for part in command],
-        env=environment_of("HOME", "CUDA_VISIBLE_DEVICES"),
+        env=environment_of("HOME", "CUDA_VISIBLE_DEVICES", "PYTHONPATH"),  # as our own interpreter finds its packages
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -97,7 +97,7 @@ def test_weights_are_listed_and_on_demand_shipped(tmp_path: Path) -> None:
     (home / "net" / "w.bin").write_bytes(content)
     assert [one.file.path for one in weights_pieces(catalog, ["model"], home)] == ["weights.json", "weights/net/w.bin"]
     licences = json.loads(bytes(licence_piece(catalog, ["model"], []).content))  # type: ignore[arg-type]
-    assert licences["models"] == [{"env": "model", "stage": "clips", "licence": "MIT"}]
+    assert licences["models"] == [{"env": "model", "stage": "clips", "licence": "MIT", "outputs": ""}]
 
 
 def test_conda_archives_go_where_the_conda_backend_looks(tmp_path: Path) -> None:
