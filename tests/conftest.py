@@ -93,6 +93,7 @@ def real_hands(
     return hands_by_eye.run(builder, catalog, shared_data, tmp_path_factory.mktemp("hands"))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they ask for.
 
