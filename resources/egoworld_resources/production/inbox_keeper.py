@@ -16,11 +16,10 @@ from pathlib import Path
 
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.locks import write_private
-from egoworld_resources.production import s3_accounts
 from egoworld_resources.production.environment import EnvFile
 from egoworld_resources.production.launch import Launch
 from egoworld_resources.production.probes import Unhealthy
-from egoworld_resources.production.uploaders import Uploaders
+from egoworld_resources.production.uploaders import Uploaders, settle
 from egoworld_resources.s3_buckets import Buckets
 
 log = logging.getLogger(__name__)
@@ -67,8 +66,7 @@ def look(folder: Path) -> list[str]:
             size[whose] += bytes_
     full = [one.name for one in known.values() if one.over(files[one.name], size[one.name])]
     if uploaders.note_full(full):
-        accounts = server.s3_accounts | uploaders.accounts(server.s3_access)
-        s3_accounts.keep(server.s3_server, server.s3_access, accounts, folder / "s3_accounts")
+        settle(folder, server)
     return full
 
 

@@ -16,10 +16,11 @@ import psutil
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import Terminal
 from egoworld_resources.locks import write_private
-from egoworld_resources.production import dagster_parts, probes, s3_accounts, schema, supervision
+from egoworld_resources.production import dagster_parts, probes, schema, supervision
 from egoworld_resources.production.parts import Part, Parts
 from egoworld_resources.production.ports import orphans, refuse_taken
 from egoworld_resources.production.supervisor import Supervisor
+from egoworld_resources.production.uploaders import settle
 from egoworld_resources.s3_buckets import Buckets
 from egoworld_resources.settings import Settings
 
@@ -148,8 +149,7 @@ class Server:
         if part.name == "s3":
             Buckets(server.s3_access).make()
             if server.s3_accounts:
-                accounts = server.s3_accounts | self.parts.uploaders.accounts(server.s3_access)
-                s3_accounts.keep(server.s3_server, server.s3_access, accounts, self.folder / "s3_accounts")
+                settle(self.folder, server)
         if part.name == "webserver":
             dagster_parts.set_pool_limits(server.places.of("webserver"), server.pool_limits)
         return said

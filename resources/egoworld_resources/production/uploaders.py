@@ -16,6 +16,8 @@ from pathlib import Path
 from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, UnknownName
 from egoworld_resources.locks import write_private
+from egoworld_resources.production import s3_accounts
+from egoworld_resources.production.environment import ServerSettings
 from egoworld_resources.s3_access import S3Access
 from egoworld_resources.s3_buckets import ROLES, uploader
 
@@ -113,3 +115,17 @@ def found(known: dict[str, Uploader], name: str) -> Uploader:
     if name not in known:
         raise UnknownName("uploader", name, known)
     return known[name]
+
+
+def settle(folder: Path, server: ServerSettings, gone: Uploader | None = None) -> None:
+    """Have the accounts on the S3 server as they are known in ``folder``; end that of ``gone``.
+
+    One at a time: whoever read the keys before another process changed them would put the old ones back.
+    Raises StoreRefused, StoreUnreachable.
+    """
+    with exclusive(folder / ".s3_accounts.lock"):
+        owner, accounts = server.s3_access, server.s3_accounts | Uploaders(folder).accounts(server.s3_access)
+        if gone:
+            s3_accounts.end(server.s3_server, owner, gone.access(owner), accounts)
+        else:
+            s3_accounts.keep(server.s3_server, owner, accounts, folder / "s3_accounts")

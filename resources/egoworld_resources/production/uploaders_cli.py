@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.production import inbox_keeper, s3_accounts
+from egoworld_resources.production import inbox_keeper
 from egoworld_resources.production.keys import key_of
 from egoworld_resources.production.parts import Parts
-from egoworld_resources.production.uploaders import Uploader
+from egoworld_resources.production.uploaders import Uploader, settle
 from egoworld_resources.s3_buckets import Buckets
 from egoworld_resources.settings import Settings
 
@@ -31,7 +31,7 @@ def add(
     """Give somebody an account, or another quota; prints what is needed to bring videos."""
     parts = opened()
     parts.uploaders.add(name, gb, files)
-    settle(parts)
+    settle(parts.folder, parts.server)
     show(parts, name, secret)
 
 
@@ -57,7 +57,7 @@ def rotate(
     """Give one another key; the old one ends at once."""
     parts = opened()
     parts.uploaders.rotate(name)
-    settle(parts)
+    settle(parts.folder, parts.server)
     show(parts, name, secret)
 
 
@@ -66,9 +66,7 @@ def remove(name: Name) -> None:
     """Take somebody's account away; what was brought stays."""
     parts = opened()
     gone = parts.uploaders.remove(name)
-    server = parts.server
-    others = server.s3_accounts | parts.uploaders.accounts(server.s3_access)
-    s3_accounts.end(server.s3_server, server.s3_access, gone.access(server.s3_access), others)
+    settle(parts.folder, parts.server, gone)
     typer.echo(f"{name} can bring nothing any more; what it brought stays in the inbox")
 
 
@@ -96,13 +94,6 @@ def opened() -> Parts:
     if parts.server.s3_server == "none":
         raise BadConfiguration("S3_SERVER=none: make accounts with the means of that server, one folder each")
     return parts
-
-
-def settle(parts: Parts) -> None:
-    """Have the accounts on the server as they are known here."""
-    server = parts.server
-    accounts = server.s3_accounts | parts.uploaders.accounts(server.s3_access)
-    s3_accounts.keep(server.s3_server, server.s3_access, accounts, parts.folder / "s3_accounts")
 
 
 def show(parts: Parts, name: str, secret: bool) -> None:
