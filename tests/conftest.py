@@ -15,6 +15,7 @@ from egoworld_resources.environments.checkout import checkout_catalog, checkout_
 pytest_plugins = [
     "servers",  # real Postgres and S3 servers: fixtures minio, versitygw, postgres_server
     "attack_table",  # what `make attack` prints
+    "workers",  # which tests go to the same worker
     "machines",  # users and kernels by which code is run: fixtures code_folder, machine
 ]
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from tests.made_clips import Ran
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SHARED = ("attacked_server",)
-"""Fixtures of a session that take long to set up and are asked for in several files."""
 
 
 @pytest.fixture(autouse=True)
@@ -93,16 +92,8 @@ def real_hands(
     return hands_by_eye.run(builder, catalog, shared_data, tmp_path_factory.mktemp("hands"))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they ask for.
-
-    A test that asks for the shared data: `pytest -m "not data"` leaves it out. With several workers (`pytest -n 3
-    --dist loadgroup`) the tests of a file stay together, and so do all tests that share a server that starts slowly.
-    """
+    """A test that asks for the shared data is marked so: `pytest -m "not data"` leaves it out."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "shared_data" in fixtures:
+        if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.data)
-        group = next((name for name in SHARED if name in fixtures), str(item.path))
-        item.add_marker(pytest.mark.xdist_group(group))
