@@ -45,7 +45,9 @@ def versitygw(tools: Tools, folder: Path, at: S3Address) -> Launch:
     for part in (objects, users, versions):
         part.mkdir(mode=0o700, parents=True, exist_ok=True)
     program = tools.go_program(VERSITYGW)
-    front = (program, "--port", f"{LOOPBACK}:{at.port}", "--quiet", "--health", "/health", "--iam-dir", users)
+    # Its cache of accounts keeps names in buffers that later requests overwrite: changed keys and rights get mixed up.
+    accounts = ("--iam-dir", users, "--iam-cache-disable")
+    front = (program, "--port", f"{LOOPBACK}:{at.port}", "--quiet", "--health", "/health", *accounts)
     command = (*front, "posix", "--versioning-dir", versions, objects)
     env = {"ROOT_ACCESS_KEY": at.access_key, "ROOT_SECRET_KEY": at.secret_key}
     return Launch(tuple(str(word) for word in command), env)
