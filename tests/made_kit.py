@@ -20,8 +20,9 @@ from egoworld_resources.environments.kit.writing import write
 from made_envs import made_env, made_lock, made_wheel
 
 NEEDED = (
-    "annotated-doc", "annotated-types", "markdown-it-py", "mdurl", "packaging", "psutil", "pydantic", "pydantic-core",
-    "pygments", "rich", "shellingham", "tomli-w", "typer", "typing-extensions", "typing-inspection",
+    "annotated-doc", "annotated-types", "boolean-py", "license-expression", "markdown-it-py", "mdurl", "packaging",
+    "psutil", "pydantic", "pydantic-core", "pygments", "python-dotenv", "rich", "shellingham", "tomli-w", "typer",
+    "typing-extensions", "typing-inspection",
 )  # fmt: skip
 """What the builder of envs itself imports."""
 BACKEND = ("editables", "hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bad_videos import MP4
 from tests.faults import SLOW
 from tests.made_graph import Installation
 from tests.made_up import video
@@ -25,10 +26,23 @@ def test_whatever_of_the_service_is_killed_every_video_gets_through(
     installed = Installation(tmp_path / "made", SLOW, settle_s=0.5, retry_delay_s=0.5, files_url=url)
     monkeypatch.setenv("EGOWORLD_CONFIG", installed.config)
     (tmp_path / "text.mp4").write_text("no pictures in here\n" * 40)
+    (tmp_path / "cut.mp4").write_bytes(MP4 + b"no pictures in here\n" * 40)
     good = [video(tmp_path / f"{n}.mp4", shots=shots) for n, shots in enumerate(((8, 7), (12,), (5, 5, 5), (9, 6)))]
     soak = Soak(tmp_path, Path(installed.config), SEED)
-    soak.run({"good": good, "bad": [tmp_path / "text.mp4"]}, 0.5, (5.0, 15.0), 600, look_s=5, backfilled=0, kills=5)
+    soak.run(
+        {"good": good, "text": [tmp_path / "text.mp4"], "cut": [tmp_path / "cut.mp4"]},
+        0.5,
+        (5.0, 15.0),
+        600,
+        look_s=5,
+        backfilled=0,
+        kills=5,
+    )
     print(json.dumps({"FAULT_SEED": SEED, "kills": dict(soak.kills), "starts": soak.service.starts}))
     assert soak.left() == {}
-    assert soak.outcomes() == {"good": Counter({"all fresh": 4}), "bad": Counter({"failed at videos": 1})}
+    assert soak.outcomes() == {
+        "good": Counter({"all fresh": 4}),
+        "text": Counter({"refusal": 1}),
+        "cut": Counter({"failed at videos": 1}),
+    }
     assert soak.problems() == []
