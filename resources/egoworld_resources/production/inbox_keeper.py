@@ -16,6 +16,7 @@ from pathlib import Path
 
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.locks import write_private
+from egoworld_resources.processes import Identity
 from egoworld_resources.production.environment import EnvFile
 from egoworld_resources.production.launch import Launch
 from egoworld_resources.production.probes import Unhealthy
@@ -45,6 +46,9 @@ def keeps(folder: Path) -> str:
         seen = json.loads((folder / SEEN).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Unhealthy(f"the inbox was not looked at yet ({folder / SEEN})") from error
+    who = Identity.parse(seen["process"])
+    if who is None or who.ended:
+        raise Unhealthy("it has ended")
     age = max(0.0, time.time() - seen["at"])
     if age > SILENT_S or seen["fault"]:
         raise Unhealthy(f"looked at the inbox {age:.0f} s ago: {seen['fault'] or 'it hangs'}")
@@ -86,5 +90,6 @@ def watch(folder: Path) -> None:
         if last != [fault, *full]:
             log.warning(json.dumps({"over quota": full, "fault": fault}))
             last = [fault, *full]
-        write_private(folder / SEEN, json.dumps({"at": time.time(), "full": full, "fault": fault}))
+        seen = {"at": time.time(), "process": str(Identity.mine()), "full": full, "fault": fault}
+        write_private(folder / SEEN, json.dumps(seen))
         time.sleep(EVERY_S)
