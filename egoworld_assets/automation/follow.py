@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from egoworld_assets.automation.pace import UNFINISHED, deadline
+from egoworld_assets.automation.pace import UNFINISHED, Cursor, deadline
 from egoworld_assets.episodes import STAGE, artifact_of, usable
 from egoworld_assets.stages import stages
 from egoworld_assets.told import LOG, console
@@ -35,7 +34,7 @@ LONGEST_S = 3600.0
 
 
 @dataclass(frozen=True)
-class Follow:
+class Follow(Cursor):
     """How far the looks are: the sensor's cursor.
 
     event: events of assets up to here were compared (-1: none yet); asked_at: the same when a merge was last asked for.
@@ -53,18 +52,6 @@ class Follow:
     looked: float = 0.0
     unheard: bool = False
     declared: str = ""
-
-    @classmethod
-    def read(cls, text: str | None) -> Follow:
-        """Parse what ``write`` gave; anything else begins with a look at everything."""
-        try:
-            return cls(**json.loads(text or "{}"))
-        except (ValueError, TypeError):
-            return cls()
-
-    def write(self) -> str:
-        """As text for Dagster."""
-        return json.dumps(asdict(self))
 
     def by(self, now: float) -> Follow:
         """The same by a clock that may have been set back: nothing of it lies ahead."""

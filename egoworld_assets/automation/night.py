@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from egoworld_assets.automation.pace import deadline
+from egoworld_assets.automation.pace import Cursor, deadline
 from egoworld_assets.partitions import VIDEOS, layout_changes, unknown
 from egoworld_assets.stages import stages
 from egoworld_assets.told import LOG, console
@@ -51,7 +50,7 @@ def moment(at: float) -> str:
 
 
 @dataclass(frozen=True)
-class Night:
+class Night(Cursor):
     """How far a night is: the sensor's cursor. begin: the partition behind which it began; after: the last one looked
     at; around: whether that lay before ``begin``; again: partitions that could not be judged the first time.
     """
@@ -61,18 +60,6 @@ class Night:
     after: str = ""
     around: bool = False
     again: Sequence[str] = ()
-
-    @classmethod
-    def read(cls, text: str | None) -> Night:
-        """Parse what ``write`` gave; anything else begins at the first partition."""
-        try:
-            return cls(**json.loads(text or "{}"))
-        except (ValueError, TypeError):
-            return cls()
-
-    def write(self) -> str:
-        """As text for Dagster."""
-        return json.dumps(asdict(self))
 
     def follows(self, label: str, every_s: float) -> bool:
         """Whether a night is to begin: it is not this one, and not one that a clock which was set back shows again."""

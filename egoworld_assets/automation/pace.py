@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import dagster as dg
 
@@ -20,6 +22,23 @@ UNFINISHED = [
 Look = Callable[..., Any]
 LOOK_S = 30.0
 """Dagster ends a tick after a minute; a look ends itself before that, and the next one goes on behind it."""
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far a sensor is, as the text that Dagster keeps between its looks. Every field has a default."""
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        """Parse what ``write`` gave; anything else begins from the start."""
+        try:
+            return cls(**json.loads(text or "{}"))
+        except (ValueError, TypeError):
+            return cls()
+
+    def write(self) -> str:
+        """As text for Dagster."""
+        return json.dumps(asdict(self))
 
 
 def sensor(look: Look, every_s: int, **target: Any) -> dg.SensorDefinition:

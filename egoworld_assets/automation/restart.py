@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import dagster as dg
 
-from egoworld_assets.automation.pace import by_daemon
+from egoworld_assets.automation.pace import Cursor, by_daemon
 from egoworld_assets.partitions import unknown
 from egoworld_assets.stages import stages
 from egoworld_assets.told import LOG, console
@@ -37,7 +36,7 @@ def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 
 @dataclass(frozen=True)
-class Failures:
+class Failures(Cursor):
     """How far the failures of runs are looked through: the sensor's cursor. after: up to this event.
 
     since: older ones count only where ``dead_runs`` ended the run, so that a first look starts no old run again.
@@ -45,18 +44,6 @@ class Failures:
 
     after: int = 0
     since: int = -1
-
-    @classmethod
-    def read(cls, text: str | None) -> Failures:
-        """Parse what ``write`` gave; anything else begins with the first failure."""
-        try:
-            return cls(**json.loads(text or "{}"))
-        except (ValueError, TypeError):
-            return cls()
-
-    def write(self) -> str:
-        """As text for Dagster."""
-        return json.dumps(asdict(self))
 
 
 def lost_restarts(
