@@ -1,0 +1,1 @@
+"""`egoworld env`: model envs, envs of workflows, and their policy."""

@@ -1,0 +1,1 @@
+"""What is read over HTTP: metrics, and the files of artifacts."""

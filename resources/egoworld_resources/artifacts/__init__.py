@@ -1,0 +1,1 @@
+"""What an artifact is: its manifest, its stage, what makes it stale."""

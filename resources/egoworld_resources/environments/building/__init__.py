@@ -1,0 +1,1 @@
+"""Envs made from their locks, and proven to be what their locks say."""

@@ -1,0 +1,1 @@
+"""Declarations resolved into locks."""

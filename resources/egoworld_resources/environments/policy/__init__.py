@@ -1,0 +1,1 @@
+"""What model envs may contain and what they need of a machine."""

@@ -1,0 +1,1 @@
+"""Where new videos arrive: a folder or a bucket."""

@@ -1,0 +1,1 @@
+"""Who holds what: locks, leases of artifacts, scratch folders, processes."""

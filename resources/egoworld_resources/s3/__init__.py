@@ -1,0 +1,1 @@
+"""One S3 server: addresses, buckets, objects."""

@@ -1,0 +1,1 @@
+"""Copies of a server, and a server made from a copy."""

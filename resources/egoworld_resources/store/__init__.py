@@ -1,0 +1,1 @@
+"""Artifacts and their manifests, in a folder or in S3."""
