@@ -77,25 +77,25 @@ ui: setup ## open the Dagster UI on what was made
 
 .PHONY: up
 up: setup ## start the server: Postgres, S3, Dagster, proxy, each asked whether it works
-	@$(PYTHON) -m egoworld_resources.production up
+	@$(PYTHON) -m egoworld_resources.server up
 
 .PHONY: down
 down: setup ## stop the server; nothing is lost
-	@$(PYTHON) -m egoworld_resources.production down
+	@$(PYTHON) -m egoworld_resources.server down
 
 .PHONY: ps
 ps: setup ## what of the server runs, where, and how healthy
-	@$(PYTHON) -m egoworld_resources.production ps
+	@$(PYTHON) -m egoworld_resources.server ps
 
 .PHONY: backup
 backup: setup ## copy the server while it runs, only what is new: TO=folder (KEEP=n keeps n backups)
 	@if [ -z "$(TO)" ]; then echo "name a folder on another disk: make backup TO=/mnt/backups/egoworld" >&2; exit 1; fi
-	$(PYTHON) -m egoworld_resources.production backup "$(TO)" $(if $(KEEP),--keep $(KEEP))
+	$(PYTHON) -m egoworld_resources.server backup "$(TO)" $(if $(KEEP),--keep $(KEEP))
 
 .PHONY: restore
 restore: setup ## make the server again from a backup, then make up: FROM=folder (AT=name ONLY=postgres|buckets FORCE=1)
 	@if [ -z "$(FROM)" ]; then echo "name the folder that was backed up to: make restore FROM=/mnt/backups/egoworld" >&2; exit 1; fi
-	$(PYTHON) -m egoworld_resources.production restore "$(FROM)" $(if $(AT),--at "$(AT)") $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
+	$(PYTHON) -m egoworld_resources.server restore "$(FROM)" $(if $(AT),--at "$(AT)") $(if $(ONLY),--only $(ONLY)) $(if $(FORCE),--force)
 
 .PHONY: envs
 envs: setup ## build every model env from its lock
@@ -103,12 +103,12 @@ envs: setup ## build every model env from its lock
 
 .PHONY: test
 test: envs ## build every model env and the servers of the tests, run the tests: ARGS="-k masks" WORKERS=0 (in one process)
-	@$(PYTHON) -m egoworld_resources.production tools >/dev/null
+	@$(PYTHON) -m egoworld_resources.server tools >/dev/null
 	$(PYTEST) $(ARGS)
 
 .PHONY: attack
 attack: envs ## attack a server of its own and break the machine under it: a table of what held and what broke
-	@$(PYTHON) -m egoworld_resources.production tools >/dev/null
+	@$(PYTHON) -m egoworld_resources.server tools >/dev/null
 	$(PYTEST) tests/attack --durations=5 $(ARGS)
 
 .PHONY: accuracy

@@ -7,19 +7,19 @@ import warnings
 
 import dagster as dg
 
-from egoworld_assets.arrival import inbox_every
-from egoworld_assets.automation import pace
+from egoworld_assets.automation import pace, quarantine
+from egoworld_assets.automation.event_log_retention import event_log_retention
 from egoworld_assets.automation.follow import dataset_follows
 from egoworld_assets.automation.night import nightly_refresh
+from egoworld_assets.automation.refresh import DATASET, FLOW, GROUP, noting_processes
 from egoworld_assets.automation.restart import dead_runs, lost_restarts
 from egoworld_assets.automation.schedules import QUARANTINE, hourly_quarantine, nightly_retention
 from egoworld_assets.automation.waiting import waiting_sensor
-from egoworld_assets.retention import event_log_retention
-from egoworld_assets.stages import modules, stages
-from egoworld_assets.told import code_version
-from egoworld_assets.upkeep import DATASET, FLOW, GROUP, noting_processes
+from egoworld_assets.orchestration.materializations import code_version
+from egoworld_assets.orchestration.registry import modules, stages
+from egoworld_assets.videos import inbox_every
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.workbench import Workbench
 
 log = logging.getLogger(__name__)
 LOGGERS = {"text": dg.colored_console_logger, "json": dg.json_console_logger}
@@ -35,7 +35,7 @@ def build(bench: Workbench) -> dg.Definitions:
         name = spec.key.to_user_string()
         return spec.replace_attributes(code_version=versions[name]) if name in versions else spec
 
-    loaded = dg.load_assets_from_modules(modules())
+    loaded = dg.load_assets_from_modules([*modules(), quarantine])
     assets = [asset for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
     return dg.Definitions(
         assets=dg.map_asset_specs(with_version, assets),

@@ -6,17 +6,17 @@ from typing import Any
 
 import dagster as dg
 
-from egoworld_assets import checks
-from egoworld_assets.partitions import Step, materialize, stage_asset
+from egoworld_assets.orchestration.stage_asset import Step, materialize, stage_asset
+from egoworld_assets.quality import checks
+from egoworld_resources.artifacts.manifest import Manifest, file_digest
+from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.dataset import LINEAGE, ArtifactLineage, EpisodeArtifact, considered, licence_changes, merge
 from egoworld_resources.dataset.export import merged_videos
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, EgoworldError, Transient
-from egoworld_resources.licensing.bearing import LicenceBook
-from egoworld_resources.licensing.rights import rights_of
-from egoworld_resources.manifest import Manifest, file_digest
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import SOURCE, Workbench
+from egoworld_resources.making.workbench import SOURCE, Workbench
+from egoworld_resources.rights.bearing import LicenceBook
+from egoworld_resources.rights.source_videos import rights_of
 
 STAGE = Stage(
     "episodes",

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from egoworld_assets import checks
-from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.orchestration.stage_asset import Step, materialize, stage_asset
+from egoworld_assets.quality import checks
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.making.workbench import Workbench
 
 STAGE = Stage(
     "robot_trajectories",

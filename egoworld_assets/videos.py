@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from egoworld_assets import checks
 from egoworld_assets.automation import pace
-from egoworld_assets.partitions import VIDEOS, Step, materialize, stage_asset, unknown
-from egoworld_assets.told import LOG, console
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.manifest import digest
-from egoworld_resources.shards import by_partition
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.orchestration.materializations import LOG, console
+from egoworld_assets.orchestration.shards import by_partition
+from egoworld_assets.orchestration.stage_asset import VIDEOS, Step, materialize, stage_asset, unknown
+from egoworld_assets.quality import checks
+from egoworld_resources.artifacts.manifest import digest
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
 
 STAGE = Stage("videos", env="base", unit="video", checks=(checks.has_rows("videos"),))
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
 
 pytest_plugins = [

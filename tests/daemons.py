@@ -14,8 +14,8 @@ import dagster as dg
 import pytest
 import yaml
 
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import PROJECT, Settings
-from egoworld_resources.workbench import Workbench
 from tests.faults import below, kill_pid
 from tests.made_graph import Installation
 

@@ -22,14 +22,14 @@ from pathlib import Path
 import httpx
 import psutil
 
-from egoworld_resources.environments.api.tokens import Tokens
 from egoworld_resources.environments.checkout import checkout_uv
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.config import FabricConfig
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.opening import open_fabric
 from egoworld_resources.settings import PROJECT, Settings
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.api.tokens import Tokens
+from egoworld_resources.workflow_envs.config import FabricConfig
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.opening import open_fabric
 from tests.servers import free_port
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -29,11 +29,11 @@ import dagster as dg
 import psutil
 import typer
 
-from egoworld_assets import cli
-from egoworld_assets.stages import stages
+from egoworld_assets.cli import app
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.manifest import Manifest, file_digest
 from egoworld_resources.layout import Layout
-from egoworld_resources.manifest import Manifest, file_digest
-from egoworld_resources.store import FolderStore
+from egoworld_resources.store.folder import FolderStore
 from tests.made_graph import RUNNER, Installation
 from tests.made_up import video
 
@@ -178,7 +178,7 @@ class Rounds:
             log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            cli.flow(self.paths)
+            app.flow(self.paths)
             status = 0
         except typer.Exit as end:
             status = end.exit_code

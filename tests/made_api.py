@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from egoworld_resources.environments.api.tokens import Tokens
+from egoworld_resources.workflow_envs.api.tokens import Tokens
 
 SERVING = "serving "
 UNIX = "http+unix://"

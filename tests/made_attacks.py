@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
 
 PYPROJECT = """
 [project]

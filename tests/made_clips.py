@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import EnvBuilder
-from egoworld_resources.runner import Process, run_job
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import Catalog
+from egoworld_resources.running.process import Process, run_job
 from egoworld_runner import clip_id
 from egoworld_runner.job import Job, Span, VideoJob
 

@@ -8,8 +8,8 @@ import json
 import zipfile
 from pathlib import Path
 
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.lockfile import Lock, addresses_of
+from egoworld_resources.environments.catalog import Catalog
+from egoworld_resources.environments.locking.lockfile import Lock, addresses_of
 
 PYPROJECT = """\
 [project]

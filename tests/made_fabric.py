@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from egoworld_resources.environments.building import Building
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.backends import Backend
-from egoworld_resources.environments.fabric.config import FabricConfig
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.operations import Operations
-from egoworld_resources.environments.fabric.uv_backend import UvBackend
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.uv import Uv
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.building.venv import Building
+from egoworld_resources.environments.policy.rules import Policy
 from egoworld_resources.settings import Settings
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.audit import Operations
+from egoworld_resources.workflow_envs.backends import Backend
+from egoworld_resources.workflow_envs.config import FabricConfig
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.uv_backend import UvBackend
 
 KEY = EnvKey("flow", "node")
 TESTER = Actor("tester", "test")

@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 from egoworld_assets.cli import app
 from egoworld_assets.definitions import build
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.store import Store
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.store.folder import Store
 from tests.made_graph import Installation
 from tests.made_up import video
 from tests.sensors import Ticks

@@ -13,10 +13,10 @@ import pytest
 import tomli_w
 
 from egoworld_resources.environments.declaration import read_toml
-from egoworld_resources.environments.kit.keys import make_key, read_key, sign
-from egoworld_resources.environments.kit.pieces import Piece, piece
-from egoworld_resources.environments.kit.receiver.manifest import KitManifest
-from egoworld_resources.environments.kit.writing import write
+from egoworld_resources.kit.keys import make_key, read_key, sign
+from egoworld_resources.kit.pieces import Piece, piece
+from egoworld_resources.kit.receiver.manifest import KitManifest
+from egoworld_resources.kit.writing import write
 from made_envs import made_env, made_lock, made_wheel
 
 NEEDED = (

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, create_engine, text
 
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.operations import Began, Operations
-from egoworld_resources.production.postgres import PostgresAddress
+from egoworld_resources.server.postgres import PostgresAddress
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.audit import Began, Operations
 
 ANN = Actor("ann", "http 127.0.0.1:5312")
 PARTS = ("w1", "n1", "v1")

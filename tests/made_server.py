@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import boto3
 
 from egoworld_resources.environments.checkout import checkout_uv
-from egoworld_resources.production import probes
-from egoworld_resources.production.environment import ServerSettings
-from egoworld_resources.production.ports import orphans
-from egoworld_resources.production.proxy import ask
-from egoworld_resources.production.running import Server
-from egoworld_resources.s3_objects import Objects
+from egoworld_resources.s3.objects import Objects
+from egoworld_resources.server import probes
+from egoworld_resources.server.environment import ServerSettings
+from egoworld_resources.server.ports import orphans
+from egoworld_resources.server.proxy import ask
+from egoworld_resources.server.running import Server
 from egoworld_resources.settings import PROJECT, Settings
-from egoworld_resources.store_s3 import S3Store
+from egoworld_resources.store.s3 import S3Store
 from tests.bad_videos import MP4
 from tests.made_graph import SERVED, Installation
 from tests.made_up import video
@@ -94,7 +94,7 @@ def brought(server: Server, files: Path) -> str:
 def in_env(server: Server, *command: str) -> subprocess.CompletedProcess[str]:
     """A command in the environment of the server's Dagster, as the README says it."""
     env = {**os.environ, "EGOWORLD_HOME": str(server.parts.settings.home)}
-    words = [sys.executable, "-m", "egoworld_resources.production", "env", *command]
+    words = [sys.executable, "-m", "egoworld_resources.server", "env", *command]
     return subprocess.run(words, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
 
 

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco
 
-from egoworld_assets.accuracy import Measurement, accuracy_of
-from egoworld_resources import metrics
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.manifest import Manifest, Recipe, data_version, stored_files
-from egoworld_resources.sample import load_truth
+from egoworld_assets.quality.accuracy import Measurement, accuracy_of
+from egoworld_resources.artifacts.manifest import Manifest, Recipe, data_version, stored_files
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.sample import load_truth, truth_errors
+from egoworld_resources.sample.arrays import SampleTruth
 from egoworld_resources.sample.boxes import TABLE_TOP
-from egoworld_resources.sample_truth import SampleTruth
 from egoworld_resources.settings import Settings
-from egoworld_resources.workbench import Workbench
 from egoworld_runner import clip_id, tables
 from egoworld_runner.tables import Row
 from tests.made_artifacts import write_table
@@ -134,11 +133,13 @@ def true_tracks(made: Made) -> Sequence[Row]:
     table = np.array([[x, y, TABLE_TOP] for x in (-0.2, -0.1, 0.0, 0.1, 0.2) for y in (-0.2, -0.1)])
     for start, end in SPANS:
         top = np.array([[x, y, 0.5] for x in (-0.4, -0.2, 0.1) for y in (-0.3, 0.3)]) * truth.object_size[start]
-        to_world = metrics.rigid_inverse(truth.t_world_camera)
+        to_world = truth_errors.rigid_inverse(truth.t_world_camera)
         for first, points, poses, obj_id in ((0, table, to_world, 0), (100, top, truth.t_camera_object, 5)):
             for number, point in enumerate(points):
                 for frame in range(start, end):
-                    pixel = metrics.project(truth.intrinsics[frame], metrics.transformed(poses[frame], point[None]))[0]
+                    pixel = truth_errors.project(
+                        truth.intrinsics[frame], truth_errors.transformed(poses[frame], point[None])
+                    )[0]
                     out.append(tables.TrackPoint(first + number, frame, *pixel.tolist(), visible=True, obj_id=obj_id))
     return out
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
 
 PYPROJECT = """
 [project]

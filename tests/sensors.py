@@ -16,7 +16,7 @@ from egoworld_assets.automation.pace import UNFINISHED
 from egoworld_assets.definitions import build
 from egoworld_assets.episodes import usable_episodes
 from egoworld_resources.dataset import considered
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.making.workbench import Workbench
 
 
 @contextmanager

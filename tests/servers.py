@@ -16,14 +16,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from egoworld_resources.production import probes
-from egoworld_resources.production.environment import ServerSettings
-from egoworld_resources.production.launch import LOOPBACK, Launch, unprivileged
-from egoworld_resources.production.parts import Parts
-from egoworld_resources.production.places import Places
-from egoworld_resources.production.postgres import SOCKET_PORT, PostgresAddress, binaries, own, serving
-from egoworld_resources.production.s3_servers import S3Address, s3_server
-from egoworld_resources.production.tools import Tools
+from egoworld_resources.server import probes
+from egoworld_resources.server.environment import ServerSettings
+from egoworld_resources.server.launch import LOOPBACK, Launch, unprivileged
+from egoworld_resources.server.parts import Parts
+from egoworld_resources.server.places import Places
+from egoworld_resources.server.postgres import SOCKET_PORT, PostgresAddress, binaries, own, serving
+from egoworld_resources.server.s3_servers import S3Address, s3_server
+from egoworld_resources.server.tools import Tools
 from egoworld_resources.settings import Settings
 
 READY_S = 60.0

@@ -26,11 +26,11 @@ from typing import Any
 import dagster as dg
 import psutil
 
-from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import outdated
+from egoworld_assets.automation.refresh import outdated
+from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.workbench import Workbench
 from tests.faults import below, kill_pid
 from tests.servers import free_port
 

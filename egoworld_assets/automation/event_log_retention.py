@@ -19,7 +19,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.making.workbench import Workbench
 
 Kind = dg.DagsterEventType
 GONE = (

@@ -11,16 +11,16 @@ from typing import Any
 import dagster as dg
 
 from egoworld_assets.automation.pace import UNFINISHED, Cursor, deadline
+from egoworld_assets.automation.refresh import DATASET
 from egoworld_assets.episodes import STAGE, artifact_of, usable
-from egoworld_assets.stages import stages
-from egoworld_assets.told import LOG, console
-from egoworld_assets.upkeep import DATASET
+from egoworld_assets.orchestration.materializations import LOG, console
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.shards import videos_of
+from egoworld_resources.artifacts.manifest import digest
 from egoworld_resources.dataset import considered
 from egoworld_resources.errors import Transient
-from egoworld_resources.licensing.rights import rights_stamp
-from egoworld_resources.manifest import digest
-from egoworld_resources.shards import videos_of
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.rights.source_videos import rights_stamp
 
 ASSET = dg.AssetKey("dataset")
 BY_HAND = "__ASSET_JOB"

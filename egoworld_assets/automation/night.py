@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from egoworld_assets.automation.pace import Cursor, deadline
-from egoworld_assets.partitions import VIDEOS, layout_changes, unknown
-from egoworld_assets.stages import stages
-from egoworld_assets.told import LOG, console
-from egoworld_assets.upkeep import outdated
+from egoworld_assets.automation.refresh import outdated
+from egoworld_assets.orchestration.materializations import LOG, console
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.shards import by_partition
+from egoworld_assets.orchestration.stage_asset import VIDEOS, layout_changes, unknown
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.shards import by_partition
-from egoworld_resources.workbench import Workbench
 
 NIGHT = "egoworld/night"
 """Tag of the runs that a night asked for: which night."""

@@ -5,13 +5,13 @@ from typing import Any
 
 import dagster as dg
 
-from egoworld_assets.plan import WANTS_WORK
-from egoworld_assets.stages import stages
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.planning.plan import WANTS_WORK
+from egoworld_resources.artifacts.manifest import digest
+from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import EgoworldError
-from egoworld_resources.manifest import digest
-from egoworld_resources.stage import Stage
-from egoworld_resources.waits import Item, Waiting, clock
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.faults.waits import Item, Waiting, clock
+from egoworld_resources.making.workbench import Workbench
 
 STOPPED = ("failed", "quarantined")
 SHOWN = 500

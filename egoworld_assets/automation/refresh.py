@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
-from egoworld_assets.plan import WANTS_WORK
+from egoworld_assets.planning.plan import WANTS_WORK
+from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import EgoworldError, Transient
-from egoworld_resources.processes import Identity, start_ticks
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.leases.processes import Identity, start_ticks
+from egoworld_resources.making.workbench import Workbench
 
 GROUP = dg.AssetSelection.groups("video_to_dataset")
 FLOW = dg.define_asset_job("flow", selection=GROUP, description="Everything that is made of one video.")

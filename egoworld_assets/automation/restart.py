@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import dagster as dg
 
 from egoworld_assets.automation.pace import Cursor, by_daemon
-from egoworld_assets.partitions import unknown
-from egoworld_assets.stages import stages
-from egoworld_assets.told import LOG, console
-from egoworld_assets.upkeep import KILLED, dead_runs_of, end_dead_runs
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.automation.refresh import KILLED, dead_runs_of, end_dead_runs
+from egoworld_assets.orchestration.materializations import LOG, console
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.stage_asset import unknown
+from egoworld_resources.making.workbench import Workbench
 
 RESTART_OF = "egoworld/restart_of"
 """Tag of a run that was started in place of another: the id of that one."""

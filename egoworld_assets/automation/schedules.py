@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dagster as dg
 
+from egoworld_assets.automation.event_log_retention import event_log_retention
 from egoworld_assets.automation.pace import UNFINISHED
-from egoworld_assets.retention import event_log_retention
-from egoworld_assets.told import console
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.orchestration.materializations import console
+from egoworld_resources.making.workbench import Workbench
 
 QUARANTINE = dg.define_asset_job(
     "quarantine_table", selection=dg.AssetSelection.assets("quarantine"), description="The table of what stopped."

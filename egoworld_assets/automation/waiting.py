@@ -16,18 +16,18 @@ import dagster as dg
 
 from egoworld_assets.automation import pace
 from egoworld_assets.automation.night import wanted_in
-from egoworld_assets.partitions import AGAIN, UNRECORDED, VIDEOS, unknown
-from egoworld_assets.stages import stages
-from egoworld_assets.told import LOG, console
-from egoworld_assets.upkeep import GROUP
-from egoworld_resources.environments.uv import Uv
+from egoworld_assets.automation.refresh import GROUP
+from egoworld_assets.orchestration.materializations import LOG, console
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.shards import by_partition, videos_of
+from egoworld_assets.orchestration.stage_asset import AGAIN, UNRECORDED, VIDEOS, unknown
+from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.faults.waits import Waiting, in_words
 from egoworld_resources.gpu import gpus
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.opening import in_s3
 from egoworld_resources.settings import Settings
-from egoworld_resources.shards import by_partition, videos_of
-from egoworld_resources.stores import in_s3
-from egoworld_resources.waits import Waiting, in_words
-from egoworld_resources.workbench import Workbench
 from egoworld_runner.space import RESERVE
 
 AT_ONCE = 100

@@ -15,19 +15,19 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from egoworld_assets import cli_kit, cli_licences
-from egoworld_assets.cli_env import env
-from egoworld_assets.cli_errors import errors_shown
-from egoworld_assets.cli_files import video_files
-from egoworld_assets.cli_weights import weights
-from egoworld_resources.arrivals import Arrival
+from egoworld_assets.cli import kit, licences
+from egoworld_assets.cli.env.app import env
+from egoworld_assets.cli.errors import errors_shown
+from egoworld_assets.cli.videos import video_files
+from egoworld_assets.cli.weights import weights
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.inbox.arrivals import Arrival
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.workbench import Workbench
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="First-person video to robot-learning data.")
 app.add_typer(env, name="env")
-app.add_typer(cli_kit.app, name="kit")
+app.add_typer(kit.app, name="kit")
 app.add_typer(weights, name="weights")
 console = Console(width=None if sys.stdout.isatty() else 200)
 """Programs and files that read our output get lines that are not cut at 80 columns."""
@@ -43,8 +43,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return app.command()(errors_shown(function))
 
 
-command(cli_licences.rights)
-command(cli_licences.export)
+command(licences.rights)
+command(licences.export)
 
 
 def bench() -> Workbench:
@@ -65,7 +65,7 @@ def dagster_quiet() -> Iterator[None]:
 
 def known_videos(workbench: Workbench, names: Sequence[str] | None) -> list[str]:
     """Keys of the videos named by key or file name; all of them when none is named."""
-    from egoworld_assets.report import find_video
+    from egoworld_assets.cli.status import find_video
 
     return [find_video(workbench, v) for v in names] if names else workbench.store.keys("videos")
 
@@ -101,17 +101,17 @@ def refresh(
     stage: Annotated[str | None, typer.Option(help="With --retry-failed: only what failed at this stage.")] = None,
 ) -> None:
     """Make what is missing or stale, through Dagster."""
-    from egoworld_assets import cli_upkeep
+    from egoworld_assets.cli import refresh
 
     workbench = bench()
     keys = known_videos(workbench, videos)
     if retry_failed or stage:
-        workbench.retried = cli_upkeep.failed(workbench, keys, stage, console, retry_failed)
+        workbench.retried = refresh.failed(workbench, keys, stage, console, retry_failed)
         keys = sorted({video for _, video in workbench.retried})
     if plan or max_hours is not None:
         looking = workbench.snapshot()
         looking.retried = workbench.retried
-        keys = cli_upkeep.chosen(looking, keys, console, max_hours, listed=plan)
+        keys = refresh.chosen(looking, keys, console, max_hours, listed=plan)
     if keys and not plan:
         run(keys, workbench)
 
@@ -119,12 +119,12 @@ def refresh(
 @command
 def stale(videos: Known = None, as_json: Json = False) -> None:
     """What a refresh would make, why, and what it costs by past runs; nothing is run."""
-    from egoworld_assets import cli_upkeep, handing_out
+    from egoworld_assets.cli import export, refresh
 
     workbench = bench().snapshot()
     keys = known_videos(workbench, videos)
-    licences = handing_out.stale_licences(workbench, keys if videos else None)
-    cli_upkeep.show(cli_upkeep.planned(workbench, keys), console, as_json, licences)
+    licences = export.stale_licences(workbench, keys if videos else None)
+    refresh.show(refresh.planned(workbench, keys), console, as_json, licences)
 
 
 @command
@@ -134,22 +134,22 @@ def status(
     refused: Annotated[bool, typer.Option("--refused", help="Name every file that was refused, and why.")] = False,
 ) -> None:
     """How every asset of every video stands: fresh, stale, missing, failed, quarantined or blocked, and why."""
-    from egoworld_assets import report
-    from egoworld_assets.stages import stages
+    from egoworld_assets.cli import status
+    from egoworld_assets.orchestration.registry import stages
 
     workbench = bench().snapshot()
     if refused and not as_json:
-        console.print(report.refused_table(workbench))
+        console.print(status.refused_table(workbench))
         return
     keys = known_videos(workbench, videos)
-    entries = (entry for key in keys for entry in report.status_of(workbench, stages().values(), key))
+    entries = (entry for key in keys for entry in status.status_of(workbench, stages().values(), key))
     if as_json:
-        others = {"duplicates": report.duplicates(workbench), "left_out": report.left_out(workbench)}
-        others["waiting"] = report.waiting(workbench)
-        sys.stdout.writelines(f"{line}\n" for line in report.json_lines({"assets": entries, **others}))
-    elif keys or report.left_out(workbench):
-        console.print(report.status_table(workbench, entries))
-        report.print_waiting(workbench, console)
+        others = {"duplicates": status.duplicates(workbench), "left_out": status.left_out(workbench)}
+        others["waiting"] = status.waiting(workbench)
+        sys.stdout.writelines(f"{line}\n" for line in status.json_lines({"assets": entries, **others}))
+    elif keys or status.left_out(workbench):
+        console.print(status.status_table(workbench, entries))
+        status.print_waiting(workbench, console)
     else:
         console.print("no videos yet: `egoworld ingest FILE`, or put one into " + escape(workbench.inbox.where))
 
@@ -157,15 +157,15 @@ def status(
 @command
 def lineage(artifact: Annotated[str, typer.Argument(help="VIDEO/ASSET")], as_json: Json = False) -> None:
     """What an artifact was made from: back to the video's bytes, code, lock, weights and parameters."""
-    from egoworld_assets import report
-    from egoworld_assets.stages import stages
+    from egoworld_assets.cli import status
+    from egoworld_assets.orchestration.registry import stages
 
     workbench = bench()
-    node = report.lineage_of(workbench, report.artifact(workbench, stages().values(), artifact))
+    node = status.lineage_of(workbench, status.artifact(workbench, stages().values(), artifact))
     if as_json:
         print(json.dumps(node, indent=2, ensure_ascii=False))
     else:
-        console.print(report.lineage_tree(node), soft_wrap=True)
+        console.print(status.lineage_tree(node), soft_wrap=True)
 
 
 @command
@@ -175,17 +175,17 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Make an artifact again from its manifest alone, beside the store, and compare the bytes."""
-    from egoworld_assets import cli_reproduce
+    from egoworld_assets.cli import reproduce
 
-    cli_reproduce.use_cores(cores)
-    if not cli_reproduce.show(bench(), artifact, console, as_json):
+    reproduce.use_cores(cores)
+    if not reproduce.show(bench(), artifact, console, as_json):
         raise typer.Exit(1)
 
 
 @command
 def accuracy(as_json: Json = False) -> None:
     """How far results on sample videos lie from what is true in them, stage by stage, and how that is measured."""
-    from egoworld_assets import accuracy
+    from egoworld_assets.quality import accuracy
 
     workbench = bench()
     for video, facts in workbench.store.records("videos"):
@@ -207,11 +207,11 @@ def doctor(
     free_gb: Annotated[float, typer.Option(min=0, help="Free disk (GB) below which there is a warning.")] = 10.0,
 ) -> None:
     """Whether this machine can do what the configuration asks; each warning and fault with its mend."""
-    from egoworld_assets import cli_doctor
+    from egoworld_assets.cli import doctor
 
     patience = seconds or (3600.0 if thorough else 60.0)
-    findings = cli_doctor.examined(Settings.load(), patience, free_gb, thorough)
-    if cli_doctor.show(findings, console, as_json):
+    findings = doctor.examined(Settings.load(), patience, free_gb, thorough)
+    if doctor.show(findings, console, as_json):
         raise typer.Exit(1)
 
 
@@ -222,9 +222,9 @@ def fsck(
     as_json: Json = False,
 ) -> None:
     """Look through the whole store: name what is missing, damaged or orphaned."""
-    from egoworld_assets import cli_store
+    from egoworld_assets.cli import store
 
-    if not cli_store.look_through(Settings.load(), console, quick, as_json, mend):
+    if not store.look_through(Settings.load(), console, quick, as_json, mend):
         raise typer.Exit(1)
 
 
@@ -236,9 +236,9 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Free what old versions and orphaned files take; never what is live or what something live was made from."""
-    from egoworld_assets import cli_store
+    from egoworld_assets.cli import store
 
-    cli_store.collect(Settings.load(), console, cli_store.policy_of(keep, older_than), apply, as_json)
+    store.collect(Settings.load(), console, store.policy_of(keep, older_than), apply, as_json)
 
 
 @command
@@ -248,10 +248,10 @@ def prune(
     as_json: Json = False,
 ) -> None:
     """Take log and step events of old runs out of Dagster's event log; what is known of assets stays."""
-    from egoworld_assets import cli_retention
+    from egoworld_assets.cli import prune
 
     with dagster_quiet():
-        cli_retention.prune_event_log(bench(), console, days, apply, as_json)
+        prune.prune_event_log(bench(), console, days, apply, as_json)
 
 
 @command
@@ -261,19 +261,19 @@ def buckets(
     name: Annotated[str, typer.Option(help="Whose folder of the inbox an uploader's keys are for.")] = "",
 ) -> None:
     """Make the S3 buckets inbox, artifacts and weights, or print keys that may do only what a role needs."""
-    from egoworld_assets import cli_store
+    from egoworld_assets.cli import store
 
     if keys:
-        cli_store.role_keys(keys, hours, console, name)
+        store.role_keys(keys, hours, console, name)
     else:
-        cli_store.make_buckets(Settings.load(), console)
+        store.make_buckets(Settings.load(), console)
 
 
 @command
 def view(video: str, port: int = 9876) -> None:
     """Open a video's recording in Rerun's web viewer, on this machine only."""
-    from egoworld_assets.report import find_video
-    from egoworld_assets.viewing import view_recording
+    from egoworld_assets.cli.status import find_video
+    from egoworld_assets.serving.artifact_files import view_recording
 
     raise typer.Exit(view_recording(bench(), find_video(bench(), video), port))
 
@@ -281,7 +281,7 @@ def view(video: str, port: int = 9876) -> None:
 @command
 def ui(port: int = 3000) -> None:
     """Open the Dagster UI on this state, with its sensors and schedules, on this machine only."""
-    from egoworld_assets.viewing import dagster_ui
+    from egoworld_assets.serving.artifact_files import dagster_ui
 
     raise typer.Exit(dagster_ui(bench(), port))
 
@@ -289,23 +289,23 @@ def ui(port: int = 3000) -> None:
 @command
 def metrics(port: int = 9464, socket: Socket = None) -> None:
     """Serve what Prometheus asks for: http://127.0.0.1:PORT/metrics, on this machine only."""
-    from egoworld_assets import cli_serving
+    from egoworld_assets.cli import serve
 
     with dagster_quiet():
-        cli_serving.metrics(bench(), socket or port)
+        serve.metrics(bench(), socket or port)
 
 
 @command
 def files(port: int = 3001, socket: Socket = None) -> None:
     """Serve contact sheets and other files of artifacts, on this machine only; `egoworld ui` does it by itself."""
-    from egoworld_assets import cli_serving
+    from egoworld_assets.cli import serve
 
-    cli_serving.files(bench(), socket or port)
+    serve.files(bench(), socket or port)
 
 
 def sample(workbench: Workbench, seconds: float, seed: int) -> Path:
     """The generated sample video of a seed, rendered once."""
-    from egoworld_assets.progress import flow_bar
+    from egoworld_assets.cli.progress import flow_bar
     from egoworld_resources.sample import SampleOptions, is_rendered, render
 
     path = workbench.layout.home / "sample" / f"sample-{seed}-{seconds:g}s.mp4"
@@ -329,7 +329,7 @@ def flow(paths: Sequence[Path]) -> None:
 
 def taken(workbench: Workbench, paths: Sequence[Path]) -> tuple[list[Arrival], list[str]]:
     """Take files into the store and say what became of each; returns what was taken, and why others were refused."""
-    from egoworld_assets.flow import instance_of, take
+    from egoworld_assets.cli.flow import instance_of, take
 
     with dagster_quiet(), instance_of(workbench) as instance:
         arrivals, refused = take(workbench, instance, paths)
@@ -344,29 +344,26 @@ def taken(workbench: Workbench, paths: Sequence[Path]) -> tuple[list[Arrival], l
 
 def run(videos: Sequence[str], workbench: Workbench | None = None) -> None:
     """Run the flow for some videos; ends with what came out, and with exit status 1 when something failed."""
-    from egoworld_assets import accuracy, report
-    from egoworld_assets.flow import instance_of, run_flow
-    from egoworld_assets.progress import FlowProgress, flow_bar
-    from egoworld_assets.stages import stages
+    from egoworld_assets.cli import status
+    from egoworld_assets.cli.flow import instance_of, run_flow
+    from egoworld_assets.cli.progress import FlowProgress, flow_bar
+    from egoworld_assets.orchestration.registry import stages
+    from egoworld_assets.quality import accuracy
 
     workbench = workbench or bench()
     with dagster_quiet(), instance_of(workbench) as instance, flow_bar(console) as bar:
         faults = run_flow(workbench, instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
-    report.print_waiting(workbench, console)
+    status.print_waiting(workbench, console)
     for fault in faults:
         console.print(f"[red]fault:[/red] {escape(fault)}", soft_wrap=True, highlight=False)
     if faults:
         console.print("is this machine the cause? `egoworld doctor` looks", highlight=False)
-    entries = [entry for video in videos for entry in report.status_of(workbench, stages().values(), video)]
-    console.print(report.run_table(entries, stages().values()))
+    entries = [entry for video in videos for entry in status.status_of(workbench, stages().values(), video)]
+    console.print(status.run_table(entries, stages().values()))
     for video in videos:
         truth = accuracy.sample_truth(workbench, video)
         if truth:
             console.print(accuracy.accuracy_table(accuracy.accuracy_of(workbench, video, truth), brief=True))
-    report.print_where_to_look(workbench, console, entries)
+    status.print_where_to_look(workbench, console, entries)
     if faults or any(entry["state"] in ("failed", "missing", "stale") or entry["waits"] for entry in entries):
         raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    app()

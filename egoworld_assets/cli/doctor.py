@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from egoworld_assets.stages import stages
+from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.doctor import Finding, State, Subject, examine, worst
 from egoworld_resources.settings import Settings
 

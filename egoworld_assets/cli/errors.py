@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from egoworld_resources.environments.redaction import redacted
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.programs.redaction import redacted
 
 
 def errors_shown(function: Callable[..., None]) -> Callable[..., None]:

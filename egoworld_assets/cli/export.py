@@ -12,12 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from egoworld_assets import episodes
-from egoworld_assets.report import find_video
+from egoworld_assets.cli.status import find_video
 from egoworld_resources import dataset
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.licensing.rights import checked, read_csv, rights_of, state_rights, take_back
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.rights.source_videos import checked, read_csv, rights_of, state_rights, take_back
 
 
 def change(

@@ -10,18 +10,18 @@ from uuid import uuid4
 
 import dagster as dg
 
+from egoworld_assets.automation.refresh import DATASET, FLOW, contiguous, end_dead_runs, process_tag
+from egoworld_assets.cli.progress import FlowProgress
 from egoworld_assets.definitions import build
-from egoworld_assets.partitions import VIDEOS, add_partitions, lay_out
-from egoworld_assets.plan import MADE, WANTS_WORK
-from egoworld_assets.progress import FlowProgress
-from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import DATASET, FLOW, contiguous, end_dead_runs, process_tag
-from egoworld_resources.arrivals import Arrival, Arrivals, Refused
-from egoworld_resources.licensing.rights import RECORD, state_rights
-from egoworld_resources.sample_truth import licence_of_sample
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.shards import partition_of
+from egoworld_assets.orchestration.stage_asset import VIDEOS, add_partitions, lay_out
+from egoworld_assets.planning.plan import MADE, WANTS_WORK
+from egoworld_resources.inbox.arrivals import Arrival, Arrivals, Refused
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.rights.source_videos import RECORD, state_rights
+from egoworld_resources.sample.arrays import licence_of_sample
 from egoworld_resources.settings import PROJECT
-from egoworld_resources.shards import partition_of
-from egoworld_resources.workbench import Workbench
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PATIENT_BACKFILLS = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"

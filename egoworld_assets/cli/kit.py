@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from egoworld_assets.cli_errors import errors_shown
+from egoworld_assets.cli.errors import errors_shown
 from egoworld_resources.environments.checkout import PROFILE, checkout_catalog, checkout_uv
 from egoworld_resources.errors import UnknownName
 from egoworld_resources.settings import Settings
@@ -32,7 +32,7 @@ NoInterpreter = Annotated[bool, typer.Option("--no-interpreter", help="The recei
 @errors_shown
 def key(file: Annotated[Path, typer.Argument(help="Where the private key is written.")] = KEY) -> None:
     """Make the key that signs kits; tell receivers its fingerprint on another way than the kits go."""
-    from egoworld_resources.environments.kit.keys import make_key
+    from egoworld_resources.kit.keys import make_key
 
     place = file.expanduser()
     fingerprint = make_key(place)
@@ -89,8 +89,8 @@ def install(
     older: Annotated[bool, typer.Option("--older", help="Also a kit made before the installed one.")] = False,
 ) -> None:
     """Verify signature and every byte, install, run the demo; no network is used."""
-    from egoworld_resources.environments.kit.receiver.install import Wish
-    from egoworld_resources.environments.kit.receiver.install import install as install_kit
+    from egoworld_resources.kit.receiver.install import Wish
+    from egoworld_resources.kit.receiver.install import install as install_kit
 
     install_kit(Wish(kit, to, key, python, demo, overwrite, older), console.print)
 
@@ -108,8 +108,8 @@ def _make(
     fetched: Path | None,
     no_interpreter: bool,
 ) -> None:
-    from egoworld_resources.environments.kit.making import Order, make
-    from egoworld_resources.production.tools import Tools
+    from egoworld_resources.kit.making import Order, make
+    from egoworld_resources.server.tools import Tools
 
     settings = Settings.load()
     catalog = checkout_catalog(settings.project, profile)
@@ -142,6 +142,6 @@ def _make(
 
 def _envs_of_demo(settings: Settings) -> frozenset[str]:
     """The envs that serve the stages now."""
-    from egoworld_assets.stages import stages
+    from egoworld_assets.orchestration.registry import stages
 
     return frozenset(settings.stages.get(stage.name, stage.env) for stage in stages().values())

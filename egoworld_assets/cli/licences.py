@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.workbench import Workbench
 
 console = Console(width=None if sys.stdout.isatty() else 200)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -27,11 +27,11 @@ def rights(
     as_json: Json = False,
 ) -> None:
     """Under which licence source videos were given, who said so and when; or state it. Unknown is not commercial."""
-    from egoworld_assets import handing_out
+    from egoworld_assets.cli import export
 
     bench = Workbench(Settings.load())
-    handing_out.change(bench, video, licence, source, table, remove)
-    handing_out.show_rights(bench, video, console, as_json)
+    export.change(bench, video, licence, source, table, remove)
+    export.show_rights(bench, video, console, as_json)
 
 
 def export(
@@ -43,7 +43,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Hand the dataset out: a copy with a card of today's licences, whole or not at all."""
-    from egoworld_assets import handing_out
+    from egoworld_assets.cli import export
 
     bench = Workbench(Settings.load())
-    handing_out.export(bench, to, console, commercial=commercial, leave_out=exclude, as_json=as_json)
+    export.export(bench, to, console, commercial=commercial, leave_out=exclude, as_json=as_json)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from egoworld_assets.price import cost_of, frames_of
-from egoworld_resources.runner import Event
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.planning.cost import cost_of, frames_of
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.running.process import Event
 
 UNKNOWN_COST = 0.03
 """Seconds a frame takes in a stage that was never run here; replaced by what was measured as soon as there is some."""

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.filesize import decimal
 
-from egoworld_assets.flow import instance_of
-from egoworld_assets.retention import prune
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.automation.event_log_retention import prune
+from egoworld_assets.cli.flow import instance_of
+from egoworld_resources.making.workbench import Workbench
 
 
 def prune_event_log(bench: Workbench, console: Console, days: int | None, apply: bool, as_json: bool) -> None:

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from egoworld_assets.plan import Plan, Step, by_video, plan, within
-from egoworld_assets.report import coloured
-from egoworld_assets.stages import stages
+from egoworld_assets.cli.status import coloured
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.planning.plan import Plan, Step, by_video, plan, within
 from egoworld_resources.errors import BadConfiguration, UnknownName
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.making.workbench import Workbench
 
 SHOWN = 20
 WHEN = {True: "certainly", False: "if its input changes"}

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from egoworld_assets.report import artifact, find_video
-from egoworld_assets.stages import stages
+from egoworld_assets.cli.status import artifact, find_video
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.manifest import Manifest
 from egoworld_resources.errors import BadConfiguration, EgoworldError
-from egoworld_resources.manifest import Manifest
-from egoworld_resources.reproduce import Reproduction, reproduce
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.making.reproduce import Reproduction, reproduce
+from egoworld_resources.making.workbench import Workbench
 
 COLOURS = {"same": "green", "same but for": "green", "differs": "red", "refused": "red"}
 

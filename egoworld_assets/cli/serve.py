@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from egoworld_assets.flow import instance_of
-from egoworld_assets.monitoring import server_of
-from egoworld_assets.viewing import artifact_server
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.cli.flow import instance_of
+from egoworld_assets.serving.artifact_files import artifact_server
+from egoworld_assets.serving.metrics import server_of
+from egoworld_resources.making.workbench import Workbench
 
 
 def metrics(bench: Workbench, at: int | Path) -> None:

@@ -16,13 +16,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import EgoworldError, UnknownName
+from egoworld_resources.faults.waits import in_words
 from egoworld_resources.layout import readable
-from egoworld_resources.licensing.rights import rights_of
-from egoworld_resources.manifest import Manifest
-from egoworld_resources.stage import Stage
-from egoworld_resources.waits import in_words
-from egoworld_resources.workbench import SOURCE, Workbench
+from egoworld_resources.making.workbench import SOURCE, Workbench
+from egoworld_resources.rights.source_videos import rights_of
 
 COLOURS = {
     "fresh": "green",

@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 
-from egoworld_resources import fsck, gc
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.removals import removing
+from egoworld_resources.leases.removals import removing
+from egoworld_resources.opening import S3_NEEDS, open_store
 from egoworld_resources.settings import Settings
-from egoworld_resources.store import FolderStore, Inspected
-from egoworld_resources.stores import S3_NEEDS, open_store
+from egoworld_resources.store import fsck, gc
+from egoworld_resources.store.folder import FolderStore, Inspected
 
 if TYPE_CHECKING:
-    from egoworld_resources.s3_access import S3Access
-    from egoworld_resources.store_s3 import S3Store
+    from egoworld_resources.s3.access import S3Access
+    from egoworld_resources.store.s3 import S3Store
 
 SHOWN = 50
 UNFINISHED = timedelta(days=1)
@@ -96,7 +96,7 @@ def _collect(store: FolderStore | S3Store, console: Console, policy: gc.Policy, 
 
 def unfinished(access: S3Access, policy: gc.Policy, apply: bool) -> list[str]:
     """Keys of uploads in parts that were begun long ago and never ended; with ``apply`` their parts are removed."""
-    from egoworld_resources.s3_buckets import Buckets
+    from egoworld_resources.s3.buckets import Buckets
 
     buckets, before = Buckets(access), datetime.now(UTC) - max(policy.older_than, UNFINISHED)
     found = buckets.unfinished("artifacts", before)
@@ -112,8 +112,8 @@ def policy_of(keep: int, older_than: float) -> gc.Policy:
 
 def make_buckets(settings: Settings, console: Console) -> None:
     """Make the three buckets; nothing happens to those that are there."""
-    from egoworld_resources.s3_access import BUCKETS, S3Access
-    from egoworld_resources.s3_buckets import Buckets
+    from egoworld_resources.s3.access import BUCKETS, S3Access
+    from egoworld_resources.s3.buckets import Buckets
 
     if settings.store == "folder":
         raise BadConfiguration(f"store = 'folder' has no buckets; for S3 set {', '.join(S3_NEEDS)}")
@@ -129,9 +129,9 @@ def role_keys(role: str, hours: float, console: Console, name: str = "") -> None
 
     name: of an uploader, whose folder of the inbox the keys are for.
     """
-    from egoworld_resources.production.environment import ACCOUNT
-    from egoworld_resources.s3_access import S3Access
-    from egoworld_resources.s3_buckets import ROLES, UPLOADER, temporary, uploader
+    from egoworld_resources.s3.access import S3Access
+    from egoworld_resources.s3.buckets import ROLES, UPLOADER, temporary, uploader
+    from egoworld_resources.server.environment import ACCOUNT
 
     known: dict[str, Any] = {name: name for name in ROLES}
     if role not in known:
@@ -142,7 +142,7 @@ def role_keys(role: str, hours: float, console: Console, name: str = "") -> None
     if access.access_key.get_secret_value() in {ACCOUNT.format(role=name) for name in ROLES}:
         raise BadConfiguration(
             "keys that a role's key makes may do no more than that role: make them with the owner's key, or give out "
-            f"the account of the role: python -m egoworld_resources.production key {role}"
+            f"the account of the role: python -m egoworld_resources.server key {role}"
         )
     keys = temporary(access, uploader(name) if name else role, int(hours * 3600))
     console.print(f"S3_ENDPOINT={keys.public_endpoint or keys.endpoint}", highlight=False, soft_wrap=True)

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from egoworld_assets.cli_errors import errors_shown
+from egoworld_assets.cli.errors import errors_shown
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.opening import S3_NEEDS, open_weights
 from egoworld_resources.settings import Settings
-from egoworld_resources.stores import S3_NEEDS, open_weights
 
 weights = typer.Typer(no_args_is_help=True, help="Weights in the bucket, for machines on whose disk they are not.")
 

@@ -20,15 +20,15 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.opening import open_fabric
-from egoworld_resources.environments.fabric.operations import Operation
-from egoworld_resources.environments.fabric.sandbox import Outcome
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.settings import Settings
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.audit import Operation
+from egoworld_resources.workflow_envs.code_sandbox import Outcome
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.opening import open_fabric
 
 
 class EnvFabricResource(dg.ConfigurableResource["EnvFabricResource"]):

@@ -10,10 +10,10 @@ from typing import Any
 
 import dagster as dg
 
-from egoworld_resources.causes import Cause
-from egoworld_resources.manifest import NOT_CONTENTS, Manifest, Recipe, digest
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Outcome, Workbench
+from egoworld_resources.artifacts.manifest import NOT_CONTENTS, Manifest, Recipe, digest
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.faults.causes import Cause
+from egoworld_resources.making.workbench import Outcome, Workbench
 
 LOG = logging.getLogger("dagster.egoworld")
 """What sensors say, in the format of the process; Dagster's ``context.log`` of a tick always writes plain text."""

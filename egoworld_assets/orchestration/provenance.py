@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from egoworld_resources.stage import Stage
+from egoworld_resources.artifacts.stage import Stage
 
 VERSION = "dagster/data_version"
 INPUT_VERSION = "dagster/input_data_version"

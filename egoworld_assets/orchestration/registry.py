@@ -9,34 +9,14 @@ from graphlib import TopologicalSorter
 from types import ModuleType
 
 import egoworld_assets
-from egoworld_resources.stage import Stage
-
-NOT_ASSETS = (
-    "accuracy",
-    "automation",
-    "definitions",
-    "flow",
-    "monitoring",
-    "plan",
-    "price",
-    "progress",
-    "provenance",
-    "report",
-    "retention",
-    "stages",
-    "told",
-    "upkeep",
-    "viewing",
-)
-"""Modules beside the asset modules; so are those of the command line: cli and cli_*."""
+from egoworld_resources.artifacts.stage import Stage
 
 
 @cache
 def modules() -> tuple[ModuleType, ...]:
-    """The asset modules of this package: a new stage is a new file, listed nowhere."""
-    names = [m.name for m in pkgutil.iter_modules(egoworld_assets.__path__)]
-    assets = [name for name in names if name not in NOT_ASSETS and name.partition("_")[0] != "cli"]
-    return tuple(importlib.import_module(f"egoworld_assets.{name}") for name in assets)
+    """Every file beside definitions.py: a new stage is a new file, listed nowhere."""
+    files = [m.name for m in pkgutil.iter_modules(egoworld_assets.__path__) if not m.ispkg and m.name != "definitions"]
+    return tuple(importlib.import_module(f"egoworld_assets.{name}") for name in files)
 
 
 @cache

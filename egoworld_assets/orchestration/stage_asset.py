@@ -8,13 +8,13 @@ from typing import Any
 
 import dagster as dg
 
-from egoworld_assets.provenance import inputs_of
-from egoworld_assets.told import CHECK, Tally, materialization, result, verdict
-from egoworld_resources.causes import cause_of
-from egoworld_resources.shards import by_partition, shards_in, videos_of
-from egoworld_resources.stage import Stage
-from egoworld_resources.waits import EVERYTHING, in_words
-from egoworld_resources.workbench import Outcome, Workbench
+from egoworld_assets.orchestration.materializations import CHECK, Tally, materialization, result, verdict
+from egoworld_assets.orchestration.provenance import inputs_of
+from egoworld_assets.orchestration.shards import by_partition, shards_in, videos_of
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.faults.causes import cause_of
+from egoworld_resources.faults.waits import EVERYTHING, in_words
+from egoworld_resources.making.workbench import Outcome, Workbench
 
 VIDEOS = dg.DynamicPartitionsDefinition(name="videos")
 """One partition per video file, or per shard of them: settings.shards. Clips are rows, never partitions."""

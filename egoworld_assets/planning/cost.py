@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.manifest import Manifest
-from egoworld_resources.stage import Stage
-from egoworld_resources.work import VIDEOS
-from egoworld_resources.workbench import SOURCE, Workbench
+from egoworld_resources.making.job import VIDEOS
+from egoworld_resources.making.workbench import SOURCE, Workbench
 
 SAMPLED_VIDEOS = 40
 

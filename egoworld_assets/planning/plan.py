@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from egoworld_assets.price import Cost, cost_of, frames_expected, frames_per_byte
+from egoworld_assets.planning.cost import Cost, cost_of, frames_expected, frames_per_byte
+from egoworld_resources.artifacts.manifest import Manifest, Recipe, fingerprint, reasons
+from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import EgoworldError
-from egoworld_resources.manifest import Manifest, Recipe, fingerprint, reasons
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Condition, State, Workbench
+from egoworld_resources.making.workbench import Condition, State, Workbench
 
 WANTS_WORK = ("missing", "stale")
 MADE = ("fresh", "quarantined")

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 from rich.table import Table
 
-from egoworld_resources import metrics
+from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_resources.artifacts.stage import Draft
 from egoworld_resources.errors import DamagedArtifact, EgoworldError
-from egoworld_resources.manifest import Manifest
-from egoworld_resources.metrics import Array, Rle
-from egoworld_resources.sample_truth import SampleTruth, matrices, run_lengths, truth_of
-from egoworld_resources.stage import Draft
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.sample import truth_errors
+from egoworld_resources.sample.arrays import SampleTruth, matrices, run_lengths, truth_of
+from egoworld_resources.sample.truth_errors import Array, Rle
 
 CLIPS = "clips"
 FIRST_OBJECT = 3
@@ -204,7 +204,9 @@ def _hand_poses(case: Case) -> Iterator[Measurement]:
     for frame, row in truth.hands.items():
         true = np.reshape(row["keypoints_2d"], (21, 2))
         counted = ((true >= -0.5) & (true < truth.size - 0.5)).all(axis=1)
-        gaps = [(s, np.linalg.norm(k - true, axis=1)[counted] / metrics.box_diagonal(true)) for s, k in found[frame]]
+        gaps = [
+            (s, np.linalg.norm(k - true, axis=1)[counted] / truth_errors.box_diagonal(true)) for s, k in found[frame]
+        ]
         on = sorted(((s, gap) for s, gap in gaps if gap.mean() < ON_THE_HAND), key=lambda hand: hand[1].mean())
         same = [gap for side, gap in on if side == row["side"]]
         right, near, beside = right + bool(same), near + bool(on), beside + (len(gaps) > bool(on))
@@ -235,7 +237,7 @@ def _masks(case: Case) -> Iterator[Measurement]:
             objects.update(masks)
     in_view = {f: m for f, m in truth.masks["hand"].items() if f in truth.hands}
     moving = {f: m for f, m in truth.masks["object"].items() if truth.moving[f]}
-    overlaps = {f: metrics.mask_iou(hands[f], [m]) if hands[f] else 0.0 for f, m in in_view.items()}
+    overlaps = {f: truth_errors.mask_iou(hands[f], [m]) if hands[f] else 0.0 for f, m in in_view.items()}
     yield from _overlap("hand", overlaps, {f for f in hands if hands[f]}, "bare skin, both sides' masks as one")
     yield from _overlap("object while it moves", _overlaps(objects, moving), set(objects), "the obj_id that fits best")
     yield from _overlap("object", _overlaps(objects, truth.masks["object"]), set(objects), "the obj_id that fits best")
@@ -265,13 +267,13 @@ def _tracks(case: Case) -> Iterator[Measurement]:
     later = ~first & (truth.shots[frames] == truth.shots[frames[births]][track]) if len(frames) else first
     kinds = (
         ("object", on_object, truth.t_camera_object),
-        ("background", on_room, metrics.rigid_inverse(truth.t_world_camera)),
+        ("background", on_room, truth_errors.rigid_inverse(truth.t_world_camera)),
     )
     for name, born, poses in kinds:
         rows = np.flatnonzero(later & born[track])
         at = frames[rows]
-        true = metrics.transformed(poses[at], points[track[rows]]) if len(rows) else np.zeros((0, 3))
-        errors = np.linalg.norm(pixels[rows] - metrics.project(truth.intrinsics[at], true), axis=1)
+        true = truth_errors.transformed(poses[at], points[track[rows]]) if len(rows) else np.zeros((0, 3))
+        errors = np.linalg.norm(pixels[rows] - truth_errors.project(truth.intrinsics[at], true), axis=1)
         errors = errors[np.isfinite(errors)]
         how = f"{len(errors)} points of {len(np.unique(track[rows]))} tracks that were born on the {name}"
         if name == "background" and not truth.room:
@@ -286,9 +288,9 @@ def _reconstructions(case: Case) -> Iterator[Measurement]:
         frames, name = truth.shot_frames(start, end), f"frames {start} to {end - 1}"
         cut = f"; only frames {frames[0]} to {frames[-1]}, a cut is in it" if len(frames) < end - start else ""
         found, true = case.positions(clip, frames)
-        length = metrics.path_length(truth.t_world_camera[frames, :3, 3])
+        length = truth_errors.path_length(truth.t_world_camera[frames, :3, 3])
         try:
-            error = metrics.trajectory_error(found, true)
+            error = truth_errors.trajectory_error(found, true)
             how = f"{1000 * error:.1f} mm RMSE after the best similarity, of a path of {length:.2f} m{cut}"
         except ValueError as fault:
             error, how = float("nan"), f"{len(found)} frames registered: {fault}"
@@ -312,9 +314,9 @@ def _object_poses(case: Case) -> Iterator[Measurement]:
         try:
             if len(mine) < FEWEST_POSES:
                 raise ValueError(f"{len(mine)} poses of the true object, fewer than {FEWEST_POSES}")
-            scale = metrics.umeyama(*case.positions(clip, frames)).scale
+            scale = truth_errors.umeyama(*case.positions(clip, frames)).scale
             true = truth.t_camera_object[[row["frame"] for row in mine]]
-            turn, gap = metrics.object_pose_errors(matrices(mine, "T_camera_object"), true, scale)
+            turn, gap = truth_errors.object_pose_errors(matrices(mine, "T_camera_object"), true, scale)
             told = tuple(f"90th percentile {_shown(_quantile(e, 0.9))}" for e in (turn, 1000 * gap))
         except ValueError as fault:
             told = (str(fault), str(fault))
@@ -353,7 +355,7 @@ def _joint_limits(case: Case, side: str) -> dict[str, tuple[float, float]]:
         own = []
     files = [Path(given.replace("{side}", side))] if given else [file for file in own if side in file.stem]
     known = [file for file in files if file.suffix == ".urdf" and file.is_file()]
-    return {name: limit for file in known for name, limit in metrics.joint_limits(file).items()}
+    return {name: limit for file in known for name, limit in truth_errors.joint_limits(file).items()}
 
 
 Measure = Callable[[Case], Iterator[Measurement]]
@@ -370,7 +372,7 @@ MEASURES: dict[str, Measure] = {
 
 def _overlaps(found: dict[int, Rle], true: dict[int, Rle]) -> dict[int, float]:
     """IoU by true frame; a frame without a mask counts 0."""
-    return {f: metrics.mask_iou([found[f]], [m]) if f in found else 0.0 for f, m in true.items()}
+    return {f: truth_errors.mask_iou([found[f]], [m]) if f in found else 0.0 for f, m in true.items()}
 
 
 def _percent(part: int, whole: int) -> float:

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from egoworld_resources.manifest import Verdict
-from egoworld_resources.stage import Check, Draft
+from egoworld_resources.artifacts.manifest import Verdict
+from egoworld_resources.artifacts.stage import Check, Draft
 
 MAX_BOTH_SIDES = 0.2
 MAX_HAND_JUMP = 1.5

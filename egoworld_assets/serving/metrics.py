@@ -17,14 +17,14 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from egoworld_assets.cli_upkeep import total
-from egoworld_assets.plan import plan
-from egoworld_assets.stages import stages
-from egoworld_assets.viewing import free
+from egoworld_assets.cli.refresh import total
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.planning.plan import plan
+from egoworld_assets.serving.artifact_files import free
 from egoworld_resources.errors import EgoworldError
-from egoworld_resources.production.last_backup import last_backup
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.server.backup.last import last_backup
 from egoworld_resources.sockets import listening
-from egoworld_resources.workbench import Workbench
 
 LOOPBACK = "127.0.0.1"
 KEPT_S = 30.0

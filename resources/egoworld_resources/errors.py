@@ -9,7 +9,7 @@ EgoworldError
 │   ├── MemoryShort        the kernel ended a runner because memory was short
 │   ├── SandboxFailed      a program could not be run apart (sandbox)
 │   └── IndexUnreachable   the package index does not answer (environments)
-├── FabricError            envs of workflows: each with a code and an HTTP status (environments/fabric/errors.py)
+├── FabricError            envs of workflows: each with a code and an HTTP status (workflow_envs/errors.py)
 └── Terminal               trying again gives the same; the message says what to do
     ├── BadConfiguration   a setting is wrong
     │   ├── BucketMissing  the S3 server has no bucket of that name

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from egoworld_resources.inbox import FolderInbox, Inbox
+from egoworld_resources.inbox.folder import FolderInbox, Inbox
 from egoworld_resources.settings import Settings
-from egoworld_resources.store import FolderStore
+from egoworld_resources.store.folder import FolderStore
 
 if TYPE_CHECKING:
-    from egoworld_resources.store_s3 import S3Store
+    from egoworld_resources.store.s3 import S3Store
     from egoworld_resources.weights.bucket import WeightsBucket
 
 S3_NEEDS = ("S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY")
@@ -26,8 +26,8 @@ def open_store(settings: Settings) -> FolderStore | S3Store:
     layout = settings.layout
     if not in_s3(settings):
         return FolderStore(layout.store)
-    from egoworld_resources.s3_access import S3Access
-    from egoworld_resources.store_s3 import S3Store
+    from egoworld_resources.s3.access import S3Access
+    from egoworld_resources.store.s3 import S3Store
 
     return S3Store(S3Access.load(), layout.cache, int(settings.cache_gb * 1e9))
 
@@ -36,8 +36,8 @@ def open_inbox(settings: Settings) -> Inbox:
     """The inbox beside the store of a configuration."""
     if not in_s3(settings):
         return FolderInbox(settings.inbox_folder, settings.settle_s)
-    from egoworld_resources.inbox_s3 import BucketInbox
-    from egoworld_resources.s3_access import S3Access
+    from egoworld_resources.inbox.bucket import BucketInbox
+    from egoworld_resources.s3.access import S3Access
 
     return BucketInbox(S3Access.load(), settings.layout.cache)
 
@@ -46,7 +46,7 @@ def open_weights(settings: Settings) -> WeightsBucket | None:
     """The bucket of weights beside the store of a configuration; None when it has no buckets."""
     if not in_s3(settings):
         return None
-    from egoworld_resources.s3_access import S3Access
+    from egoworld_resources.s3.access import S3Access
     from egoworld_resources.weights.bucket import WeightsBucket
 
     return WeightsBucket(S3Access.load(), settings.layout.cache, int(settings.cache_gb * 1e9))

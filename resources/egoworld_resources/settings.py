@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.layout import Layout
-from egoworld_resources.licensing.tables import LicenceTable, RightsTable
+from egoworld_resources.licences.tables import LicenceTable, RightsTable
 from egoworld_resources.named_paths import PATHS, OtherNames
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
 from tests.accuracy.sample_flow import SampleFlow, run_samples
 
 

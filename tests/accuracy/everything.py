@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
 from egoworld_resources.sample import SampleOptions
 from tests.accuracy import cuts, hands_by_eye, moved_photograph, object_motion, retargeting

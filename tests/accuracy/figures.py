@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from egoworld_assets.accuracy import Measurement
+from egoworld_assets.quality.accuracy import Measurement
 
 SPAN = re.compile(r", frames \d+ to \d+")
 

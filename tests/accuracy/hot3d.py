@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from egoworld_resources import metrics
+from egoworld_resources.sample import truth_errors
 
 Array = NDArray[np.float64]
 RECORDING = "hot3d/hot3d/data_loaders/tests/data_sample/Quest3/P0002_273c2819"
@@ -96,7 +96,7 @@ class Hot3d:
                 given = line["hand_poses"][hand]
                 t_world_wrist = rigid(given["wrist_xform"]["t_xyz"], given["wrist_xform"]["q_wxyz"])
                 joints = hand_joints(model, given["joint_angles"], mirrored=side == "right")
-                found[side].append(metrics.transformed(metrics.rigid_inverse(pose) @ t_world_wrist, joints))
+                found[side].append(truth_errors.transformed(truth_errors.rigid_inverse(pose) @ t_world_wrist, joints))
         return {side: np.array(joints) for side, joints in found.items()}
 
     def hand_boxes(self) -> dict[tuple[str, int], Array]:
@@ -140,8 +140,8 @@ def hand_joints(model: dict[str, Any], angles: list[float], mirrored: bool) -> A
             turn = np.eye(4)
             turn[:3, :3] = Rotation.from_rotvec(angles[joint] * axes[joint]).as_matrix()
             turn[:3, 3] = places[joint] - turn[:3, :3] @ places[joint]
-            ends.append(metrics.transformed(bent, places[joint]))
+            ends.append(truth_errors.transformed(bent, places[joint]))
             bent = bent @ turn
         joints += [ends[joint - CHAIN * finger] for joint in KNUCKLES[finger]]
-        joints.append(metrics.transformed(bent, tips[finger]))
+        joints.append(truth_errors.transformed(bent, tips[finger]))
     return np.array(joints) * ([-1, 1, 1] if mirrored else [1, 1, 1]) / 1000

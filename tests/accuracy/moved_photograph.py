@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_runner.tables import Mask, TrackPoint
 from tests.accuracy.cuts import SAME_BYTES
 from tests.accuracy.figures import Figure

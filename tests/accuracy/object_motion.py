@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from egoworld_resources import metrics
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import EnvBuilder
-from egoworld_resources.sample_truth import matrices
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import Catalog
+from egoworld_resources.sample import truth_errors
+from egoworld_resources.sample.arrays import matrices
 from egoworld_runner import clip_id
 from egoworld_runner.tables import CameraPose, ObjectPose, Row, TrackPoint, schema
 from tests.accuracy.figures import Figure
@@ -59,9 +59,9 @@ def tracks_on(surface: tuple[Array, Array], poses: Array, clip: str, obj_id: int
     rows: list[dict[str, Any]] = []
     drift = rng.normal(0, DRIFT_PX, (len(poses), len(points), 2)).cumsum(axis=0)
     for frame, pose in enumerate(poses):
-        seen = metrics.transformed(pose, points)
+        seen = truth_errors.transformed(pose, points)
         facing = np.einsum("ni,ni->n", seen, normals @ pose[:3, :3].T) < 0
-        pixels = metrics.project(LENS, seen) + drift[frame]
+        pixels = truth_errors.project(LENS, seen) + drift[frame]
         inside = ((pixels > 0) & (pixels < 2 * LENS[2:])).all(axis=1)
         rows += [
             {"clip_id": clip, "track_id": POINTS * obj_id + int(n), "frame": frame, "visible": True, "obj_id": obj_id}
@@ -86,7 +86,7 @@ def measure(data: Path, builder: EnvBuilder, catalog: Catalog, folder: Path) -> 
     clip, cameras = clip_id("hot3d", *span), recording.t_world_camera
     scans = sorted((recording.folder.parents[1] / "object_library").glob("*.glb"))
     objects = recording.objects()
-    true = {n: metrics.rigid_inverse(cameras) @ objects[scan.stem] for n, scan in enumerate(scans, FIRST_OBJECT)}
+    true = {n: truth_errors.rigid_inverse(cameras) @ objects[scan.stem] for n, scan in enumerate(scans, FIRST_OBJECT)}
     tracks = [
         row
         for obj_id, scan in enumerate(scans, FIRST_OBJECT)
@@ -105,10 +105,12 @@ def measure(data: Path, builder: EnvBuilder, catalog: Catalog, folder: Path) -> 
     for obj_id, poses in true.items():
         mine = [row for row in rows if row["obj_id"] == obj_id]
         shares.append(100 * len(mine) / span[1])
-        if len(mine) < metrics.MIN_POINTS:
+        if len(mine) < truth_errors.MIN_POINTS:
             turns, gaps = [*turns, np.nan], [*gaps, np.nan]
             continue
-        errors = metrics.object_pose_errors(matrices(mine, "T_camera_object"), poses[[r["frame"] for r in mine]], 1.0)
+        errors = truth_errors.object_pose_errors(
+            matrices(mine, "T_camera_object"), poses[[r["frame"] for r in mine]], 1.0
+        )
         turns.append(float(np.median(errors[0])))
         gaps.append(1000 * float(np.median(errors[1])))
     return [

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_runner import clip_id
 from egoworld_runner.tables import HandPose, schema
 from tests.accuracy.figures import Figure

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_assets.accuracy import MEASURES, Measurement, accuracy_of
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.quality.accuracy import MEASURES, Measurement, accuracy_of
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.sample import SampleOptions, is_rendered, render, truth_folder
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
 
 
 @dataclass(frozen=True)

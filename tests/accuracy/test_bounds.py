@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_assets.accuracy import MEASURES
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_assets.quality.accuracy import MEASURES
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import Catalog
 from made_clips import Ran
 from tests.accuracy import cuts, hands_by_eye, moved_photograph, object_motion, retargeting
 from tests.accuracy.bounds import bounds, broken, proposed

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from egoworld_assets.accuracy import MEASURES, Case
-from egoworld_resources.manifest import data_version, stored_files
-from egoworld_resources.sample_truth import SampleTruth
+from egoworld_assets.quality.accuracy import MEASURES, Case
+from egoworld_resources.artifacts.manifest import data_version, stored_files
+from egoworld_resources.artifacts.stage import Draft
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.sample.arrays import SampleTruth
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Draft
-from egoworld_resources.workbench import Workbench
 from egoworld_runner import clip_id
 from made_clips import Ran
 from tests.accuracy import cuts, hands_by_eye

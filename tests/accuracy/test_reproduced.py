@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from egoworld_assets.stages import stages
-from egoworld_resources.reproduce import reproduce
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.making.reproduce import reproduce
 from tests.accuracy.sample_flow import SampleFlow
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from dagster import AssetKey
 
 from egoworld_assets.definitions import build
-from egoworld_assets.stages import stages
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.workbench import Workbench
 
 SNAPSHOT = Path(__file__).with_name("asset_graph.json")
 

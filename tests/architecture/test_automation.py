@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from egoworld_assets.definitions import build
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.workbench import Workbench
 
 TESTS = Path(__file__).resolve().parents[1]
 ENTRIES = ("evaluate_tick", "tests.sensors", "tests.daemons", "tests.soak", "execute_in_process", "BACKFILL")

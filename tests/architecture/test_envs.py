@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.catalog import BASE, Catalog
+from egoworld_resources.environments.catalog import BASE, Catalog
 from egoworld_resources.environments.checkout import checkout_catalog
 from egoworld_resources.environments.contract import root_source
-from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.locking.lockfile import Lock
+from egoworld_resources.environments.policy.rules import Policy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = checkout_catalog(REPOSITORY).names

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from egoworld_resources.production.running import Server
+from egoworld_resources.server.running import Server
 from tests.made_server import server_up
 from tests.servers import temporary_home
 

@@ -12,9 +12,9 @@ import dagster as dg
 import pytest
 
 from egoworld_assets.automation.restart import CONSUMED
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.processes import Identity
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.leases.processes import Identity
+from egoworld_resources.making.workbench import Workbench
 from tests.benchmarks import made_store
 from tests.daemons import bench_of, daemon_of
 from tests.made_graph import Installation

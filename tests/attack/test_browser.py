@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from egoworld_resources.production.running import Server
-from egoworld_resources.s3_buckets import client
+from egoworld_resources.s3.buckets import client
+from egoworld_resources.server.running import Server
 from tests.made_browser import Browser, browser_open
 from tests.made_server import in_proxy
 from tests.servers import answering

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from egoworld_assets.cli import app
 from egoworld_assets.episodes import dataset
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.workbench import Workbench
 from tests.made_graph import Installation
 from tests.made_up import video
 

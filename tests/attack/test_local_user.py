@@ -15,15 +15,15 @@ import psutil
 import psycopg2
 import pytest
 
+from egoworld_resources.environments.building.generations import exclusive
+from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.checkout import checkout_uv
-from egoworld_resources.environments.generations import exclusive
-from egoworld_resources.environments.uv import Uv
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.gpu import Device, lease
-from egoworld_resources.leases import Leases
-from egoworld_resources.production.dagster_parts import graphql
-from egoworld_resources.production.places import Places
-from egoworld_resources.production.running import Server
+from egoworld_resources.leases.named import Leases
+from egoworld_resources.server.dagster_parts import graphql
+from egoworld_resources.server.places import Places
+from egoworld_resources.server.running import Server
 from egoworld_resources.settings import PROJECT
 from tests.made_code import open_python
 from tests.made_server import in_env, in_proxy

@@ -19,9 +19,9 @@ from botocore.httpsession import URLLib3Session
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from egoworld_resources.production.proxy import ROOT_CERTIFICATE
-from egoworld_resources.production.running import Server
-from egoworld_resources.s3_buckets import client
+from egoworld_resources.s3.buckets import client
+from egoworld_resources.server.proxy import ROOT_CERTIFICATE
+from egoworld_resources.server.running import Server
 from tests.attack.test_browser import SET, pools
 
 JSON = {"Content-Type": "application/json"}

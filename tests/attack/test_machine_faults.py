@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from egoworld_assets.partitions import WAITS
-from egoworld_assets.stages import stages
-from egoworld_resources.manifest import Manifest, Verdict, fingerprint
-from egoworld_resources.stage import Draft
-from egoworld_resources.store import FolderStore
-from egoworld_resources.waits import in_words
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.stage_asset import WAITS
+from egoworld_resources.artifacts.manifest import Manifest, Verdict, fingerprint
+from egoworld_resources.artifacts.stage import Draft
+from egoworld_resources.faults.waits import in_words
+from egoworld_resources.store.folder import FolderStore
 from tests.made_faults import STAGE, Site, away, disk_full, own_file_system, rewritten
 
 pytestmark = pytest.mark.xdist_group("machine-faults")

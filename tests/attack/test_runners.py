@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.manifest import ClipReport, Manifest
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.manifest import ClipReport, Manifest
+from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.sandbox import capabilities
 from egoworld_resources.settings import PROJECT
 from tests.made_attacks import ATTACKS, FRAMES, STAGE, hostile_bench

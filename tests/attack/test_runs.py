@@ -19,7 +19,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from egoworld_resources.environments.api.tokens import Tokens
+from egoworld_resources.workflow_envs.api.tokens import Tokens
 from made_api import Served, served
 from made_index import made_index
 

@@ -18,9 +18,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
-from egoworld_resources.production.running import Server
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import client
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import client
+from egoworld_resources.server.running import Server
 from egoworld_resources.settings import PROJECT
 from tests.made_server import server_up
 from tests.made_stores import SERVERS
@@ -46,9 +46,9 @@ class Two:
 
 
 def command(server: Server, *words: str) -> str:
-    """`python -m egoworld_resources.production uploader …` as an operator types it."""
+    """`python -m egoworld_resources.server uploader …` as an operator types it."""
     env = {**os.environ, "EGOWORLD_HOME": str(server.parts.settings.home)}
-    line = [sys.executable, "-m", "egoworld_resources.production", "uploader", *words]
+    line = [sys.executable, "-m", "egoworld_resources.server", "uploader", *words]
     done = subprocess.run(line, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, middle, settings
 

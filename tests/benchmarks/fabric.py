@@ -15,13 +15,13 @@ from itertools import count
 from pathlib import Path
 
 from egoworld_resources.environments.checkout import checkout_uv
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.config import FabricConfig
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.opening import open_fabric
 from egoworld_resources.settings import PROJECT
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.config import FabricConfig
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.opening import open_fabric
 from tests.benchmarks import fabric_api
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, middle, settings

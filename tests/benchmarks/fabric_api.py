@@ -12,10 +12,10 @@ from pathlib import Path
 
 import httpx
 
-from egoworld_resources.environments.api.tokens import Tokens
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.api.tokens import Tokens
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import environment, middle, settings
 from tests.servers import free_port

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from egoworld_assets.stages import stages
-from egoworld_resources.manifest import stored_files
-from egoworld_resources.reproduce import file_differences
-from egoworld_resources.runner import Process
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.manifest import stored_files
+from egoworld_resources.making.reproduce import file_differences
+from egoworld_resources.making.workbench import SOURCE, Workbench
+from egoworld_resources.running.process import Process
 from egoworld_resources.weights import local_weights
-from egoworld_resources.workbench import SOURCE, Workbench
 from tests.benchmarks import backfill
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, Took, middle, ours, settings

@@ -28,10 +28,10 @@ from av.video.stream import VideoStream
 from rich.console import Console
 from rich.table import Table
 
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Outcome, Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.workbench import Outcome, Workbench
 from egoworld_runner.video import FrameIndex
 
 KINDS = {

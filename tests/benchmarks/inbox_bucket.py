@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.inbox import Tick
-from egoworld_resources.inbox_s3 import BucketInbox
-from egoworld_resources.production.tools import Tools
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import Buckets
-from egoworld_resources.s3_objects import Objects
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.inbox.bucket import BucketInbox
+from egoworld_resources.inbox.folder import Tick
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import Buckets
+from egoworld_resources.s3.objects import Objects
+from egoworld_resources.server.tools import Tools
 from egoworld_resources.settings import Settings
-from egoworld_resources.store_s3 import S3Store
+from egoworld_resources.store.s3 import S3Store
 from tests.bad_videos import MP4
 from tests.servers import s3_running
 

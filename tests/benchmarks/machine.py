@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from egoworld_resources.environments.uv import find_uv
+from egoworld_resources.environments.building.uv import find_uv
 from egoworld_resources.settings import PROJECT
 
 LIBRARIES = ("dagster", "av", "numpy", "pyarrow", "pydantic")

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import repeat
 
-from egoworld_assets.stages import stages
-from egoworld_resources.manifest import ClipReport, Manifest, Verdict, data_version, fingerprint, stored_files
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.manifest import ClipReport, Manifest, Verdict, data_version, fingerprint, stored_files
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import SOURCE, Workbench
 from egoworld_runner import clip_id
 
 FAILED, QUARANTINED, STALE, NEW = 50, 40, 25, 20

@@ -18,13 +18,13 @@ from typing import Any
 
 import psutil
 
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.manifest import Verdict
-from egoworld_resources.runner import Event
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.manifest import Verdict
+from egoworld_resources.artifacts.stage import Check, Draft, Stage
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.running.process import Event
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Check, Draft, Stage
-from egoworld_resources.workbench import Workbench
 
 EVERY_S = 0.1
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from statistics import median
 
 from egoworld_resources.environments.checkout import checkout_uv
-from egoworld_resources.production.tools import Tools
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import Buckets
-from egoworld_resources.s3_objects import Objects, Transfer
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import Buckets
+from egoworld_resources.s3.objects import Objects, Transfer
+from egoworld_resources.server.tools import Tools
 from egoworld_resources.settings import PROJECT
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, settings

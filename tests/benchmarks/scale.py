@@ -15,14 +15,14 @@ from pathlib import Path
 
 import dagster as dg
 
-from egoworld_assets import cli_upkeep, report
-from egoworld_assets.arrival import inbox
-from egoworld_assets.partitions import lay_out
-from egoworld_assets.stages import stages
-from egoworld_resources.inbox import Cursor, look
+from egoworld_assets.cli import refresh, status
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.shards import by_partition
+from egoworld_assets.orchestration.stage_asset import lay_out
+from egoworld_assets.videos import inbox
+from egoworld_resources.inbox.folder import Cursor, look
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.shards import by_partition
-from egoworld_resources.workbench import Workbench
 from tests.benchmarks.made_store import fill
 from tests.benchmarks.place import Place, a_place, settings
 from tests.made_up import video
@@ -82,9 +82,9 @@ def at_size(configured: Settings, count: int, looked: int) -> None:
     with measured(f"status of {len(keys):,} of them"):
         glance = bench.snapshot()
         for key in keys:
-            report.status_of(glance, stages().values(), key)
+            status.status_of(glance, stages().values(), key)
     with measured(f"stale of {len(keys):,} of them"):
-        cli_upkeep.planned(bench.snapshot(), keys)
+        refresh.planned(bench.snapshot(), keys)
 
 
 def into_inbox(folder: Path, numbers: range) -> None:

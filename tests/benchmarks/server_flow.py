@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from egoworld_resources.layout import Layout
-from egoworld_resources.production import schema
-from egoworld_resources.production.dagster_parts import write_home
-from egoworld_resources.production.postgres import PostgresAddress
-from egoworld_resources.production.tools import Tools
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import Buckets
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import Buckets
+from egoworld_resources.server import schema
+from egoworld_resources.server.dagster_parts import write_home
+from egoworld_resources.server.postgres import PostgresAddress
+from egoworld_resources.server.tools import Tools
 from tests.benchmarks.flow import WHAT, flow_videos
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, Took, middle, ours, settings

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from egoworld_resources.assemble import assemble
+from egoworld_resources.making.assemble import assemble
 from egoworld_runner import clip_id
 from egoworld_runner.execute import WHOLE
 from egoworld_runner.job import Job, Span, VideoJob

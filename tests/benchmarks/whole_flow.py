@@ -14,14 +14,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from egoworld_assets.cli import dagster_quiet
-from egoworld_assets.flow import instance_of, run_flow, take
-from egoworld_assets.progress import FlowProgress, flow_bar
-from egoworld_assets.stages import stages
-from egoworld_resources.runner import Event
+from egoworld_assets.cli.app import dagster_quiet
+from egoworld_assets.cli.flow import instance_of, run_flow, take
+from egoworld_assets.cli.progress import FlowProgress, flow_bar
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.running.process import Event
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
 
 
 class Counted(FlowProgress):

@@ -22,9 +22,9 @@ import psutil
 import pytest
 
 from egoworld_assets.automation.pace import UNFINISHED
-from egoworld_assets.stages import stages
-from egoworld_resources.processes import Identity
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.leases.processes import Identity
+from egoworld_resources.making.workbench import Workbench
 from tests.daemons import Daemon, bench_of, daemon_of
 from tests.faults import SLOW, below
 from tests.made_graph import Installation

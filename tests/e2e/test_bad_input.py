@@ -14,15 +14,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from egoworld_assets import arrival, report
+from egoworld_assets import videos
+from egoworld_assets.cli import status
+from egoworld_assets.cli.flow import RANGE
 from egoworld_assets.clips import STAGE as CLIPS
 from egoworld_assets.clips import clips
-from egoworld_assets.flow import RANGE
-from egoworld_resources.arrivals import Arrivals
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.layout import readable
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Stage
-from egoworld_resources.workbench import Workbench
 from tests import bad_videos, made_up
 from tests.bad_videos import Bad
 
@@ -52,7 +53,7 @@ def egoworld(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def state_of(bench: Workbench, video: str, stage: Stage) -> tuple[str, str]:
     """State and reason as `egoworld status` gives them."""
-    (entry,) = report.status_of(bench, [stage], video)
+    (entry,) = status.status_of(bench, [stage], video)
     return entry["state"], entry["why"]
 
 
@@ -71,7 +72,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def tick(bench: Workbench, instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[list[str], str | None]:
     """One look of the inbox sensor: the videos that it wants run, and its new cursor."""
     context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"bench": bench})
-    result = arrival.inbox(context)
+    result = videos.inbox(context)
     assert isinstance(result, dg.SensorResult)
     for request in result.dynamic_partitions_requests or []:
         instance.add_dynamic_partitions("videos", list(request.partition_keys))
@@ -80,7 +81,7 @@ def tick(bench: Workbench, instance: dg.DagsterInstance, cursor: str | None = No
 
 def run(bench: Workbench, instance: dg.DagsterInstance, asset: dg.AssetsDefinition, keys: list[str]) -> None:
     dg.materialize(
-        [arrival.videos, clips],
+        [videos.videos, clips],
         selection=[asset],
         instance=instance,
         resources={"bench": bench},
@@ -149,18 +150,18 @@ def test_a_batch_of_everything_through_the_inbox(
     keys, _ = tick(bench, instance)
     ordered = instance.get_dynamic_partitions("videos")
     assert sorted(keys) == sorted(ordered)
-    run(bench, instance, arrival.videos, ordered)
+    run(bench, instance, videos.videos, ordered)
     run(bench, instance, clips, ordered)
 
     names = {facts["name"]: key for key, facts in bench.store.records("videos")}
-    left_out = {entry["name"]: (entry["state"], entry["why"]) for entry in report.left_out(bench)}
+    left_out = {entry["name"]: (entry["state"], entry["why"]) for entry in status.left_out(bench)}
     for file in made:
         shown = readable(file.name)
-        state, why = left_out[shown] if file.state == "refused" else state_of(bench, names[shown], arrival.STAGE)
+        state, why = left_out[shown] if file.state == "refused" else state_of(bench, names[shown], videos.STAGE)
         assert (state, file.reason in why) == (file.state, True), (shown, state, why)
         assert state == "fresh" or shown in why, f"{shown}: the reason names the file: {why}"
         assert state != "fresh" or state_of(bench, names[shown], CLIPS) == ("fresh", "")
-    assert [entry["name"] for entry in report.duplicates(bench)] == ["copy of good.mp4"]
+    assert [entry["name"] for entry in status.duplicates(bench)] == ["copy of good.mp4"]
     for name, (state, words) in special.items():
         assert (left_out[name][0], words in left_out[name][1]) == (state, True), (name, left_out[name])
     assert before == listing(outside) | {p: s for p, s in listing(inbox).items() if "growing" not in p}
@@ -217,7 +218,7 @@ def test_the_demo_of_nothing_but_bad_files_says_why_for_each(tmp_path: Path) -> 
     ):
         assert words in told.stdout, told.stdout
     bench = Workbench(Settings.load(home=home))
-    states = {facts["name"]: state_of(bench, key, arrival.STAGE)[0] for key, facts in bench.store.records("videos")}
+    states = {facts["name"]: state_of(bench, key, videos.STAGE)[0] for key, facts in bench.store.records("videos")}
     assert states == {"-dash.mp4": "failed", **{readable(bad.name): "failed" for bad in made if bad.state == "failed"}}
     assert before == {p: s for p, s in listing(tmp_path).items() if not p.startswith(str(home))}
 
@@ -225,7 +226,7 @@ def test_the_demo_of_nothing_but_bad_files_says_why_for_each(tmp_path: Path) -> 
 def test_refused_files_keep_no_other_waiting(
     tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival, "TAKEN_PER_TICK", 3)
+    monkeypatch.setattr(videos, "TAKEN_PER_TICK", 3)
     bench = made_up.workbench(tmp_path, settle_s=0.0)
     inbox = bench.settings.inbox_folder
     inbox.mkdir(parents=True)
@@ -274,7 +275,7 @@ def test_a_clip_that_wants_too_much_memory_costs_that_clip_only(tmp_path: Path, 
     keys = [
         Arrivals(bench.store).take(made_up.video(tmp_path / f"{n}.mp4", shots=(14 + n, 14))).video for n in range(2)
     ]
-    for stage in (arrival.STAGE, CLIPS):
+    for stage in (videos.STAGE, CLIPS):
         bench.make(stage, keys, "run")
     outcomes = bench.make(made_up.BRIGHTNESS, keys, "run")
     for outcome in outcomes:

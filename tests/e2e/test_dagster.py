@@ -6,15 +6,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from egoworld_assets import checks
-from egoworld_assets.arrival import inbox, videos
+from egoworld_assets.cli.flow import RANGE, unexpected
 from egoworld_assets.clips import clips
-from egoworld_assets.flow import RANGE, unexpected
-from egoworld_assets.partitions import Step, materialize, stage_asset
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.manifest import Verdict
-from egoworld_resources.stage import Draft, Stage
-from egoworld_resources.workbench import Outcome, Workbench
+from egoworld_assets.orchestration.stage_asset import Step, materialize, stage_asset
+from egoworld_assets.quality import checks
+from egoworld_assets.videos import inbox, videos
+from egoworld_resources.artifacts.manifest import Verdict
+from egoworld_resources.artifacts.stage import Draft, Stage
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Outcome, Workbench
 from tests.made_up import BRIGHTNESS, video, workbench
 
 

@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from egoworld_assets.automation.waiting import NAME
-from egoworld_assets.partitions import AGAIN, WAITS
-from egoworld_assets.stages import stages
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.stage_asset import AGAIN, WAITS
 from tests.daemons import bench_of, daemon_of
 from tests.made_faults import filled, own_file_system
 from tests.made_graph import Installation

@@ -9,12 +9,12 @@ import dagster as dg
 import pytest
 
 from egoworld_assets.episodes import dataset
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.manifest import Manifest
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.store import FolderStore
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.store.folder import FolderStore
 from tests.made_graph import Installation
 from tests.made_stores import artifact
 from tests.made_up import video

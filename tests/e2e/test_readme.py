@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from egoworld_assets.cli import app
-from egoworld_assets.stages import stages
+from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.environments.declaration import read_env
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.workbench import Workbench
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -15,8 +15,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from egoworld_assets.stages import stages
-from egoworld_resources.shards import partition_of
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.shards import partition_of
 from tests.made_graph import Installation
 from tests.made_up import video
 

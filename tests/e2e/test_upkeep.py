@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
 
-from egoworld_assets.stages import stages
-from egoworld_assets.upkeep import contiguous, end_dead_runs, outdated
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.automation.refresh import contiguous, end_dead_runs, outdated
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
 from tests.made_up import video, workbench
 from tests.sensors import Ticks, instance_of
 

@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 
 from egoworld_resources.errors import BadConfiguration, DamagedArtifact, UnknownName
-from egoworld_resources.production.backup import Whole, back_up, copy_buckets
-from egoworld_resources.production.backup_files import Backup, Contents, Listing, backups, chosen
-from egoworld_resources.production.dumps import connected, counted
-from egoworld_resources.production.postgres import PostgresAddress, binaries
-from egoworld_resources.production.restore import NotEmpty, restore, verify
-from egoworld_resources.production.tools import Tools
-from egoworld_resources.s3_access import BUCKETS, S3Access
-from egoworld_resources.s3_buckets import client
+from egoworld_resources.s3.access import BUCKETS, S3Access
+from egoworld_resources.s3.buckets import client
+from egoworld_resources.server.backup.copy import Whole, back_up, copy_buckets
+from egoworld_resources.server.backup.dumps import connected, counted
+from egoworld_resources.server.backup.files import Backup, Contents, Listing, backups, chosen
+from egoworld_resources.server.backup.restore import NotEmpty, restore, verify
+from egoworld_resources.server.postgres import PostgresAddress, binaries
+from egoworld_resources.server.tools import Tools
 from tests.made_stores import SERVERS, access_to, environment
 from tests.wire import wire
 
@@ -43,9 +43,9 @@ OBJECTS = {
 DIES = """
 import sys
 from pathlib import Path
-from egoworld_resources.production.backup import copy_buckets
-from egoworld_resources.production.backup_files import Contents, Listing
-from egoworld_resources.s3_access import S3Access
+from egoworld_resources.server.backup.copy import copy_buckets
+from egoworld_resources.server.backup.files import Contents, Listing
+from egoworld_resources.s3.access import S3Access
 
 folder = Path(sys.argv[1])
 contents = Contents(folder)
@@ -144,10 +144,10 @@ def test_a_second_backup_copies_only_what_is_new(whole: Whole, tmp_path: Path) -
     fill(whole.access, {"artifacts": {"records/videos/v.json": b'{"new": 1}'}, "inbox": {"b.mp4": b"video"}})
     second = back_up(whole, tmp_path / "to")
     assert second.facts.new.objects == 2
-    assert [backup.folder for backup in backups(tmp_path / "to")] == [first.folder, nothing.folder, second.folder]
+    assert [copy.folder for copy in backups(tmp_path / "to")] == [first.folder, nothing.folder, second.folder]
     assert chosen(tmp_path / "to").folder == second.folder
-    for backup, record in ((first, b"{}"), (second, b'{"new": 1}')):
-        (one,) = backup.listing.known("artifacts", ["records/videos/v.json"]).values()
+    for copy, record in ((first, b"{}"), (second, b'{"new": 1}')):
+        (one,) = copy.listing.known("artifacts", ["records/videos/v.json"]).values()
         assert Contents(tmp_path / "to").path(one.sha256).read_bytes() == record
     same = {one.sha256 for key in ("a.mp4", "b.mp4") for one in second.listing.known("inbox", [key]).values()}
     assert len(same) == 1, "the same bytes lie there once"
@@ -247,10 +247,10 @@ def test_an_artifact_made_meanwhile_is_whole_or_not_there(
     whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the records are being listed, a whole new version of everything appears and becomes live."""
-    from egoworld_resources.production import backup
+    from egoworld_resources.server.backup import copy
 
     pages, late = (
-        backup.pages,
+        copy.pages,
         {
             "artifacts/masks/v/d2/masks.parquet": b"later",
             "artifacts/masks/v/d2/manifest.json": b'{"made": 2}',
@@ -263,7 +263,7 @@ def test_an_artifact_made_meanwhile_is_whole_or_not_there(
         if prefix == "records/":
             fill(access, {"artifacts": late})
 
-    monkeypatch.setattr(backup, "pages", and_then)
+    monkeypatch.setattr(copy, "pages", and_then)
     contents, listing = Contents(tmp_path / "to"), Listing(tmp_path / "objects.sqlite")
     contents.prepare()
     copy_buckets(whole.access, contents, listing, None)

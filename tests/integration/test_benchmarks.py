@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import PROJECT
-from egoworld_resources.workbench import Workbench
 from tests.benchmarks import __main__ as benchmarks
 from tests.benchmarks import batches, frames, made_store, status
 from tests.benchmarks.measure import HEADER, Measure, table

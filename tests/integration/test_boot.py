@@ -18,15 +18,15 @@ IMAGE = os.environ.get("EGOWORLD_BOOT_IMAGE", "localhost/egoworld-systemd")
 INSIDE = "/opt/egoworld"
 CODE = ("infra", "resources", "egoworld_assets", "envs", "locks", "pyproject.toml")
 BOOT = (
-    f"{INSIDE}/.venv/bin/python -m egoworld_resources.production units /etc/systemd/system --user egoworld >/units"
+    f"{INSIDE}/.venv/bin/python -m egoworld_resources.server units /etc/systemd/system --user egoworld >/units"
     " && systemctl enable egoworld.target && exec /sbin/init"
 )
 STARTED_S, STOPPED_S = 600, 200
 PARTS = 11
 KEEP = """
 from contextlib import closing
-from egoworld_resources.production.parts import Parts
-from egoworld_resources.s3_objects import Objects
+from egoworld_resources.server.parts import Parts
+from egoworld_resources.s3.objects import Objects
 from egoworld_resources.settings import Settings
 
 server = Parts(Settings.load()).server
@@ -37,8 +37,8 @@ Objects(uploader, uploader.bucket("inbox")).put("uploader/kept.txt", b"not a vid
 """
 READ = """
 from contextlib import closing
-from egoworld_resources.production.parts import Parts
-from egoworld_resources.s3_objects import Objects
+from egoworld_resources.server.parts import Parts
+from egoworld_resources.s3.objects import Objects
 from egoworld_resources.settings import Settings
 
 server = Parts(Settings.load()).server
@@ -59,7 +59,7 @@ class Machine:
         return subprocess.run(words, capture_output=True, text=True, check=False)
 
     def server(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.run(f"{INSIDE}/.venv/bin/python", "-m", "egoworld_resources.production", *words, user="egoworld")
+        return self.run(f"{INSIDE}/.venv/bin/python", "-m", "egoworld_resources.server", *words, user="egoworld")
 
     def python(self, source: str) -> str:
         done = self.run(f"{INSIDE}/.venv/bin/python", "-c", source, user="egoworld")

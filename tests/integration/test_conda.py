@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.conda.backend import SERVER, CondaBackend
-from egoworld_resources.environments.conda.declaration import FILE, LOCK, Declaration
-from egoworld_resources.environments.conda.packages import Package, write_explicit
-from egoworld_resources.environments.fabric.backends import Wish
-from egoworld_resources.environments.fabric.errors import (
+from egoworld_resources.environments.building.generations import Ready
+from egoworld_resources.workflow_envs.backends import Wish
+from egoworld_resources.workflow_envs.conda.backend import SERVER, CondaBackend
+from egoworld_resources.workflow_envs.conda.declaration import FILE, LOCK, Declaration
+from egoworld_resources.workflow_envs.conda.packages import Package, write_explicit
+from egoworld_resources.workflow_envs.errors import (
     CondaFailed,
     Damaged,
     DependencyNotFound,
@@ -26,7 +27,6 @@ from egoworld_resources.environments.fabric.errors import (
     PythonNotFound,
     ResolutionFailed,
 )
-from egoworld_resources.environments.generations import Ready
 from made_channel import MadeChannel
 from made_index import Quiet
 from servers import answering

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from egoworld_resources.environments.conda.backend import CondaBackend
-from egoworld_resources.environments.conda.conda_lock import read_conda_lock, read_explicit_lock
-from egoworld_resources.environments.conda.exchange import conda_lock_of, create_from_lock, create_from_yml
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.errors import Damaged, InvalidPackages, PolicyRefused, PythonNotFound
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.workflow_envs.conda.backend import CondaBackend
+from egoworld_resources.workflow_envs.conda.conda_lock import read_conda_lock, read_explicit_lock
+from egoworld_resources.workflow_envs.conda.exchange import conda_lock_of, create_from_lock, create_from_yml
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
+from egoworld_resources.workflow_envs.errors import Damaged, InvalidPackages, PolicyRefused, PythonNotFound
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
 from made_channel import MadeChannel
 from made_fabric import KEY, TESTER, made_fabric, versions
 
@@ -25,8 +25,8 @@ OTHER = EnvKey("flow", "other")
 STOPPING = """
 import sys
 from pathlib import Path
-from egoworld_resources.environments.conda.adapter import Rattler
-from egoworld_resources.environments.conda.backend import CondaBackend
+from egoworld_resources.workflow_envs.conda.adapter import Rattler
+from egoworld_resources.workflow_envs.conda.backend import CondaBackend
 from made_fabric import KEY, TESTER, made_fabric
 
 class Stopping(Rattler):
@@ -44,8 +44,8 @@ fabric.add(KEY, ["app"], TESTER)
 FULL_DISK = """
 import random, sys
 from pathlib import Path
-from egoworld_resources.environments.conda.backend import CondaBackend
-from egoworld_resources.environments.fabric.errors import FabricError
+from egoworld_resources.workflow_envs.conda.backend import CondaBackend
+from egoworld_resources.workflow_envs.errors import FabricError
 from made_channel import MadeChannel
 from made_fabric import KEY, TESTER, made_fabric, versions
 from tests.faults import Disk, own_mounts

@@ -14,20 +14,20 @@ import dagster as dg
 import psutil
 import pytest
 
-from egoworld_assets.arrival import inbox
+from egoworld_assets.cli.flow import instance_of
 from egoworld_assets.definitions import build
-from egoworld_assets.flow import instance_of
-from egoworld_assets.stages import stages
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.videos import inbox
 from egoworld_resources.environments.checkout import checkout_uv
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.fsck import fsck
-from egoworld_resources.production import backup_cli
-from egoworld_resources.production.ports import orphans
-from egoworld_resources.production.restore import NotEmpty
-from egoworld_resources.production.running import Server
-from egoworld_resources.s3_buckets import client
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.s3.buckets import client
+from egoworld_resources.server.backup import cli
+from egoworld_resources.server.backup.restore import NotEmpty
+from egoworld_resources.server.ports import orphans
+from egoworld_resources.server.running import Server
 from egoworld_resources.settings import PROJECT, Settings
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.store.fsck import fsck
 from tests.made_graph import Installation
 from tests.made_server import on_free_ports
 from tests.made_up import video
@@ -120,17 +120,17 @@ def test_a_lost_server_is_made_again(
             flow(bench, instance, asked)
             before = known(installation, bench, instance)
             assert [made for made in before["live"].values() if made]
-    backup_cli.backup(to)
+    cli.backup(to)
     secret = (home / "production" / ".env").read_bytes()
 
     with pytest.raises(NotEmpty):
-        backup_cli.restore_backup(to)
+        cli.restore_backup(to)
     Server(Settings.load()).down()
     with pytest.raises(BadConfiguration, match="postgres must run to be backed up"):
-        backup_cli.backup(to)
+        cli.backup(to)
     shutil.rmtree(home)
 
-    backup_cli.restore_backup(to)
+    cli.restore_backup(to)
 
     restored = home / "production" / ".env"
     assert (restored.read_bytes(), stat.S_IMODE(restored.stat().st_mode)) == (secret, 0o600)
@@ -152,7 +152,7 @@ def test_a_lost_server_is_made_again(
     shutil.rmtree(home / "production" / "postgres")
     assert psutil.Process(server.supervisor.states()["s3"].pid).is_running()
 
-    backup_cli.restore_backup(to, only="postgres")
+    cli.restore_backup(to, only="postgres")
 
     with monkeypatch.context() as patch:
         bench = environment(patch)

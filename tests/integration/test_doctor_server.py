@@ -11,13 +11,13 @@ import pytest
 
 from egoworld_resources.doctor import Finding, server
 from egoworld_resources.doctor.checks.server import TABLES
-from egoworld_resources.production import s3_accounts
-from egoworld_resources.production.environment import EnvFile, ServerSettings
-from egoworld_resources.production.last_backup import LastBackup, note
-from egoworld_resources.production.s3_servers import S3Address
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import ROLES, client
-from egoworld_resources.s3_objects import Objects
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import ROLES, client
+from egoworld_resources.s3.objects import Objects
+from egoworld_resources.server import s3_accounts
+from egoworld_resources.server.backup.last import LastBackup, note
+from egoworld_resources.server.environment import EnvFile, ServerSettings
+from egoworld_resources.server.s3_servers import S3Address
 from made_doctor import findings, subject
 from tests.made_stores import SERVERS, access_to, environment
 from tests.servers import answering, lent

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from egoworld_resources.environments.api.tokens import Tokens
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.places import Places
+from egoworld_resources.workflow_envs.api.tokens import Tokens
+from egoworld_resources.workflow_envs.folders import Places
+from egoworld_resources.workflow_envs.keys import EnvKey
 from made_api import Served, served
 from made_index import MadeIndex, made_index
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from egoworld_assets.env_fabric import EnvFabricResource
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.opening import open_fabric
+from egoworld_assets.orchestration.env_resource import EnvFabricResource
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.settings import Settings
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.opening import open_fabric
 from made_index import made_index
 
 KEY = EnvKey("report", "measure")

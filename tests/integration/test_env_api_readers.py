@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.building import Building
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.errors import EnvNotFound
-from egoworld_resources.environments.fabric.uv_backend import UvBackend
-from egoworld_resources.environments.generations import Ready
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.uv import Uv
+from egoworld_resources.environments.building.generations import Ready
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.building.venv import Building
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.workflow_envs.errors import EnvNotFound
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.uv_backend import UvBackend
 from made_fabric import KEY, TESTER, made_config, made_fabric
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from egoworld_resources.production.postgres import PostgresAddress
+from egoworld_resources.server.postgres import PostgresAddress
 from made_api import command, environ_of, served
 
 SILENT = "http://127.0.0.1:9/simple"

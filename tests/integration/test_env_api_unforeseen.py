@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from egoworld_resources.environments.api.app import make_app
-from egoworld_resources.environments.api.tokens import Tokens
+from egoworld_resources.workflow_envs.api.app import make_app
+from egoworld_resources.workflow_envs.api.tokens import Tokens
 from made_fabric import made_fabric
 
 

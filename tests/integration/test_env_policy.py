@@ -12,14 +12,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from egoworld_assets.cli import app
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.checkout import catalog_of
-from egoworld_resources.environments.conflicts import conflicts
 from egoworld_resources.environments.errors import BadDeclaration, LockMissing, LockRefused
-from egoworld_resources.environments.lock import lock
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.uv import Uv
+from egoworld_resources.environments.locking.conflicts import conflicts
+from egoworld_resources.environments.locking.resolve import lock
+from egoworld_resources.environments.policy.rules import Policy
 from made_envs import made_env, made_wheel
 
 POLICY = """
@@ -146,7 +146,10 @@ def test_an_index_that_does_not_answer_is_not_taken_for_a_conflict(
 
 def test_the_commands_on_a_project(project: Project) -> None:
     project.lock("red")
-    command, outer = [sys.executable, "-m", "egoworld_assets.cli", "env", "check"], {**os.environ, **project.settings}
+    command, outer = (
+        [sys.executable, "-m", "egoworld_assets.cli", "env", "check"],
+        {**os.environ, **project.settings},
+    )
     checked = subprocess.run(command, env=outer, capture_output=True, text=True, check=False)
     assert checked.returncode == 1
     assert "envs/matrix.md: matrix: there is none; egoworld env matrix" in checked.stdout.splitlines()

@@ -16,7 +16,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from egoworld_resources.environments.api.tokens import Tokens
+from egoworld_resources.workflow_envs.api.tokens import Tokens
 from made_api import command, environ_of, served
 
 SILENT = "http://127.0.0.1:9/simple"

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.rests import Look
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.idle_time import Look
+from egoworld_resources.workflow_envs.keys import EnvKey
 from made_api import served
 from made_fabric import KEY, TESTER, made_fabric
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.catalog import BASE
-from egoworld_resources.environments.builder import BuiltEnv, EnvBuilder
+from egoworld_resources.environments.building.builder import BuiltEnv, EnvBuilder
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.catalog import BASE
 from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged, IndexUnreachable, LockRefused
-from egoworld_resources.environments.lock import lock
-from egoworld_resources.environments.uv import Uv
+from egoworld_resources.environments.locking.resolve import lock
 from egoworld_resources.errors import EgoworldError
 from made_envs import made_catalog, made_env, made_lock, made_wheel, sealed
 from waiting import wait_for
@@ -26,7 +26,7 @@ BUILD = """
 import sys
 from pathlib import Path
 from made_envs import made_catalog
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
 parent, uv = Path(sys.argv[1]), Path(sys.argv[2])
 built = EnvBuilder(parent / "made", made_catalog(parent), uv, parent / "cache").ensure("tiny_env")
 print(built.generation)

@@ -15,10 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.building import Building
-from egoworld_resources.environments.fabric.config import FabricConfig
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.errors import (
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.building.venv import Building
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.settings import Settings
+from egoworld_resources.workflow_envs.config import FabricConfig
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
+from egoworld_resources.workflow_envs.errors import (
     AuditFailed,
     Damaged,
     DependencyNotFound,
@@ -32,14 +36,10 @@ from egoworld_resources.environments.fabric.errors import (
     ResolutionFailed,
     RunTimeout,
 )
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.space import refuse_two_partitions
-from egoworld_resources.environments.fabric.uv_backend import UvBackend
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.uv import Uv
-from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.settings import Settings
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.space import refuse_two_partitions
+from egoworld_resources.workflow_envs.uv_backend import UvBackend
 from made_envs import made_wheel
 from made_fabric import KEY, TESTER, made_fabric, made_policy, versions
 from made_index import MadeIndex, made_index
@@ -57,7 +57,7 @@ FULL_DISK = """
 import json, sys
 from pathlib import Path
 from made_fabric import KEY, TESTER, made_fabric, versions
-from egoworld_resources.environments.fabric.errors import FabricError
+from egoworld_resources.workflow_envs.errors import FabricError
 from tests.faults import Disk, own_mounts
 if reason := own_mounts():
     sys.exit(print(f"skip: no file system of its own here: {reason}"))

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.building import Building
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.errors import (
+from egoworld_resources.environments.building.generations import READY
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.building.venv import Building
+from egoworld_resources.environments.locking.lockfile import source_of
+from egoworld_resources.workflow_envs.errors import (
     Damaged,
     EnvAlreadyExists,
     EnvNotFound,
     InvalidPackages,
     ResolutionFailed,
 )
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.uv_backend import UvBackend
-from egoworld_resources.environments.generations import READY
-from egoworld_resources.environments.lockfile import source_of
-from egoworld_resources.environments.uv import Uv
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.uv_backend import UvBackend
 from made_fabric import KEY, TESTER, made_fabric, made_policy, versions
 from made_index import made_index
 

@@ -12,12 +12,13 @@ import dagster as dg
 import pytest
 from botocore.exceptions import ClientError
 
-from egoworld_assets import arrival, report
-from egoworld_assets.arrival import inbox
-from egoworld_resources import arrivals as arrivals_module
-from egoworld_resources import inbox_s3
-from egoworld_resources.s3_buckets import client
-from egoworld_resources.workbench import Workbench
+from egoworld_assets import videos
+from egoworld_assets.cli import status
+from egoworld_assets.videos import inbox
+from egoworld_resources.inbox import arrivals as arrivals_module
+from egoworld_resources.inbox import bucket
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.s3.buckets import client
 from tests.bad_videos import MP4
 from tests.made_stores import KINDS, access_to, environment
 from tests.made_up import workbench
@@ -79,7 +80,7 @@ def ticks(bench: Workbench) -> Iterator[Ticks]:
 
 
 def refused(bench: Workbench) -> dict[str, str]:
-    return {entry["name"]: entry["why"] for entry in report.left_out(bench) if entry["state"] == "refused"}
+    return {entry["name"]: entry["why"] for entry in status.left_out(bench) if entry["state"] == "refused"}
 
 
 def test_junk_gets_neither_partition_nor_run_and_the_video_behind_it_is_taken_at_once(
@@ -115,7 +116,7 @@ def test_files_of_camera_cards_are_one_line(bench: Workbench, upload: Upload, ti
         upload(f"card/{name}", MP4 + b"low")
     upload("card/GX1.MP4", MP4 + b"high")
     assert ticks.next()[0] == ["card/GX1.MP4"]
-    (line,) = report.left_out(bench)
+    (line,) = status.left_out(bench)
     assert (line["state"], line["why"].split(",")[0]) == ("aside", "5 such files")
 
 
@@ -134,8 +135,8 @@ def test_the_memory_of_what_was_refused_is_bounded(
 def test_an_uploader_with_much_delays_no_other(
     bench: Workbench, upload: Upload, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_s3, "PAGE", 5)
-    monkeypatch.setattr(arrival, "TAKEN_PER_TICK", 8)
+    monkeypatch.setattr(bucket, "PAGE", 5)
+    monkeypatch.setattr(videos, "TAKEN_PER_TICK", 8)
     for number in range(30):
         upload(f"anna/{number:02}.mp4", MP4 + b"%d" % number)
     upload("ben/one.mp4", MP4 + b"one")

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.checkout import checkout_catalog
-from egoworld_resources.environments.kit.interpreter import make_interpreter
-from egoworld_resources.environments.kit.keys import make_key
-from egoworld_resources.environments.kit.making import Made, Order, make
-from egoworld_resources.environments.kit.receiver.install import installed
-from egoworld_resources.environments.kit.tools import tool_wheel
-from egoworld_resources.environments.uv import Uv
+from egoworld_resources.kit.interpreter import make_interpreter
+from egoworld_resources.kit.keys import make_key
+from egoworld_resources.kit.making import Made, Order, make
+from egoworld_resources.kit.receiver.install import installed
+from egoworld_resources.kit.tools import tool_wheel
 from made_kit import small_checkout, tiny, without_network
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.building.wheelhouse import localized, lock_here
 from egoworld_resources.environments.checkout import KIT_WHEELS, checkout_wheels
 from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable
-from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.wheelhouse import localized, lock_here
+from egoworld_resources.environments.locking.lockfile import Lock
 from made_envs import made_catalog, made_env, made_lock, made_wheel, sealed
 
 ADDRESS = "https://wheels.invalid/tiny-1.0-py3-none-any.whl"

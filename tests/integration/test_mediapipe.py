@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import Catalog
 from made_clips import ModelEnvRuns, Ran
 from tests.accuracy.hands_by_eye import BY_EYE, SIDES, VIDEOS, by_the_tasks_interface, joints
 

@@ -16,17 +16,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.exc import DatabaseError
 
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.errors import AuditFailed
-from egoworld_resources.environments.fabric.operations import Operations
-from egoworld_resources.environments.fabric.operations.table import METADATA, NAME, VERSION_TABLE
-from egoworld_resources.production.postgres import PostgresAddress
+from egoworld_resources.server.postgres import PostgresAddress
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.audit import Operations
+from egoworld_resources.workflow_envs.audit.table import METADATA, NAME, VERSION_TABLE
+from egoworld_resources.workflow_envs.errors import AuditFailed
 from made_operations import ANN, PARTS, Database, begun, told, url_of
 
 HEAD = """
 import sys
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.operations import Operations
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.audit import Operations
 operations = Operations(sys.argv[1], statement_s=60)  # other tests may use the machine too
 """
 

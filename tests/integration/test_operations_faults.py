@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DatabaseError
 
-from egoworld_resources.environments.fabric.errors import AuditFailed
-from egoworld_resources.environments.fabric.operations import Operations
-from egoworld_resources.environments.fabric.operations.table import NAME, VERSION_TABLE
-from egoworld_resources.production.postgres import PostgresAddress
-from egoworld_resources.production.tools import Tools
+from egoworld_resources.server.postgres import PostgresAddress
+from egoworld_resources.server.tools import Tools
+from egoworld_resources.workflow_envs.audit import Operations
+from egoworld_resources.workflow_envs.audit.table import NAME, VERSION_TABLE
+from egoworld_resources.workflow_envs.errors import AuditFailed
 from made_operations import ANN, PARTS, Database, begun, told, url_of
 from servers import free_port, let_in, postgres, running, temporary_home
 

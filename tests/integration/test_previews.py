@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
 from tests.made_artifacts import MadeVideo, declared_params, hand_points, make, run_stage
 from tests.servers import free_port
 

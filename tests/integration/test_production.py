@@ -22,19 +22,19 @@ from botocore.httpsession import URLLib3Session
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from egoworld_assets.monitoring import METRICS
+from egoworld_assets.serving.metrics import METRICS
 from egoworld_resources.errors import StoreRefused
-from egoworld_resources.production import probes, s3_accounts
-from egoworld_resources.production.__main__ import table
-from egoworld_resources.production.environment import ServerSettings
-from egoworld_resources.production.ports import orphans
-from egoworld_resources.production.proxy import ROOT_CERTIFICATE, ask
-from egoworld_resources.production.running import Server
-from egoworld_resources.s3_access import BUCKETS, S3Access
-from egoworld_resources.s3_buckets import client
-from egoworld_resources.s3_objects import Objects
+from egoworld_resources.s3.access import BUCKETS, S3Access
+from egoworld_resources.s3.buckets import client
+from egoworld_resources.s3.objects import Objects
+from egoworld_resources.server import probes, s3_accounts
+from egoworld_resources.server.__main__ import table
+from egoworld_resources.server.environment import ServerSettings
+from egoworld_resources.server.ports import orphans
+from egoworld_resources.server.proxy import ROOT_CERTIFICATE, ask
+from egoworld_resources.server.running import Server
 from egoworld_resources.settings import PROJECT
-from egoworld_resources.store_s3 import S3Store
+from egoworld_resources.store.s3 import S3Store
 from tests.made_server import ROWS, brought, in_env, in_proxy, s3_client, server_up
 from tests.servers import temporary_home
 
@@ -106,7 +106,7 @@ def test_strangers_are_kept_out_and_viewers_change_nothing(server: Server) -> No
 
 def test_a_command_in_its_environment_works_on_its_postgres_and_buckets(server: Server) -> None:
     asked = (
-        "from egoworld_assets.flow import instance_of; from egoworld_resources.workbench import Workbench; "
+        "from egoworld_assets.cli.flow import instance_of; from egoworld_resources.making.workbench import Workbench; "
         "from egoworld_resources.settings import Settings; bench = Workbench(Settings.load()); "
         "print(type(instance_of(bench).run_storage).__name__, type(bench.store).__name__)"
     )

@@ -14,10 +14,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from egoworld_assets.monitoring import server_of
-from egoworld_resources.production import probes
-from egoworld_resources.production.last_backup import LastBackup, note
-from egoworld_resources.production.launch import Launch
+from egoworld_assets.serving.metrics import server_of
+from egoworld_resources.server import probes
+from egoworld_resources.server.backup.last import LastBackup, note
+from egoworld_resources.server.launch import Launch
 from egoworld_resources.settings import PROJECT
 from tests.benchmarks.made_store import add_video, unflushed
 from tests.made_up import workbench

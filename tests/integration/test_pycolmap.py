@@ -16,8 +16,8 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_runner import clip_id
 from egoworld_runner.tables import Mask, schema
 from made_clips import ModelEnvRuns, Ran

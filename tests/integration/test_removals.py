@@ -12,19 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.manifest import Manifest
-from egoworld_resources.production.backup_files import Backup, backups, chosen
-from egoworld_resources.production.environment import EnvFile, ServerSettings
-from egoworld_resources.production.last_backup import last_backup
-from egoworld_resources.production.restore import verify
-from egoworld_resources.production.s3_servers import S3Address
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.store_s3 import S3Store
+from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.server.backup.files import Backup, backups, chosen
+from egoworld_resources.server.backup.last import last_backup
+from egoworld_resources.server.backup.restore import verify
+from egoworld_resources.server.environment import EnvFile, ServerSettings
+from egoworld_resources.server.s3_servers import S3Address
+from egoworld_resources.store.s3 import S3Store
 from tests.made_stores import BOUND, access_to, artifact, environment
 from tests.servers import lent
 from tests.wire import Wire, wire
 
-BACKUP = ("egoworld_resources.production", "backup")
+BACKUP = ("egoworld_resources.server", "backup")
 GC = ("egoworld_assets.cli", "gc", "--keep", "0", "--older-than", "0")
 FSCK = ("egoworld_assets.cli", "fsck")
 

@@ -22,18 +22,18 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from egoworld_assets.arrival import videos
+from egoworld_assets.automation.event_log_retention import Pruned, event_log_retention, events, prune
+from egoworld_assets.automation.quarantine import quarantine
 from egoworld_assets.cli import app
+from egoworld_assets.cli.flow import RANGE
 from egoworld_assets.clips import clips
-from egoworld_assets.flow import RANGE
-from egoworld_assets.quarantine import quarantine
-from egoworld_assets.retention import Pruned, event_log_retention, events, prune
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.production import probes, schema
-from egoworld_resources.production.launch import Launch
-from egoworld_resources.production.postgres import PostgresAddress
+from egoworld_assets.videos import videos
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.server import probes, schema
+from egoworld_resources.server.launch import Launch
+from egoworld_resources.server.postgres import PostgresAddress
 from egoworld_resources.settings import PROJECT
-from egoworld_resources.workbench import Workbench
 from tests.made_up import video, workbench
 from tests.servers import free_port, running
 
@@ -190,7 +190,7 @@ def known(instance: dg.DagsterInstance, bench: Workbench) -> dict[str, Any]:
 
 
 def stages_of() -> list[Any]:
-    from egoworld_assets.stages import stages
+    from egoworld_assets.orchestration.registry import stages
 
     return list(stages().values())
 
@@ -275,7 +275,7 @@ def test_young_and_running_runs_stay_whole_and_zero_days_keep_all(
 def test_no_time_left_goes_on_the_next_night(
     instance: dg.DagsterInstance, bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("egoworld_assets.retention.BATCH", 4)
+    monkeypatch.setattr("egoworld_assets.automation.event_log_retention.BATCH", 4)
     times = iter(range(0, 1000, 15))
     first = prune(instance, 90, apply=True, seconds=20, clock=lambda: float(next(times)), now=LATER)
     assert (first.looked_at, first.whole) == (3, False)

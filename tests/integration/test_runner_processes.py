@@ -40,7 +40,7 @@ class Sleeper(Runner):
 SUPERVISE = """
 import sys
 from pathlib import Path
-from egoworld_resources.runner import Process, run_job
+from egoworld_resources.running.process import Process, run_job
 from egoworld_runner.job import Job
 scratch = Path(sys.argv[1])
 process = Process(Path(sys.executable), scratch)

@@ -10,16 +10,16 @@ from urllib.request import urlopen
 
 import pytest
 
-from egoworld_assets.report import lineage_of
-from egoworld_assets.stages import stages
-from egoworld_assets.viewing import served_artifacts
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.fsck import fsck, mend
-from egoworld_resources.production.s3_servers import S3Address
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.store import FolderStore
-from egoworld_resources.store_s3 import S3Store
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.cli.status import lineage_of
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.serving.artifact_files import served_artifacts
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.server.s3_servers import S3Address
+from egoworld_resources.store.folder import FolderStore
+from egoworld_resources.store.fsck import fsck, mend
+from egoworld_resources.store.s3 import S3Store
 from tests.made_stores import KINDS, SERVERS, Place, access_to, artifact, environment
 from tests.made_up import BRIGHTNESS, video, workbench
 from tests.servers import free_port

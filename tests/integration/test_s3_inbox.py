@@ -12,15 +12,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from egoworld_assets import arrival, report
-from egoworld_assets.arrival import inbox
-from egoworld_resources import inbox_s3
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.inbox_s3 import BucketInbox, read_cursor
-from egoworld_resources.production.s3_servers import S3Address
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import client
-from egoworld_resources.workbench import Workbench
+from egoworld_assets import videos
+from egoworld_assets.cli import status
+from egoworld_assets.videos import inbox
+from egoworld_resources.inbox import bucket
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.inbox.bucket import BucketInbox, read_cursor
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import client
+from egoworld_resources.server.s3_servers import S3Address
 from tests.bad_videos import MP4
 from tests.made_stores import SERVERS, access_to, environment
 from tests.made_up import workbench
@@ -29,10 +30,10 @@ from tests.wire import wire
 TICK = """
 import sys
 from pathlib import Path
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.inbox_s3 import BucketInbox
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.store_s3 import S3Store
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.inbox.bucket import BucketInbox
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.store.s3 import S3Store
 
 access = S3Access.load()
 arrivals = Arrivals(S3Store(access, Path(sys.argv[1]), 1 << 30))
@@ -66,7 +67,7 @@ def upload(access: S3Access, objects: dict[str, bytes]) -> None:
         s3.put_object(Bucket=access.bucket("inbox"), Key=key, Body=data and MP4 + data)
 
 
-def bucket(bench: Workbench) -> BucketInbox:
+def bucket_of(bench: Workbench) -> BucketInbox:
     assert isinstance(bench.inbox, BucketInbox)
     return bench.inbox
 
@@ -87,9 +88,9 @@ def tick_and_die(cache: Path, port: int, at: int) -> int:
 def test_every_object_is_asked_for_once_though_every_second_tick_is_lost(
     access: S3Access, bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_s3, "PAGE", 4)
-    monkeypatch.setattr(inbox_s3, "PAGES", 2)
-    monkeypatch.setattr(arrival, "TAKEN_PER_TICK", 3)
+    monkeypatch.setattr(bucket, "PAGE", 4)
+    monkeypatch.setattr(bucket, "PAGES", 2)
+    monkeypatch.setattr(videos, "TAKEN_PER_TICK", 3)
     upload(access, {f"day {n % 2}/{n:02}.mp4": f"video {n}".encode() for n in range(20)})
     asked: Counter[str] = Counter()
     cursor: str | None = None
@@ -136,7 +137,7 @@ def test_new_replaced_duplicate_and_unchanged_as_in_a_folder(access: S3Access, b
     assert replaced == {"a.mp4": "replaced"}
     facts = next(facts for _, facts in bench.store.records("videos") if facts["name"] == "a.mp4")
     assert bench.store.source(facts["sha256"], facts["suffix"]).read_bytes() == MP4 + b"three"
-    bucket(bench)._seen._file.unlink()
+    bucket_of(bench)._seen._file.unlink()
     assert states(bench, cursor)[0] == {"a.mp4": "unchanged", "day/Küche 1+%25.MOV": "unchanged"}, (
         "the index only helps"
     )
@@ -146,7 +147,7 @@ def test_refused_and_waiting_objects_are_shown_until_they_are_mended(access: S3A
     upload(access, {"empty.mp4": b"", "half.mp4.part": b"x", "good.mp4": b"y"})
     first = bench.inbox.tick(Arrivals(bench.store), None, 200)
     assert first.refused == ["'empty.mp4' is empty (0 bytes); copy it again"]
-    shown = {entry["name"]: (entry["state"], entry["why"]) for entry in report.left_out(bench)}
+    shown = {entry["name"]: (entry["state"], entry["why"]) for entry in status.left_out(bench)}
     assert shown["empty.mp4"] == ("refused", "'empty.mp4' is empty (0 bytes); copy it again")
     assert shown["half.mp4.part"][0] == "waiting"
     assert set(shown) == {"empty.mp4", "half.mp4.part"}
@@ -154,17 +155,17 @@ def test_refused_and_waiting_objects_are_shown_until_they_are_mended(access: S3A
     assert second.refused == [], "it is told once"
     client(access, access.endpoint).delete_object(Bucket=access.bucket("inbox"), Key="empty.mp4")
     bench.inbox.tick(Arrivals(bench.store), second.cursor, 200)
-    assert [entry["name"] for entry in report.left_out(bench)] == ["half.mp4.part"]
+    assert [entry["name"] for entry in status.left_out(bench)] == ["half.mp4.part"]
 
 
 def test_big_objects_are_read_beside_the_ticks(
     access: S3Access, bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox_s3, "BIG", len(MP4) + 10)
+    monkeypatch.setattr(bucket, "BIG", len(MP4) + 10)
     upload(access, {"big.mp4": b"x" * 11, "small.mp4": b"y"})
     first, cursor = states(bench)
     assert first == {"small.mp4": "new"}
-    bucket(bench)._pool.shutdown()
+    bucket_of(bench)._pool.shutdown()
     assert states(bench, cursor)[0] == {"big.mp4": "new"}
 
 

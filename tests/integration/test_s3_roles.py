@@ -10,13 +10,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from egoworld_resources.errors import StoreRefused
-from egoworld_resources.inbox_s3 import BucketInbox
-from egoworld_resources.production import s3_accounts
-from egoworld_resources.production.s3_servers import S3Address
-from egoworld_resources.s3_access import BUCKETS, S3Access
-from egoworld_resources.s3_buckets import ROLES, Role, client, role_policy, temporary
-from egoworld_resources.s3_objects import Objects, Transfer
-from egoworld_resources.store_s3 import S3Store
+from egoworld_resources.inbox.bucket import BucketInbox
+from egoworld_resources.s3.access import BUCKETS, S3Access
+from egoworld_resources.s3.buckets import ROLES, Role, client, role_policy, temporary
+from egoworld_resources.s3.objects import Objects, Transfer
+from egoworld_resources.server import s3_accounts
+from egoworld_resources.server.s3_servers import S3Address
+from egoworld_resources.store.s3 import S3Store
 from tests.made_stores import BOUND, SERVERS, access_to, artifact, contents
 
 MAY: dict[Role, set[str]] = {

@@ -15,21 +15,21 @@ from pathlib import Path
 import pytest
 
 from egoworld_resources.errors import BadConfiguration, DamagedArtifact, StoreRefused, StoreUnreachable
-from egoworld_resources.production.s3_servers import S3Address
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import Buckets
-from egoworld_resources.s3_objects import PART
-from egoworld_resources.s3_records import FEW
-from egoworld_resources.store_s3 import S3Store
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import Buckets
+from egoworld_resources.s3.objects import PART
+from egoworld_resources.server.s3_servers import S3Address
+from egoworld_resources.store.s3 import S3Store
+from egoworld_resources.store.s3_records import FEW
 from tests.made_stores import BOUND, SERVERS, access_to, artifact, contents, environment
 from tests.wire import wire
 
 PUT = """
 import sys
 from pathlib import Path
-from egoworld_resources.manifest import Manifest
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.store_s3 import S3Store
+from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.store.s3 import S3Store
 
 manifest = Manifest.model_validate_json(Path(sys.argv[1], "manifest").read_text())
 store = S3Store(S3Access.load(), Path(sys.argv[1], "cache"), 1 << 30)

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from egoworld_resources.production import probes
-from egoworld_resources.production.environment import ServerSettings
-from egoworld_resources.production.roles import grant
-from egoworld_resources.production.s3_servers import S3Address
-from egoworld_resources.s3_objects import Objects
+from egoworld_resources.s3.objects import Objects
+from egoworld_resources.server import probes
+from egoworld_resources.server.environment import ServerSettings
+from egoworld_resources.server.roles import grant
+from egoworld_resources.server.s3_servers import S3Address
 from tests.made_stores import access_to
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from egoworld_assets.stages import stages
-from egoworld_resources.production import probes
-from egoworld_resources.shards import partition_of
-from egoworld_resources.store_s3 import S3Store
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.shards import partition_of
+from egoworld_resources.server import probes
+from egoworld_resources.store.s3 import S3Store
 from tests.made_server import MADE_S, in_env, server_up
 from tests.made_up import video
 from tests.servers import temporary_home

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from egoworld_assets.cli import app
-from egoworld_resources.fsck import Fault, fsck
-from egoworld_resources.gc import Policy, apply, plan
-from egoworld_resources.manifest import Manifest, file_digest
-from egoworld_resources.scratch import scratch_file
-from egoworld_resources.store import FolderStore
+from egoworld_resources.artifacts.manifest import Manifest, file_digest
+from egoworld_resources.leases.scratch import scratch_file
+from egoworld_resources.store.folder import FolderStore
+from egoworld_resources.store.fsck import Fault, fsck
+from egoworld_resources.store.gc import Policy, apply, plan
 from tests.made_stores import KINDS, AnyStore, Place, artifact, environment, place
 
 LATER = datetime.now(UTC) + timedelta(days=30)
@@ -25,8 +25,8 @@ ALL = Policy(keep=0, older_than=timedelta(0))
 READS = """
 import sys
 from pathlib import Path
-from egoworld_resources.manifest import Manifest
-from egoworld_resources.store import FolderStore
+from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_resources.store.folder import FolderStore
 
 store = FolderStore(Path(sys.argv[1]))
 with store.reading():

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.weights import local_weights
 from made_clips import ModelEnvRuns, Ran
 from made_videos import make_video

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.production.parts import Parts
-from egoworld_resources.production.units import TEMPLATES, write_units
+from egoworld_resources.server.parts import Parts
+from egoworld_resources.server.units import TEMPLATES, write_units
 from egoworld_resources.settings import PROJECT, Settings
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from egoworld_resources.production import schema
-from egoworld_resources.production.environment import RETIRED
-from egoworld_resources.production.postgres import PostgresAddress
-from egoworld_resources.production.running import Server
-from egoworld_resources.production.tools import Tools
+from egoworld_resources.server import schema
+from egoworld_resources.server.environment import RETIRED
+from egoworld_resources.server.postgres import PostgresAddress
+from egoworld_resources.server.running import Server
+from egoworld_resources.server.tools import Tools
 from egoworld_resources.settings import Settings
 from tests.made_server import on_free_ports
 from tests.servers import free_port, let_in, postgres, running, temporary_home

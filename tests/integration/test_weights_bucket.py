@@ -9,17 +9,17 @@ import pytest
 from typer.testing import CliRunner
 
 from egoworld_assets.cli import app
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.environments.declaration import Weights
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_objects import Objects
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.objects import Objects
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Stage
 from egoworld_resources.weights import WeightsMissing, local_weights
 from egoworld_resources.weights.bucket import WeightsBucket
-from egoworld_resources.workbench import Workbench
 from made_doctor import findings, subject
 from tests.made_envs import made_env
 from tests.made_stores import BOUND, SERVERS, access_to, environment

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from egoworld_assets import cli_env_changes, cli_env_policy, cli_env_runs, cli_env_serve, cli_env_views
+from egoworld_assets.cli.env import changes, policy, runs, serve, views
 
 env = typer.Typer(no_args_is_help=True, help="Envs: what they may contain, what they need, where they stand.")
-env.add_typer(cli_env_policy.app)
-env.add_typer(cli_env_views.app)
-env.add_typer(cli_env_changes.app)
-env.add_typer(cli_env_runs.app)
-env.add_typer(cli_env_serve.app)
+env.add_typer(policy.app)
+env.add_typer(views.app)
+env.add_typer(changes.app)
+env.add_typer(runs.app)
+env.add_typer(serve.app)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from egoworld_assets.cli_env_fabric import (
+from egoworld_assets.cli.env.options import (
     Json,
     Packages,
     Python,
@@ -46,7 +46,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make an env of these packages."""
-    from egoworld_resources.environments.api import foreign
+    from egoworld_resources.workflow_envs.api import foreign
 
     text = text_of(conda_file) if conda_file else ""
     made = foreign.create(
@@ -101,7 +101,7 @@ def update(
 @command
 def delete(env: Which, wait: Wait = 0, as_json: Json = False) -> None:
     """Remove an env."""
-    from egoworld_resources.environments.api.models import Deleted
+    from egoworld_resources.workflow_envs.api.models import Deleted
 
     fabric().delete(key_of(env), me(), wait_s=wait)
     if as_json:
@@ -117,7 +117,7 @@ def cleanup(
     as_json: Json = False,
 ) -> None:
     """Remove envs that nothing was done with for a while; those in use stay."""
-    from egoworld_resources.environments.api.models import Cleaned, Key
+    from egoworld_resources.workflow_envs.api.models import Cleaned, Key
 
     gone = fabric().cleanup(me(), idle_hours=idle_hours, dry_run=not apply)
     if as_json:
@@ -129,6 +129,6 @@ def cleanup(
 
 
 def _from_file(path: Path | None) -> Sequence[str]:
-    from egoworld_resources.environments.fabric.requirements import of_file
+    from egoworld_resources.workflow_envs.requirements import of_file
 
     return of_file(text_of(path)) if path else ()

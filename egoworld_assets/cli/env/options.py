@@ -18,16 +18,16 @@ import typer
 from rich.console import Console
 from rich.filesize import decimal
 
-from egoworld_assets.cli_errors import errors_shown
-from egoworld_resources.environments.redaction import RedactedStream
+from egoworld_assets.cli.errors import errors_shown
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.programs.redaction import RedactedStream
 from egoworld_resources.settings import Settings
 
 if TYPE_CHECKING:
-    from egoworld_resources.environments.fabric.actors import Actor
-    from egoworld_resources.environments.fabric.envs import Fabric
-    from egoworld_resources.environments.fabric.facts import EnvFacts
-    from egoworld_resources.environments.fabric.keys import EnvKey
+    from egoworld_resources.workflow_envs.actors import Actor
+    from egoworld_resources.workflow_envs.env_facts import EnvFacts
+    from egoworld_resources.workflow_envs.fabric import Fabric
+    from egoworld_resources.workflow_envs.keys import EnvKey
 
 console = Console(width=None if sys.stdout.isatty() else 200)
 
@@ -65,15 +65,15 @@ def without_secrets(function: Callable[..., None]) -> Callable[..., None]:
 
 def fabric() -> Fabric:
     """The fabric of the configuration in force."""
-    from egoworld_resources.environments.fabric.opening import open_fabric
+    from egoworld_resources.workflow_envs.opening import open_fabric
 
     return open_fabric(Settings.load())
 
 
 def fabric_so_far() -> Fabric | None:
     """The fabric for who only looks: None, and nothing is made, where there never was an env."""
-    from egoworld_resources.environments.fabric.config import FabricConfig
-    from egoworld_resources.environments.fabric.opening import open_fabric
+    from egoworld_resources.workflow_envs.config import FabricConfig
+    from egoworld_resources.workflow_envs.opening import open_fabric
 
     settings = Settings.load()
     config = FabricConfig.load(settings)
@@ -82,7 +82,7 @@ def fabric_so_far() -> Fabric | None:
 
 def fabric_with(env: EnvKey) -> Fabric:
     """The fabric for who looks at one env. Raises EnvNotFound where there never was any."""
-    from egoworld_resources.environments.fabric.errors import EnvNotFound
+    from egoworld_resources.workflow_envs.errors import EnvNotFound
 
     found = fabric_so_far()
     if found is None:
@@ -92,7 +92,7 @@ def fabric_with(env: EnvKey) -> Fabric:
 
 def key_of(text: str) -> EnvKey:
     """The key that is written with slashes. Raises InvalidKey, BadConfiguration."""
-    from egoworld_resources.environments.fabric.keys import EnvKey
+    from egoworld_resources.workflow_envs.keys import EnvKey
 
     parts = text.split("/")
     if not 2 <= len(parts) <= 3:
@@ -102,7 +102,7 @@ def key_of(text: str) -> EnvKey:
 
 def me() -> Actor:
     """Who sits here."""
-    from egoworld_resources.environments.fabric.actors import Actor
+    from egoworld_resources.workflow_envs.actors import Actor
 
     return Actor.at_terminal()
 
@@ -114,7 +114,7 @@ def told(value: Any) -> None:
 
 def show_env(env: EnvFacts, status: Any, as_json: bool) -> None:
     """An env for people or as JSON; ``status``: what was done to it, None for how it stands."""
-    from egoworld_resources.environments.api.models import Env
+    from egoworld_resources.workflow_envs.api.models import Env
 
     model = Env.of_facts(env, status)
     if as_json:

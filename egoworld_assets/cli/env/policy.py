@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from egoworld_assets.cli_errors import errors_shown
-from egoworld_resources.catalog import Catalog
+from egoworld_assets.cli.errors import errors_shown
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.checkout import catalog_of, checkout_catalog, from_kit
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.uv import Uv
+from egoworld_resources.environments.policy.rules import Policy
 from egoworld_resources.settings import Settings
 
 app = typer.Typer()
@@ -46,7 +46,7 @@ def everything(settings: Settings) -> Catalog:
 @command
 def phase(as_json: Json = False) -> None:
     """For each env A (our own interpreter), B (its own env) or C (an image), and what C still lacks here."""
-    from egoworld_resources.environments.phase import Host, phases
+    from egoworld_resources.environments.policy.phase import Host, phases
 
     catalog, host = everything(Settings.load()), Host.of_this_machine()
     found = phases(catalog, catalog.names, host)
@@ -67,17 +67,17 @@ def phase(as_json: Json = False) -> None:
 @command
 def check(as_json: Json = False) -> None:
     """Ask every env, its lock and its code about the rules of envs/policy.toml; exit status 1 when one is broken."""
-    from egoworld_resources.environments import policy_check
-    from egoworld_resources.environments.matrix import MATRIX, matrix_breach
+    from egoworld_resources.environments.policy import check
+    from egoworld_resources.environments.policy.matrix import MATRIX, matrix_breach
 
     settings = Settings.load()
     project, built = settings.project, settings.layout.envs
     rules = Policy.read(project / "envs" / "policy.toml", settings.env_profile)
-    checked = policy_check.check(everything(settings), rules, built)
+    checked = check.check(everything(settings), rules, built)
     matrix_file = project / "envs" / MATRIX
     servers = Policy.read(project / "envs" / "policy.toml")
     if not from_kit(project) and (breach := matrix_breach(checkout(), servers, matrix_file)):
-        checked.found.append(policy_check.Found(matrix_file, breach))
+        checked.found.append(check.Found(matrix_file, breach))
     if as_json:
         found = [{"file": str(one.file), **asdict(one.breach)} for one in checked.found]
         print(json.dumps({"profile": rules.profile, "breaches": found, "told": checked.summary()}, indent=2))
@@ -94,8 +94,8 @@ def matrix(
     check_only: Annotated[bool, typer.Option("--check", help="Write nothing; fail when it is not of today.")] = False,
 ) -> None:
     """Write envs/matrix.md: driver, glibc, CUDA and tools that each lock needs, and what changed in which lock."""
-    from egoworld_resources.environments.matrix import MATRIX, matrix_breach, write_matrix
-    from egoworld_resources.environments.policy_check import Found
+    from egoworld_resources.environments.policy.check import Found
+    from egoworld_resources.environments.policy.matrix import MATRIX, matrix_breach, write_matrix
 
     envs = Settings.load().project / "envs"
     file, rules = envs / MATRIX, Policy.read(envs / "policy.toml")
@@ -115,7 +115,7 @@ def conflicts(
     as_json: Json = False,
 ) -> None:
     """Which model envs could be one and which cannot, in uv's own words: a conflict is the only reason to split."""
-    from egoworld_resources.environments.conflicts import conflicts
+    from egoworld_resources.environments.locking.conflicts import conflicts
 
     settings = Settings.load()
     catalog, envs = checkout(settings.env_profile), settings.project / "envs"

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from egoworld_assets.cli_env_fabric import (
+from egoworld_assets.cli.env.options import (
     Json,
     Which,
     commands_of,
@@ -29,11 +29,11 @@ from egoworld_assets.cli_env_fabric import (
     text_of,
     told,
 )
-from egoworld_resources.environments.fabric.config import LONGEST_RUN_S
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.workflow_envs.config import LONGEST_RUN_S
 
 if TYPE_CHECKING:
-    from egoworld_resources.environments.fabric.runs import Stop
+    from egoworld_resources.workflow_envs.runs import Stop
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 app = typer.Typer()
@@ -54,9 +54,9 @@ def run(
 
     Ctrl-C, SIGTERM and SIGHUP end the code too, and the audit says that it was cancelled.
     """
-    from egoworld_resources.environments.api.models import Ran
-    from egoworld_resources.environments.fabric.errors import RunTimeout
-    from egoworld_resources.environments.fabric.runs import Stop
+    from egoworld_resources.workflow_envs.api.models import Ran
+    from egoworld_resources.workflow_envs.errors import RunTimeout
+    from egoworld_resources.workflow_envs.runs import Stop
 
     if (file is None) == (code is None):
         raise BadConfiguration("name a file, or give the program with -c; one of the two")
@@ -85,7 +85,7 @@ def runs(
     env: Annotated[str | None, typer.Argument(metavar="[ENV]", help="Only of this env.")] = None, as_json: Json = False
 ) -> None:
     """The code that runs now, whoever started it, with the ids by which it can be cancelled."""
-    from egoworld_resources.environments.api.models import RunFacts, RunningCode
+    from egoworld_resources.workflow_envs.api.models import RunFacts, RunningCode
 
     found = fabric_with(key_of(env)) if env else fabric_so_far()
     going = found.runs.running(key_of(env) if env else None) if found else []
@@ -106,7 +106,7 @@ def runs(
 @command
 def cancel(env: Which, run_id: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = False) -> None:
     """End code that runs, whoever started it; nothing of it is left afterwards."""
-    from egoworld_resources.environments.api.models import CancelledRun
+    from egoworld_resources.workflow_envs.api.models import CancelledRun
 
     ended = CancelledRun.of_run(fabric_with(key_of(env)).cancel(key_of(env), run_id, me()))
     if as_json:

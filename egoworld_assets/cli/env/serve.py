@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from egoworld_assets.cli_errors import errors_shown
+from egoworld_assets.cli.errors import errors_shown
 from egoworld_resources.settings import Settings
 
 app = typer.Typer()
@@ -32,8 +32,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the API of envs and its page, on this machine only."""
-    from egoworld_resources.environments.api.listening import on_port, on_socket
-    from egoworld_resources.environments.api.serving import serve
+    from egoworld_resources.workflow_envs.api.listening import on_port, on_socket
+    from egoworld_resources.workflow_envs.api.serving import serve
 
     where = on_socket(socket) if socket else on_port(host, port, elsewhere=allow_remote)
     settings = Settings.load()
@@ -46,7 +46,7 @@ def create(
     name: str, role: Annotated[str, typer.Option(help="reader: looks; writer: changes and runs code too.")] = "reader"
 ) -> None:
     """Make a token and print it, this once."""
-    from egoworld_resources.environments.api.tokens import Tokens
+    from egoworld_resources.workflow_envs.api.tokens import Tokens
 
     settings = Settings.load()
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def create(
 @errors_shown
 def list_tokens(as_json: Json = False) -> None:
     """Names and roles; nothing that lets anyone in."""
-    from egoworld_resources.environments.api.tokens import Tokens
+    from egoworld_resources.workflow_envs.api.tokens import Tokens
 
     tokens = Tokens.of(Settings.load()).all()
     if as_json:
@@ -71,7 +71,7 @@ def list_tokens(as_json: Json = False) -> None:
 @errors_shown
 def revoke(name: str) -> None:
     """Make a token worthless, for a running service too."""
-    from egoworld_resources.environments.api.tokens import Tokens
+    from egoworld_resources.workflow_envs.api.tokens import Tokens
 
     Tokens.of(Settings.load()).revoke(name)
 

@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from egoworld_assets.cli_env_fabric import (
+from egoworld_assets.cli.env.options import (
     Json,
     Which,
     commands_of,
@@ -33,7 +33,7 @@ command = commands_of(app)
 @command
 def list_(as_json: Json = False) -> None:
     """All envs of workflows: Python, packages, sizes, last use."""
-    from egoworld_resources.environments.api.models import Envs, listed
+    from egoworld_resources.workflow_envs.api.models import Envs, listed
 
     found = fabric_so_far()
     envs = Envs(envs=listed(found) if found else [])
@@ -78,7 +78,7 @@ def export(
     names = found.backends[made.backend].files
     files = {name: (made.env_path / made.generation / name).read_text(encoding="utf-8") for name in names}
     if conda_lock:
-        from egoworld_resources.environments.conda.exchange import conda_lock_of
+        from egoworld_resources.workflow_envs.conda.exchange import conda_lock_of
 
         files = {"conda-lock.yml": conda_lock_of(found, key)}
     if to:
@@ -95,7 +95,7 @@ def export(
 @command
 def project(as_json: Json = False) -> None:
     """Which env needs what of the main project: packages, versions, and where the two cannot agree."""
-    from egoworld_resources.environments.api.project_models import ProjectInfo
+    from egoworld_resources.workflow_envs.api.project_models import ProjectInfo
 
     known = ProjectInfo.of_project(Settings.load().project, fabric_so_far())
     if as_json:
@@ -116,7 +116,7 @@ def project(as_json: Json = False) -> None:
 @command
 def deps(env: Which, as_json: Json = False) -> None:
     """What an env declares, and the versions that its lock chose."""
-    from egoworld_resources.environments.api.models import Dependencies, named
+    from egoworld_resources.workflow_envs.api.models import Dependencies, named
 
     key = key_of(env)
     made = fabric_with(key).get(key).declared
@@ -133,7 +133,7 @@ def deps(env: Which, as_json: Json = False) -> None:
 @command
 def licences(env: Which, as_json: Json = False) -> None:
     """Under which licence each package of an env stands, and whether envs/policy.toml takes it."""
-    from egoworld_resources.environments.api.models import Licences
+    from egoworld_resources.workflow_envs.api.models import Licences
 
     key = key_of(env)
     known = Licences.of_facts(key, fabric_with(key).licences(key))
@@ -165,7 +165,7 @@ def log(
     as_json: Json = False,
 ) -> None:
     """Who did what to envs, newest first."""
-    from egoworld_resources.environments.api.models import OperationFacts, Operations
+    from egoworld_resources.workflow_envs.api.models import OperationFacts, Operations
 
     parts = key_of(env).parts if env else None
     fabric = fabric_so_far()

@@ -10,8 +10,8 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from egoworld_resources.artifacts.manifest import ClipReport, Verdict
 from egoworld_resources.errors import CheckRaised, EgoworldError
-from egoworld_resources.manifest import ClipReport, Verdict
 from egoworld_runner.clip_rows import by_clip
 
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from egoworld_resources.artifacts.manifest import digest
 from egoworld_resources.dataset.source import EpisodeArtifact
-from egoworld_resources.manifest import digest
-from egoworld_resources.scratch import scratch_file
+from egoworld_resources.leases.scratch import scratch_file
 
 
 def fingerprint(artifact: EpisodeArtifact) -> str:

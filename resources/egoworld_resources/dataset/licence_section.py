@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from egoworld_resources.licensing.terms import Licensing
+from egoworld_resources.licences.terms import Licensing
 
 KINDS = {
     "rights": "source videos",

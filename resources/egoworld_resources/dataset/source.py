@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from av.error import FFmpegError
 
 from egoworld_resources.errors import Terminal
-from egoworld_resources.licensing.bearing import Bearing
-from egoworld_resources.licensing.rights import UNKNOWN, Rights
-from egoworld_resources.licensing.terms import Terms
+from egoworld_resources.licences.terms import Terms
+from egoworld_resources.rights.bearing import Bearing
+from egoworld_resources.rights.source_videos import UNKNOWN, Rights
 
 VIDEO_KEY = "observation.images.ego"
 DATA = "data/chunk-{chunk:03d}/file-{file:03d}.parquet"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.children import environment_of
+from egoworld_resources.programs.environment import environment_of
 
 KILL_PATIENCE_S = 1.0
 """Seconds for a killed program to be gone. One that a driver holds in the kernel is not waited for."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
-from egoworld_resources.catalog import Catalog, ModelEnv, StageModel
+from egoworld_resources.environments.catalog import Catalog, ModelEnv, StageModel
 from egoworld_resources.environments.checkout import catalog_of
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.layout import Layout

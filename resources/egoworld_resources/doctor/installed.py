@@ -8,9 +8,9 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.catalog import BASE, ModelEnv
 from egoworld_resources.doctor.finding import Subject
-from egoworld_resources.environments.generations import Generations, Ready
+from egoworld_resources.environments.building.generations import Generations, Ready
+from egoworld_resources.environments.catalog import BASE, ModelEnv
 
 
 def live(subject: Subject, env: ModelEnv) -> Path | None:

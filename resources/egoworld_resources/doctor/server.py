@@ -7,7 +7,7 @@ from pathlib import Path
 
 from egoworld_resources.doctor.finding import Subject
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.production.environment import EnvFile, ServerSettings
+from egoworld_resources.server.environment import EnvFile, ServerSettings
 
 
 def folder(subject: Subject) -> Path:

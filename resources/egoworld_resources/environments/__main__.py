@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from egoworld_resources.catalog import BASE, Catalog
-from egoworld_resources.environments import audit as audits
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import BASE, Catalog
 from egoworld_resources.environments.checkout import PROFILE, checkout_catalog, checkout_uv, checkout_wheels
-from egoworld_resources.environments.lock import lock as make_lock
+from egoworld_resources.environments.locking.resolve import lock as make_lock
+from egoworld_resources.environments.policy import vulnerabilities as audits
 from egoworld_resources.errors import EgoworldError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Locks and builds the model envs of this checkout.")

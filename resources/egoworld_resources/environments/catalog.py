@@ -8,7 +8,7 @@ from pathlib import Path
 from egoworld_resources.environments.contract import contract_folder, root_source, runner_dependencies
 from egoworld_resources.environments.declaration import ModelEnv, StageModel, Weights, read_env
 from egoworld_resources.environments.errors import BadDeclaration
-from egoworld_resources.environments.lockfile import Lock, lowest_python, source_of
+from egoworld_resources.environments.locking.lockfile import Lock, lowest_python, source_of
 from egoworld_resources.environments.source_digest import closure, source_digest
 from egoworld_resources.errors import BadConfiguration, UnknownName
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.uv import Uv, find_uv
+from egoworld_resources.environments.building.uv import Uv, find_uv
+from egoworld_resources.environments.catalog import Catalog
+from egoworld_resources.environments.policy.rules import Policy
 
 PROFILE = "EGOWORLD_ENV_PROFILE"
 """Names the profile of envs/policy.toml that locks are made and taken for; unset: that of the servers."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import BadDeclaration
-from egoworld_resources.environments.lockfile import source_of
+from egoworld_resources.environments.locking.lockfile import source_of
 from egoworld_resources.errors import BadConfiguration
 
 

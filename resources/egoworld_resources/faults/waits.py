@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from egoworld_resources.causes import Cause, Reach, Work
+from egoworld_resources.faults.causes import Cause, Reach, Work
 from egoworld_resources.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from egoworld_resources.errors import LockBusy, Terminal, Transient
 from egoworld_resources.gpu.device import Device
-from egoworld_resources.locks import open_lock
+from egoworld_resources.leases.locks import open_lock
 
 
 class NoGpu(Terminal):

@@ -24,15 +24,15 @@ from typing import IO, TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from egoworld_resources.arrivals import Arrival, Arrivals, uploader_of
 from egoworld_resources.errors import BadConfiguration, StoreRefused, StoreUnreachable
-from egoworld_resources.first_bytes import HEAD, beside_a_video
-from egoworld_resources.inbox import UNFINISHED, Budget, LeftOut, Tick, aside
+from egoworld_resources.inbox.arrivals import Arrival, Arrivals, uploader_of
+from egoworld_resources.inbox.first_bytes import HEAD, beside_a_video
+from egoworld_resources.inbox.folder import UNFINISHED, Budget, LeftOut, Tick, aside
+from egoworld_resources.inbox.origins import BLOCK, Refused, StillChanging, changed, empty, poured
+from egoworld_resources.inbox.seen import Seen
 from egoworld_resources.layout import readable
-from egoworld_resources.origins import BLOCK, Refused, StillChanging, changed, empty, poured
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import client, named_faults
-from egoworld_resources.s3_seen import Seen
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import client, named_faults
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -13,10 +13,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, Protocol
 
-from egoworld_resources.arrivals import Arrival, Arrivals, uploader_of
-from egoworld_resources.first_bytes import beside_a_video
+from egoworld_resources.inbox.arrivals import Arrival, Arrivals, uploader_of
+from egoworld_resources.inbox.first_bytes import beside_a_video
+from egoworld_resources.inbox.origins import FileOrigin, Refused
 from egoworld_resources.layout import readable
-from egoworld_resources.origins import FileOrigin, Refused
 
 UNFINISHED = (".part", ".partial", ".crdownload", ".tmp", ".filepart")
 """Suffixes that transfer programs give to what they have not finished."""

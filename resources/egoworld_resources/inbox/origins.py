@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from egoworld_resources.errors import Terminal
-from egoworld_resources.first_bytes import HEAD, no_video
+from egoworld_resources.inbox.first_bytes import HEAD, no_video
 from egoworld_resources.layout import readable
 
 BLOCK = 1 << 20

@@ -6,11 +6,11 @@ import io
 import zipfile
 from pathlib import Path
 
-from egoworld_resources.environments.kit.pieces import Piece, piece
+from egoworld_resources.kit.pieces import Piece, piece
 
 PACKAGE = "egoworld_resources"
 FILES = (f"{PACKAGE}/__init__.py", f"{PACKAGE}/errors.py", f"{PACKAGE}/environments/__init__.py")
-KIT = f"{PACKAGE}/environments/kit"
+KIT = f"{PACKAGE}/kit"
 MAIN = f"import sys\n\nfrom {KIT.replace('/', '.')}.receiver.main import main\n\nsys.exit(main())\n"
 INTERPRETER = "interpreter.tar.gz"
 
@@ -57,7 +57,7 @@ def zipped() -> bytes:
 
     One file, because nothing can be slipped in beside what was verified, as it could into a folder of modules.
     """
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[2]
     receiver = sorted(str(file.relative_to(root)) for file in (root / KIT / "receiver").glob("*.py"))
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:

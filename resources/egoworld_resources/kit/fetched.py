@@ -19,14 +19,14 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 
+from egoworld_resources.artifacts.manifest import file_digest
 from egoworld_resources.environments.errors import IndexUnreachable
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
-from egoworld_resources.environments.licences import stated
-from egoworld_resources.environments.lock import linux_entries
-from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.wheels import wheel_name
-from egoworld_resources.manifest import file_digest
+from egoworld_resources.environments.locking.lockfile import Lock
+from egoworld_resources.environments.locking.resolve import linux_entries
+from egoworld_resources.environments.locking.wheels import wheel_name
+from egoworld_resources.environments.policy.licences import stated
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.kit.receiver.refused import KitRefused
 
 ATTEMPTS = 4
 TOGETHER = 4

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.children import environment_of
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
+from egoworld_resources.kit.receiver.refused import KitRefused
+from egoworld_resources.programs.environment import environment_of
 
 PYTHON = "3.11"
 PACKAGES = (

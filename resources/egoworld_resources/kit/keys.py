@@ -11,8 +11,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from egoworld_resources.environments.kit.receiver.signature import fingerprint
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.kit.receiver.signature import fingerprint
 
 
 def make_key(file: Path) -> str:

@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from egoworld_resources.catalog import BASE, Catalog
-from egoworld_resources.environments.kit.bootstrap import INTERPRETER, bootstrap_pieces
-from egoworld_resources.environments.kit.interpreter import PYTHON, make_interpreter
-from egoworld_resources.environments.kit.keys import fingerprint_of, read_key, sign
-from egoworld_resources.environments.kit.pieces import (
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.catalog import BASE, Catalog
+from egoworld_resources.environments.locking.lockfile import Lock
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.kit.bootstrap import INTERPRETER, bootstrap_pieces
+from egoworld_resources.kit.interpreter import PYTHON, make_interpreter
+from egoworld_resources.kit.keys import fingerprint_of, read_key, sign
+from egoworld_resources.kit.pieces import (
     Piece,
     conda_pieces,
     licence_piece,
@@ -24,16 +27,13 @@ from egoworld_resources.environments.kit.pieces import (
     weights_pieces,
     wheel_pieces,
 )
-from egoworld_resources.environments.kit.receiver.manifest import KINDS, MANIFEST, KitManifest, digest_of, parse
-from egoworld_resources.environments.kit.receiver.opening import open_kit
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
-from egoworld_resources.environments.kit.server import server_pieces
-from egoworld_resources.environments.kit.tools import tool_wheel
-from egoworld_resources.environments.kit.writing import check_target, write
-from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.uv import Uv
-from egoworld_resources.production.tools import Tools
+from egoworld_resources.kit.receiver.manifest import KINDS, MANIFEST, KitManifest, digest_of, parse
+from egoworld_resources.kit.receiver.opening import open_kit
+from egoworld_resources.kit.receiver.refused import KitRefused
+from egoworld_resources.kit.server import server_pieces
+from egoworld_resources.kit.tools import tool_wheel
+from egoworld_resources.kit.writing import check_target, write
+from egoworld_resources.server.tools import Tools
 
 HEAD = ("installer",)
 """Kinds that every kit ships, also one of changes: they are what it is begun with."""

@@ -13,24 +13,17 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from egoworld_resources.catalog import BASE, Catalog
-from egoworld_resources.environments.children import environment_of
+from egoworld_resources.artifacts.manifest import file_digest
+from egoworld_resources.environments.building.wheelhouse import localized, write_local
+from egoworld_resources.environments.catalog import BASE, Catalog
 from egoworld_resources.environments.contract import strings
 from egoworld_resources.environments.declaration import Weights
-from egoworld_resources.environments.kit.fetched import (
-    Wanted,
-    fetch,
-    licence_of,
-    requirements_of,
-    unpacked_bytes,
-    wanted,
-)
-from egoworld_resources.environments.kit.receiver.manifest import KitFile
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
-from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.wheelhouse import localized, write_local
-from egoworld_resources.manifest import file_digest
+from egoworld_resources.environments.locking.lockfile import Lock
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.kit.fetched import Wanted, fetch, licence_of, requirements_of, unpacked_bytes, wanted
+from egoworld_resources.kit.receiver.manifest import KitFile
+from egoworld_resources.kit.receiver.refused import KitRefused
+from egoworld_resources.programs.environment import environment_of
 
 TESTS = ("tests/", ".ci/")
 OWN = ("HOME", "XDG_CONFIG_HOME")
@@ -142,7 +135,7 @@ def licence_piece(catalog: Catalog, envs: Sequence[str], pieces: Sequence[Piece]
 
 def conda_pieces(locks: Sequence[Path], fetched: Path) -> list[Piece]:
     """The packages of explicit conda locks, where the conda backend looks for them, and the locks themselves."""
-    from egoworld_resources.environments.conda.packages import read_explicit
+    from egoworld_resources.workflow_envs.conda.packages import read_explicit
 
     files: dict[str, Wanted] = {}
     found: list[Piece] = []

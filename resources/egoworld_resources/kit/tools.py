@@ -9,12 +9,12 @@ from pathlib import Path
 
 from packaging.tags import Tag
 
+from egoworld_resources.artifacts.manifest import file_digest
+from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.declaration import read_toml
-from egoworld_resources.environments.kit.fetched import Wanted, fetch
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
-from egoworld_resources.environments.uv import Uv
-from egoworld_resources.environments.wheels import fits, wheel_name, wheel_tags
-from egoworld_resources.manifest import file_digest
+from egoworld_resources.environments.locking.wheels import fits, wheel_name, wheel_tags
+from egoworld_resources.kit.fetched import Wanted, fetch
+from egoworld_resources.kit.receiver.refused import KitRefused
 
 PIN = re.compile(r"(?m)^([\w.-]+)==(\S+)((?:\s+(?:\\\s+)?--hash=sha256:[0-9a-f]{64})+)")
 PYTHON, GLIBC = "3.11", "2.36"

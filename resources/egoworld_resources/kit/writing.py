@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from egoworld_resources.environments.kit.pieces import Piece
-from egoworld_resources.environments.kit.receiver.manifest import MANIFEST, SIGNATURE
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.kit.pieces import Piece
+from egoworld_resources.kit.receiver.manifest import MANIFEST, SIGNATURE
 
 TAR = ".tar"
 

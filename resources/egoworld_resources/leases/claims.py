@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from egoworld_resources.locks import open_lock
+from egoworld_resources.leases.locks import open_lock
 
 FILE = "making.lock"
 BYTES = 7

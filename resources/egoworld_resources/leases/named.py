@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from egoworld_resources.locks import open_lock
+from egoworld_resources.leases.locks import open_lock
 
 
 class Leases:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from egoworld_resources.errors import LockBusy
-from egoworld_resources.leases import Leases
+from egoworld_resources.leases.named import Leases
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from boolean import AND
 from license_expression import LicenseExpression, LicenseSymbol, LicenseWithExceptionSymbol
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.licensing.expressions import NotSpdx, base_of, category, ids, is_exception, is_own, parse
-from egoworld_resources.licensing.tables import Term
+from egoworld_resources.licences.expressions import NotSpdx, base_of, category, ids, is_exception, is_own, parse
+from egoworld_resources.licences.tables import Term
 
 
 class Terms(StrEnum):

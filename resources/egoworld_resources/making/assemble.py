@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from egoworld_resources.making.clip_report import clip_report, failed
-from egoworld_resources.making.taking import Missing, NotTaken, opened, take
-from egoworld_resources.manifest import ClipReport
+from egoworld_resources.artifacts.manifest import ClipReport
+from egoworld_resources.running.clip_report import clip_report, failed
+from egoworld_resources.running.outputs import Missing, NotTaken, opened, take
 from egoworld_runner.execute import REPORT, WHOLE
 from egoworld_runner.space import FULL
 

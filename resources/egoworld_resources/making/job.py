@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from egoworld_resources.catalog import StageModel
-from egoworld_resources.manifest import Recipe
+from egoworld_resources.artifacts.manifest import Recipe
+from egoworld_resources.environments.catalog import StageModel
 from egoworld_resources.weights import ModelPaths, local_weights
 from egoworld_runner.execute import WHOLE
 from egoworld_runner.job import Job, Span, VideoJob

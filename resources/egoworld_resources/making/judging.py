@@ -12,13 +12,13 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from egoworld_resources.causes import sounds_like_the_machine
+from egoworld_resources.artifacts.manifest import Manifest
 from egoworld_resources.errors import EgoworldError, RunnerFailed
-from egoworld_resources.manifest import Manifest
-from egoworld_resources.runner import Ran, RunnerDies, choose, without
+from egoworld_resources.faults.causes import sounds_like_the_machine
+from egoworld_resources.making.job import Work
 from egoworld_resources.running.events import units_of as units_in
-from egoworld_resources.store import Store
-from egoworld_resources.work import Work
+from egoworld_resources.running.process import Ran, RunnerDies, choose, without
+from egoworld_resources.store.folder import Store
 from egoworld_runner.job import Job
 
 LOOKED_AT = 50

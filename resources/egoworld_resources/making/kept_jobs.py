@@ -9,7 +9,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from egoworld_resources.making.taking import NotTaken, opened, opened_file
+from egoworld_resources.running.outputs import NotTaken, opened, opened_file
 from egoworld_runner.job import Job
 
 LOG = "runner.log"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from egoworld_resources.catalog import Catalog
+from egoworld_resources.artifacts.manifest import Recipe, named_files
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.errors import UnknownName
-from egoworld_resources.manifest import Recipe, named_files
 
 
 def recipe_of(catalog: Catalog, contract: str, stage: str, env: str, given: Mapping[str, Any]) -> Recipe:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.arrivals import suffix_of
-from egoworld_resources.assemble import assemble
+from egoworld_resources.artifacts.manifest import ClipReport, Manifest, StoredFile, recipe_reasons, stored_files
 from egoworld_resources.errors import DamagedArtifact, Terminal
-from egoworld_resources.manifest import ClipReport, Manifest, StoredFile, recipe_reasons, stored_files
-from egoworld_resources.runner import Event, run_job
-from egoworld_resources.scratch import scratch_folder
+from egoworld_resources.inbox.arrivals import suffix_of
+from egoworld_resources.leases.scratch import scratch_folder
+from egoworld_resources.making.assemble import assemble
+from egoworld_resources.making.job import Work, job_of
+from egoworld_resources.making.workbench import SOURCE, Workbench
+from egoworld_resources.running.process import Event, run_job
 from egoworld_resources.weights import ModelPaths
-from egoworld_resources.work import Work, job_of
-from egoworld_resources.workbench import SOURCE, Workbench
 from egoworld_runner.execute import WHOLE
 
 

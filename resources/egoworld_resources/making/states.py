@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from egoworld_resources.causes import Cause
-from egoworld_resources.manifest import Manifest, Recipe
-from egoworld_resources.runner import Ran
-from egoworld_resources.stage import Stage
+from egoworld_resources.artifacts.manifest import Manifest, Recipe
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.faults.causes import Cause
+from egoworld_resources.running.process import Ran
 from egoworld_runner.job import Job
 
 Condition = Literal["fresh", "stale", "missing", "failed", "quarantined", "blocked"]

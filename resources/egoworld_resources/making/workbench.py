@@ -14,32 +14,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egoworld_resources import gpu
-from egoworld_resources.assemble import assemble
-from egoworld_resources.catalog import Catalog
-from egoworld_resources.causes import CLIPS_FAILED, Cause, cause_of, is_the_videos
-from egoworld_resources.causes import Work as Task
-from egoworld_resources.claims import claimed
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.artifacts.manifest import Manifest, Recipe, data_version, fingerprint, reasons, stored_files
+from egoworld_resources.artifacts.stage import Draft, Stage, verdict_of
+from egoworld_resources.environments.building.builder import EnvBuilder
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.checkout import catalog_of, checkout_wheels
 from egoworld_resources.errors import DamagedArtifact, EgoworldError, Transient, UnknownName
-from egoworld_resources.evidence import keep
-from egoworld_resources.inbox import Inbox
-from egoworld_resources.judging import candidates, one_clip, run_and_judge
-from egoworld_resources.licensing.bearing import LicenceBook, carried
-from egoworld_resources.licensing.rights import rights_of
-from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, reasons, stored_files
-from egoworld_resources.recipes import recipe_of
-from egoworld_resources.runner import Event, Process, Ran, run_job
-from egoworld_resources.scratch import scratch_folder
+from egoworld_resources.faults.causes import CLIPS_FAILED, Cause, cause_of, is_the_videos
+from egoworld_resources.faults.causes import Work as Task
+from egoworld_resources.faults.waits import EVERYTHING, Waits, ledger_of
+from egoworld_resources.inbox.folder import Inbox
+from egoworld_resources.leases.claims import claimed
+from egoworld_resources.leases.scratch import scratch_folder
+from egoworld_resources.making.assemble import assemble
+from egoworld_resources.making.job import Work, job_of
+from egoworld_resources.making.judging import candidates, one_clip, run_and_judge
+from egoworld_resources.making.kept_jobs import keep
+from egoworld_resources.making.recipes import recipe_of
+from egoworld_resources.making.states import SOURCE, Condition, Making, Outcome, State, tried
+from egoworld_resources.opening import open_inbox, open_store, open_weights
+from egoworld_resources.rights.bearing import LicenceBook, carried
+from egoworld_resources.rights.source_videos import rights_of
+from egoworld_resources.running.process import Event, Process, Ran, run_job
 from egoworld_resources.settings import Settings
-from egoworld_resources.snapshot import Snapshot
-from egoworld_resources.stage import Draft, Stage, verdict_of
-from egoworld_resources.states import SOURCE, Condition, Making, Outcome, State, tried
-from egoworld_resources.store import Store, naming_a_full_disk
-from egoworld_resources.stores import open_inbox, open_store, open_weights
-from egoworld_resources.waits import EVERYTHING, Waits, ledger_of
+from egoworld_resources.store.folder import Store, naming_a_full_disk
+from egoworld_resources.store.snapshot import Snapshot
 from egoworld_resources.weights import ModelPaths
-from egoworld_resources.work import Work, job_of
 from egoworld_runner.job import Job
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
-from egoworld_resources.environments.redaction import redacted
+from egoworld_resources.programs.redaction import redacted
 
 _FILE: ContextVar[Path | None] = ContextVar("egoworld_words", default=None)
 

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from egoworld_resources.catalog import Catalog, StageModel
+from egoworld_resources.artifacts.manifest import Manifest, Recipe
+from egoworld_resources.environments.catalog import Catalog, StageModel
 from egoworld_resources.errors import EgoworldError
-from egoworld_resources.licensing.rights import Rights
-from egoworld_resources.licensing.tables import Correction, LicenceTable
-from egoworld_resources.licensing.terms import Licensing, Terms
-from egoworld_resources.manifest import Manifest, Recipe
+from egoworld_resources.licences.tables import Correction, LicenceTable
+from egoworld_resources.licences.terms import Licensing, Terms
+from egoworld_resources.rights.source_videos import Rights
 
 Kind = Literal["code", "weights", "outputs", "rights", "input"]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.licensing.expressions import canonical
-from egoworld_resources.licensing.tables import Given, RightsTable
-from egoworld_resources.store import Store
+from egoworld_resources.licences.expressions import canonical
+from egoworld_resources.licences.tables import Given, RightsTable
+from egoworld_resources.store.folder import Store
 
 RECORD, STAMP = "rights", "stamps"
 EARLIER = 20

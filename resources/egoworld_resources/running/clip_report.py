@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from egoworld_resources.making.taking import NotTaken, read_small
-from egoworld_resources.manifest import ClipReport
+from egoworld_resources.artifacts.manifest import ClipReport
+from egoworld_resources.running.outputs import NotTaken, read_small
 from egoworld_runner.execute import REPORT
 
 REPORT_BYTES = 4 << 20

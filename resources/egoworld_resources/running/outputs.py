@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from egoworld_resources.manifest import MANIFEST
+from egoworld_resources.artifacts.manifest import MANIFEST
 from egoworld_runner.space import FULL
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@ -]{0,99}")

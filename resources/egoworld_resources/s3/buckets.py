@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from egoworld_resources.errors import StoreRefused, StoreUnreachable
-from egoworld_resources.s3_access import BUCKETS, Bucket, S3Access
+from egoworld_resources.s3.access import BUCKETS, Bucket, S3Access
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

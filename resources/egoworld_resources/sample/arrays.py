@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from egoworld_resources import metrics
-from egoworld_resources.metrics import Array, Rle
-from egoworld_resources.sample import SampleOptions, decode_mask, is_rendered, load_truth
+from egoworld_resources.sample import SampleOptions, decode_mask, is_rendered, load_truth, truth_errors
 from egoworld_resources.sample.shots import Shot
+from egoworld_resources.sample.truth_errors import Array, Rle
 
 Flags = NDArray[np.bool_]
 MOVES_M = 0.001
@@ -62,12 +61,12 @@ class SampleTruth:
     @cached_property
     def moving(self) -> Flags:
         """Whether the object moves, by frame."""
-        at = metrics.transformed(self.t_world_camera, self.t_camera_object[:, :3, 3])
+        at = truth_errors.transformed(self.t_world_camera, self.t_camera_object[:, :3, 3])
         step = np.where(np.diff(self.shots) == 0, np.linalg.norm(np.diff(at, axis=0), axis=1), 0.0)
         return np.maximum(np.append(step, 0.0), np.append(0.0, step)) > MOVES_M
 
     @cached_property
-    def room(self) -> dict[int, metrics.Rectangles]:
+    def room(self) -> dict[int, truth_errors.Rectangles]:
         """What does not move, by shot; empty when another version of the renderer made the sample."""
         options = SampleOptions(**self.about["options"])
         if not is_rendered(self._video, options):
@@ -87,15 +86,18 @@ class SampleTruth:
         """
         columns, rows = np.clip(np.rint(pixels).astype(int), 0, self.size - 1).T
         on = {label: self._covers(label, frame)[rows, columns] for label in self.masks}
-        rays = metrics.viewing_rays(self.intrinsics[frame], pixels)
-        to_object, to_world = metrics.rigid_inverse(self.t_camera_object[frame]), self.t_world_camera[frame]
-        depth = metrics.hit_box(to_object[:3, 3], rays @ to_object[:3, :3].T, self.object_size[frame])
-        in_object = metrics.transformed(to_object, rays * np.where(np.isfinite(depth), depth, 1.0)[:, None])
+        rays = truth_errors.viewing_rays(self.intrinsics[frame], pixels)
+        to_object, to_world = (
+            truth_errors.rigid_inverse(self.t_camera_object[frame]),
+            self.t_world_camera[frame],
+        )
+        depth = truth_errors.hit_box(to_object[:3, 3], rays @ to_object[:3, :3].T, self.object_size[frame])
+        in_object = truth_errors.transformed(to_object, rays * np.where(np.isfinite(depth), depth, 1.0)[:, None])
         on_object, on_room = on["object"] & np.isfinite(depth), ~(on["object"] | on["hand"] | on["sleeve"])
         if not self.room:
             return on_object, np.zeros_like(on_room), in_object
         depth = self.room[int(self.shots[frame])].hit(to_world[:3, 3], rays @ to_world[:3, :3].T)
-        in_world = metrics.transformed(to_world, rays * np.where(np.isfinite(depth), depth, 1.0)[:, None])
+        in_world = truth_errors.transformed(to_world, rays * np.where(np.isfinite(depth), depth, 1.0)[:, None])
         return on_object, on_room & np.isfinite(depth), np.where(on_object[:, None], in_object, in_world)
 
     def _covers(self, label: str, frame: int) -> Flags:
@@ -105,10 +107,10 @@ class SampleTruth:
         return decode_mask({"height": rle["size"][0], "width": rle["size"][1], "rle": rle["counts"].decode("ascii")})
 
 
-def _rectangles(shot: Shot) -> metrics.Rectangles:
+def _rectangles(shot: Shot) -> truth_errors.Rectangles:
     faces = [shot.room.top, *shot.room.faces]
     parts = ([f.origin for f in faces], [f.across for f in faces], [f.down for f in faces], [f.window for f in faces])
-    return metrics.Rectangles(*(np.array(part, np.float64) for part in parts))
+    return truth_errors.Rectangles(*(np.array(part, np.float64) for part in parts))
 
 
 def matrices(rows: Iterable[Mapping[str, Any]], name: str) -> Array:

@@ -1,4 +1,4 @@
-"""``python -m egoworld_resources.production up|down|ps|run|key|env``, as the Makefile, systemd and compose call it."""
+"""``python -m egoworld_resources.server up|down|ps|run|key|env``, as the Makefile, systemd and compose call it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from typing import Annotated
 import typer
 
 from egoworld_resources.errors import EgoworldError
-from egoworld_resources.production import backup_cli, uploaders_cli
-from egoworld_resources.production.env_service import PATH as ENVS
-from egoworld_resources.production.keys import key_of
-from egoworld_resources.production.parts import Parts
-from egoworld_resources.production.postgres import binaries as postgres_binaries
-from egoworld_resources.production.running import Health, Server
-from egoworld_resources.production.tools import MINIO, VERSITYGW, Tools
-from egoworld_resources.production.units import write_units
+from egoworld_resources.server import uploaders_cli
+from egoworld_resources.server.backup import cli
+from egoworld_resources.server.env_service import PATH as ENVS
+from egoworld_resources.server.keys import key_of
+from egoworld_resources.server.parts import Parts
+from egoworld_resources.server.postgres import binaries as postgres_binaries
+from egoworld_resources.server.running import Health, Server
+from egoworld_resources.server.tools import MINIO, VERSITYGW, Tools
+from egoworld_resources.server.units import write_units
 from egoworld_resources.settings import Settings
 
 PartName = Annotated[str, typer.Argument(help="a part as `ps` names it")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The parts of a server.")
-app.command()(backup_cli.backup)
-app.command()(backup_cli.check_backup)
-app.command("restore")(backup_cli.restore_backup)
+app.command()(cli.backup)
+app.command()(cli.check_backup)
+app.command("restore")(cli.restore_backup)
 app.add_typer(uploaders_cli.app, name="uploader")
 
 
@@ -44,7 +45,7 @@ def up(
     typer.echo(f"envs: {site}{ENVS}/  (ENV_VIEWER_TOKEN, ENV_OPERATOR_TOKEN)")
     typer.echo(f"S3: {settings.s3_public_endpoint}  (here: {settings.s3_endpoint})")
     typer.echo(f"passwords and keys: {server.parts.env_file.path}")
-    typer.echo("keys for S3: python -m egoworld_resources.production key uploader|reader|pipeline")
+    typer.echo("keys for S3: python -m egoworld_resources.server key uploader|reader|pipeline")
     typer.echo(f"logs: {server.folder / 'logs'}")
 
 

@@ -12,16 +12,16 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from egoworld_resources.locks import write_private
-from egoworld_resources.production.environment import EnvFile
-from egoworld_resources.production.launch import Launch
-from egoworld_resources.production.places import Places
-from egoworld_resources.production.probes import SECONDS, Unhealthy, fetch_at
-from egoworld_resources.production.roles import PostgresRole
+from egoworld_resources.leases.locks import write_private
+from egoworld_resources.server.environment import EnvFile
+from egoworld_resources.server.launch import Launch
+from egoworld_resources.server.places import Places
+from egoworld_resources.server.probes import SECONDS, Unhealthy, fetch_at
+from egoworld_resources.server.roles import PostgresRole
 from egoworld_resources.settings import PROJECT, Settings, config_file
 
 MODULE = "egoworld_assets.definitions"
-WEBSERVER = "egoworld_resources.production.webserver"
+WEBSERVER = "egoworld_resources.server.webserver"
 LOADED = "{version workspaceOrError{... on Workspace{locationEntries{name locationOrLoadError{__typename}}}}}"
 FILES = "/files"
 """Where the proxy has the files of artifacts."""

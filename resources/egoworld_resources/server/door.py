@@ -19,11 +19,11 @@ from typing import Any
 
 import uvicorn
 
-from egoworld_resources.production.cross_site import Asked, refusal
-from egoworld_resources.production.environment import ServerSettings
-from egoworld_resources.production.launch import Launch
-from egoworld_resources.production.logins import Logins, Verdict, hashed
-from egoworld_resources.production.probes import SECONDS, Unhealthy
+from egoworld_resources.server.cross_site import Asked, refusal
+from egoworld_resources.server.environment import ServerSettings
+from egoworld_resources.server.launch import Launch
+from egoworld_resources.server.logins import Logins, Verdict, hashed
+from egoworld_resources.server.probes import SECONDS, Unhealthy
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def door(path: Path, settings: ServerSettings) -> Launch:
         "DOOR_VIEWER_HASH": hashed(settings.viewer_password.get_secret_value()),
         "DOOR_OPERATOR_HASH": hashed(settings.operator_password.get_secret_value()),
     }
-    return Launch((sys.executable, "-m", "egoworld_resources.production.door", str(path)), env)
+    return Launch((sys.executable, "-m", "egoworld_resources.server.door", str(path)), env)
 
 
 def origins(settings: ServerSettings) -> list[str]:

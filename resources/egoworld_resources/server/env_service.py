@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from egoworld_resources.production.environment import OF_ENVS, EnvFile
-from egoworld_resources.production.launch import Launch
-from egoworld_resources.production.probes import Unhealthy, asked
+from egoworld_resources.server.environment import OF_ENVS, EnvFile
+from egoworld_resources.server.launch import Launch
+from egoworld_resources.server.probes import Unhealthy, asked
 
 PATH = "/envs"
 """Where the proxy has it."""

@@ -21,17 +21,17 @@ from pydantic import (
     model_validator,
 )
 
-from egoworld_resources.environments.fabric.config import DATA_ROOT, VARIABLES
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.locks import write_private
-from egoworld_resources.production.launch import LOOPBACK
-from egoworld_resources.production.places import Places
-from egoworld_resources.production.postgres import SOCKET_PORT, PostgresAddress
-from egoworld_resources.production.roles import POSTGRES_ROLES, PostgresRole, name_of
-from egoworld_resources.production.s3_servers import S3Address
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import ROLES, Role
+from egoworld_resources.leases.locks import write_private
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import ROLES, Role
+from egoworld_resources.server.launch import LOOPBACK
+from egoworld_resources.server.places import Places
+from egoworld_resources.server.postgres import SOCKET_PORT, PostgresAddress
+from egoworld_resources.server.roles import POSTGRES_ROLES, PostgresRole, name_of
+from egoworld_resources.server.s3_servers import S3Address
 from egoworld_resources.settings import PROJECT
+from egoworld_resources.workflow_envs.config import DATA_ROOT, VARIABLES
 
 TEMPLATE = PROJECT / "infra" / "env.template"
 GENERATED = "<generated>"

@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from egoworld_resources.errors import EgoworldError
-from egoworld_resources.locks import write_private
-from egoworld_resources.processes import Identity
-from egoworld_resources.production.environment import EnvFile
-from egoworld_resources.production.launch import Launch
-from egoworld_resources.production.probes import Unhealthy
-from egoworld_resources.production.uploaders import Uploaders, settle
-from egoworld_resources.s3_buckets import Buckets
+from egoworld_resources.leases.locks import write_private
+from egoworld_resources.leases.processes import Identity
+from egoworld_resources.s3.buckets import Buckets
+from egoworld_resources.server.environment import EnvFile
+from egoworld_resources.server.launch import Launch
+from egoworld_resources.server.probes import Unhealthy
+from egoworld_resources.server.uploaders import Uploaders, settle
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ SEEN = "inbox_seen.json"
 
 def keeper(folder: Path, home: Path) -> Launch:
     """The keeper of the server whose state lies in ``folder``; it reads the owner's key from the .env."""
-    words = ("-m", "egoworld_resources.production", "uploader", "watch")
+    words = ("-m", "egoworld_resources.server", "uploader", "watch")
     (folder / SEEN).unlink(missing_ok=True)
     return Launch((sys.executable, *words), {"EGOWORLD_HOME": str(home)})
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from egoworld_resources.errors import BadConfiguration, UnknownName
-from egoworld_resources.production.environment import EnvFile
-from egoworld_resources.production.proxy import ROOT_CERTIFICATE
-from egoworld_resources.production.uploaders import Uploaders
-from egoworld_resources.s3_access import BUCKETS
-from egoworld_resources.s3_buckets import UPLOADER, rights
+from egoworld_resources.s3.access import BUCKETS
+from egoworld_resources.s3.buckets import UPLOADER, rights
+from egoworld_resources.server.environment import EnvFile
+from egoworld_resources.server.proxy import ROOT_CERTIFICATE
+from egoworld_resources.server.uploaders import Uploaders
 
 
 def key_of(role: str, env_file: EnvFile, proxy: Path, *, secret: bool) -> list[str]:

@@ -9,18 +9,18 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import UnknownName
-from egoworld_resources.production import dagster_parts, door, env_service, inbox_keeper, probes
-from egoworld_resources.production.environment import EnvFile, ServerSettings
-from egoworld_resources.production.launch import MARK, SUPERVISED, Launch, unprivileged
-from egoworld_resources.production.places import Places
-from egoworld_resources.production.postgres import LOG_FOLDER, Cluster, postgres
-from egoworld_resources.production.proxy import answers, proxy
-from egoworld_resources.production.roles import PostgresRole, hba, settled
-from egoworld_resources.production.s3_servers import s3_server
-from egoworld_resources.production.tools import Tools
-from egoworld_resources.production.uploaders import Uploaders
+from egoworld_resources.server import dagster_parts, door, env_service, inbox_keeper, probes
+from egoworld_resources.server.environment import EnvFile, ServerSettings
+from egoworld_resources.server.launch import MARK, SUPERVISED, Launch, unprivileged
+from egoworld_resources.server.places import Places
+from egoworld_resources.server.postgres import LOG_FOLDER, Cluster, postgres
+from egoworld_resources.server.proxy import answers, proxy
+from egoworld_resources.server.roles import PostgresRole, hba, settled
+from egoworld_resources.server.s3_servers import s3_server
+from egoworld_resources.server.tools import Tools
+from egoworld_resources.server.uploaders import Uploaders
 from egoworld_resources.settings import PROJECT, Settings, config_file
 
 

@@ -6,7 +6,7 @@ import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.production.launch import unprivileged
+from egoworld_resources.server.launch import unprivileged
 from egoworld_resources.sockets import private_folder, runtime_folder
 
 

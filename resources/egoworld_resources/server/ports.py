@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.production.launch import LOOPBACK, MARK
-from egoworld_resources.production.parts import Part
+from egoworld_resources.server.launch import LOOPBACK, MARK
+from egoworld_resources.server.parts import Part
 
 
 def refuse_taken(parts: Iterable[Part], env_file: Path) -> None:

@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 import psycopg2
 
-from egoworld_resources.environments.children import environment_of
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, Terminal
-from egoworld_resources.production.launch import LOOPBACK, Launch, reachable, unprivileged
-from egoworld_resources.production.tools import Tools, site_packages
+from egoworld_resources.programs.environment import environment_of
+from egoworld_resources.server.launch import LOOPBACK, Launch, reachable, unprivileged
+from egoworld_resources.server.tools import Tools, site_packages
 
 AT_LEAST = 14
 JSON_LOGS = 15

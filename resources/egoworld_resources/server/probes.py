@@ -17,8 +17,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from egoworld_resources.errors import Transient
-from egoworld_resources.production.postgres import PostgresAddress
-from egoworld_resources.production.s3_servers import HEALTH, S3Address
+from egoworld_resources.server.postgres import PostgresAddress
+from egoworld_resources.server.s3_servers import HEALTH, S3Address
 from egoworld_resources.sockets import UnixConnection
 
 SECONDS = 5.0

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from egoworld_resources.production.environment import ServerSettings
-from egoworld_resources.production.launch import LOOPBACK, Launch
-from egoworld_resources.production.probes import SECONDS, Unhealthy
-from egoworld_resources.production.tools import Tools
+from egoworld_resources.server.environment import ServerSettings
+from egoworld_resources.server.launch import LOOPBACK, Launch
+from egoworld_resources.server.probes import SECONDS, Unhealthy
+from egoworld_resources.server.tools import Tools
 from egoworld_resources.settings import PROJECT
 
 CADDYFILE = PROJECT / "infra" / "Caddyfile"

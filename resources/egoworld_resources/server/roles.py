@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 
 from psycopg2 import sql
 
-from egoworld_resources.production.postgres import PostgresAddress
+from egoworld_resources.server.postgres import PostgresAddress
 
 PostgresRole = Literal["owner", "dagster", "runs", "viewer", "metrics", "envs", "backup", "probe"]
 """owner: makes and migrates tables, restores. dagster: daemon, the operator's webserver, commands of the operator.

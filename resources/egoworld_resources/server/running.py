@@ -13,15 +13,15 @@ from pathlib import Path
 
 import psutil
 
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import Terminal
-from egoworld_resources.locks import write_private
-from egoworld_resources.production import dagster_parts, probes, schema, supervision
-from egoworld_resources.production.parts import Part, Parts
-from egoworld_resources.production.ports import orphans, refuse_taken
-from egoworld_resources.production.supervisor import Supervisor
-from egoworld_resources.production.uploaders import settle
-from egoworld_resources.s3_buckets import Buckets
+from egoworld_resources.leases.locks import write_private
+from egoworld_resources.s3.buckets import Buckets
+from egoworld_resources.server import dagster_parts, probes, schema, supervision
+from egoworld_resources.server.parts import Part, Parts
+from egoworld_resources.server.ports import orphans, refuse_taken
+from egoworld_resources.server.supervisor import Supervisor
+from egoworld_resources.server.uploaders import settle
 from egoworld_resources.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,9 @@ from botocore.exceptions import BotoCoreError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 
 from egoworld_resources.errors import StoreRefused, StoreUnreachable
-from egoworld_resources.locks import write_private
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import Buckets, client, named_faults, rights, role_policy
+from egoworld_resources.leases.locks import write_private
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import Buckets, client, named_faults, rights, role_policy
 
 SECONDS = 20
 

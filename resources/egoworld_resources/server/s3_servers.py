@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from egoworld_resources.errors import UnknownName
-from egoworld_resources.production.launch import LOOPBACK, Launch
-from egoworld_resources.production.tools import MINIO, VERSITYGW, Tools
+from egoworld_resources.server.launch import LOOPBACK, Launch
+from egoworld_resources.server.tools import MINIO, VERSITYGW, Tools
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import Terminal
-from egoworld_resources.locks import write_private
-from egoworld_resources.production import roles
-from egoworld_resources.production.dagster_parts import program
-from egoworld_resources.production.postgres import PostgresAddress
+from egoworld_resources.leases.locks import write_private
+from egoworld_resources.server import roles
+from egoworld_resources.server.dagster_parts import program
+from egoworld_resources.server.postgres import PostgresAddress
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def make(owner: PostgresAddress) -> None:
     """Make Dagster's tables and that of the audit where there are none. Raises AuditFailed."""
     from dagster_postgres import DagsterPostgresStorage
 
-    from egoworld_resources.environments.fabric.operations import Operations
+    from egoworld_resources.workflow_envs.audit import Operations
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plugin
     DagsterPostgresStorage(owner.url.replace("postgresql:", "postgresql+psycopg2:"), should_autocreate_tables=True)

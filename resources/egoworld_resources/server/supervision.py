@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from egoworld_resources.production.ports import orphans
-from egoworld_resources.production.supervisor import State, Supervisor
+from egoworld_resources.server.ports import orphans
+from egoworld_resources.server.supervisor import State, Supervisor
 
 NAME = "supervisor"
 AGAIN = "`make up` ends them and starts all again under a new one"

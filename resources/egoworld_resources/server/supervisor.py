@@ -16,13 +16,13 @@ from typing import Any
 
 import psutil
 
-from egoworld_resources.environments.children import NETWORK, UV, environment_of
 from egoworld_resources.errors import Terminal
-from egoworld_resources.locks import write_private
-from egoworld_resources.production.launch import KEPT, SUPERVISED
-from egoworld_resources.production.parts import Part
-from egoworld_resources.production.places import Places
-from egoworld_resources.production.tools import Tools
+from egoworld_resources.leases.locks import write_private
+from egoworld_resources.programs.environment import NETWORK, UV, environment_of
+from egoworld_resources.server.launch import KEPT, SUPERVISED
+from egoworld_resources.server.parts import Part
+from egoworld_resources.server.places import Places
+from egoworld_resources.server.tools import Tools
 from egoworld_resources.sockets import UnixConnection
 
 OURS = ("EGOWORLD_", "CUDA_", "NVIDIA_", "HF_")
@@ -57,7 +57,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 
 PROGRAM = """
 [program:{name}]
-command = {python} -m egoworld_resources.production run {name}
+command = {python} -m egoworld_resources.server run {name}
 directory = {directory}
 environment = EGOWORLD_HOME="{home}",{supervised}="yes"
 autostart = false

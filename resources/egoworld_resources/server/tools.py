@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.children import NETWORK, environment_of
-from egoworld_resources.environments.generations import exclusive
-from egoworld_resources.environments.uv import Uv, find_uv
+from egoworld_resources.environments.building.generations import exclusive
+from egoworld_resources.environments.building.uv import Uv, find_uv
 from egoworld_resources.errors import BadConfiguration, Terminal, UnknownName
+from egoworld_resources.programs.environment import NETWORK, environment_of
 from egoworld_resources.settings import PROJECT, Settings
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.production.tools import Tools
+from egoworld_resources.server.tools import Tools
 from egoworld_resources.settings import PROJECT, Settings
 
 TEMPLATES = PROJECT / "infra" / "systemd"

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, UnknownName
-from egoworld_resources.locks import write_private
-from egoworld_resources.production import s3_accounts
-from egoworld_resources.production.environment import ServerSettings
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_buckets import ROLES, uploader
+from egoworld_resources.leases.locks import write_private
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.buckets import ROLES, uploader
+from egoworld_resources.server import s3_accounts
+from egoworld_resources.server.environment import ServerSettings
 
 FILE = "uploaders.json"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")

@@ -1,4 +1,4 @@
-"""``python -m egoworld_resources.production uploader add|list|rotate|remove|tidy``: who may bring videos."""
+"""``python -m egoworld_resources.server uploader add|list|rotate|remove|tidy``: who may bring videos."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.production import inbox_keeper
-from egoworld_resources.production.keys import key_of
-from egoworld_resources.production.parts import Parts
-from egoworld_resources.production.uploaders import Uploader, settle
-from egoworld_resources.s3_buckets import Buckets
+from egoworld_resources.s3.buckets import Buckets
+from egoworld_resources.server import inbox_keeper
+from egoworld_resources.server.keys import key_of
+from egoworld_resources.server.parts import Parts
+from egoworld_resources.server.uploaders import Uploader, settle
 from egoworld_resources.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Who may bring videos, each into a folder of the inbox of its own.")

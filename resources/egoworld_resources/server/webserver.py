@@ -1,4 +1,4 @@
-"""``python -m egoworld_resources.production.webserver SOCKET …``: Dagster's webserver on a Unix socket.
+"""``python -m egoworld_resources.server.webserver SOCKET …``: Dagster's webserver on a Unix socket.
 
 Dagster's own command knows ports of TCP only, where every user of the machine may change everything without a login. It
 runs here as it is, with all of its options; only the server that it starts its app with listens elsewhere.

@@ -18,10 +18,10 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from egoworld_resources.leases import Leases
-from egoworld_resources.manifest import StoredFile, file_digest
-from egoworld_resources.scratch import scratch_folder
-from egoworld_resources.store import naming_a_full_disk
+from egoworld_resources.artifacts.manifest import StoredFile, file_digest
+from egoworld_resources.leases.named import Leases
+from egoworld_resources.leases.scratch import scratch_folder
+from egoworld_resources.store.folder import naming_a_full_disk
 
 Fetch = Callable[[Sequence[StoredFile], Path], None]
 """Writes some files of an entry below a folder, checked."""

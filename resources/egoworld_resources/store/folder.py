@@ -25,10 +25,10 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from egoworld_resources.artifacts.manifest import MANIFEST, Manifest, file_digest
 from egoworld_resources.errors import DamagedArtifact, DiskFull
-from egoworld_resources.leases import Leases
-from egoworld_resources.manifest import MANIFEST, Manifest, file_digest
-from egoworld_resources.scratch import scratch_file, scratch_folder
+from egoworld_resources.leases.named import Leases
+from egoworld_resources.leases.scratch import scratch_file, scratch_folder
 from egoworld_runner.space import FULL
 
 CURRENT = "current.json"

@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from egoworld_resources.artifacts.manifest import MANIFEST, Manifest
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.manifest import MANIFEST, Manifest
-from egoworld_resources.store import Inspected, StoredObject
+from egoworld_resources.store.folder import Inspected, StoredObject
 
 GRACE = timedelta(hours=1)
 """What is younger may still be being written: it is not called orphaned."""

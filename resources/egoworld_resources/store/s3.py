@@ -21,13 +21,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from egoworld_resources.cache import Cache
+from egoworld_resources.artifacts.manifest import MANIFEST, Manifest, StoredFile
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.manifest import MANIFEST, Manifest, StoredFile
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_objects import Objects, Transfer
-from egoworld_resources.s3_records import ReadAhead, Records, name, parsed
-from egoworld_resources.store import StoredObject
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.objects import Objects, Transfer
+from egoworld_resources.store.cache import Cache
+from egoworld_resources.store.folder import StoredObject
+from egoworld_resources.store.s3_records import ReadAhead, Records, name, parsed
 
 LIVE = "live"
 
@@ -72,7 +72,7 @@ class S3Store:
         return self._objects.url(prefix(manifest))
 
     def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:
-        from egoworld_resources.s3_buckets import presigned
+        from egoworld_resources.s3.buckets import presigned
 
         return presigned(self.access, self.bucket, f"{prefix(manifest)}/{path}", seconds)
 

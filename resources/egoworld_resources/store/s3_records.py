@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.s3_objects import Objects
-from egoworld_resources.store import StoredObject
+from egoworld_resources.s3.objects import Objects
+from egoworld_resources.store.folder import StoredObject
 
 BATCH = 1_000
 FEW = 16

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from egoworld_resources.cache import Cache
+from egoworld_resources.artifacts.manifest import StoredFile, file_digest
 from egoworld_resources.environments.declaration import Weights
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.manifest import StoredFile, file_digest
-from egoworld_resources.s3_access import S3Access
-from egoworld_resources.s3_objects import Objects, Transfer
+from egoworld_resources.s3.access import S3Access
+from egoworld_resources.s3.objects import Objects, Transfer
+from egoworld_resources.store.cache import Cache
 
 
 class WeightsBucket:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from egoworld_resources.artifacts.manifest import file_digest
 from egoworld_resources.environments.declaration import Weights
 from egoworld_resources.errors import Terminal
-from egoworld_resources.manifest import file_digest
 from egoworld_resources.settings import Settings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from egoworld_resources.environments.generations import Ready
+from egoworld_resources.environments.building.generations import Ready
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.backends import Backend
-from egoworld_resources.environments.fabric.config import FabricConfig
-from egoworld_resources.environments.fabric.errors import Damaged, EnvNotFound, FabricError
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.operations import Began, Operations
-from egoworld_resources.environments.fabric.places import Places
-from egoworld_resources.environments.fabric.reconcile import reconcile
-from egoworld_resources.environments.generations import READY, Ready
-from egoworld_resources.environments.licences import LicenceRules
-from egoworld_resources.environments.redaction import redacted
-from egoworld_resources.environments.words import words_into
+from egoworld_resources.environments.building.generations import READY, Ready
+from egoworld_resources.environments.policy.licences import LicenceRules
+from egoworld_resources.programs.output import words_into
+from egoworld_resources.programs.redaction import redacted
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.audit import Began, Operations
+from egoworld_resources.workflow_envs.backends import Backend
+from egoworld_resources.workflow_envs.config import FabricConfig
+from egoworld_resources.workflow_envs.errors import Damaged, EnvNotFound, FabricError
+from egoworld_resources.workflow_envs.folders import Places
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.reconcile import reconcile
 
 T = TypeVar("T")
 FAULT = "INTERNAL_ERROR"

@@ -21,14 +21,14 @@ from typing import Any, cast
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from egoworld_resources.environments.fabric.errors import BuildFailed, FabricError, PolicyRefused
-from egoworld_resources.environments.fabric.git_trees import GitTrees, check_source
-from egoworld_resources.environments.fabric.requirements import GitSource, parsed
-from egoworld_resources.environments.fabric.sandbox import Bounds, SandboxFailed, capabilities, run_code
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.redaction import redacted
-from egoworld_resources.environments.words import words_of
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.programs.output import words_of
+from egoworld_resources.programs.redaction import redacted
 from egoworld_resources.sandbox.means import MOUNT, NETWORK
+from egoworld_resources.workflow_envs.code_sandbox import Bounds, SandboxFailed, capabilities, run_code
+from egoworld_resources.workflow_envs.errors import BuildFailed, FabricError, PolicyRefused
+from egoworld_resources.workflow_envs.git_trees import GitTrees, check_source
+from egoworld_resources.workflow_envs.requirements import GitSource, parsed
 
 SETUPTOOLS = "setuptools.build_meta"
 IN_TREE = "in-tree"

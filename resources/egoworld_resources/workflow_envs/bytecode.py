@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from egoworld_resources.environments.building.generations import site_packages
 from egoworld_resources.environments.errors import EnvBuildFailed
-from egoworld_resources.environments.generations import site_packages
 from egoworld_resources.sandbox import Bounds, Outcome, SandboxFailed, Walls, run
 from egoworld_resources.sandbox.trees import links, trees
 from egoworld_resources.sandbox.walls import SCRATCH

@@ -7,9 +7,12 @@ import math
 from pathlib import Path
 from uuid import uuid4
 
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.base import FabricBase, Step
-from egoworld_resources.environments.fabric.errors import (
+from egoworld_resources.environments.building.generations import Ready
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.audit import Operation
+from egoworld_resources.workflow_envs.base import FabricBase, Step
+from egoworld_resources.workflow_envs.code_sandbox import Bounds, Outcome, SandboxFailed, run_code
+from egoworld_resources.workflow_envs.errors import (
     Damaged,
     FabricError,
     InvalidKey,
@@ -21,12 +24,9 @@ from egoworld_resources.environments.fabric.errors import (
     RunNotYours,
     RunTimeout,
 )
-from egoworld_resources.environments.fabric.keys import PART, EnvKey
-from egoworld_resources.environments.fabric.operations import Operation
-from egoworld_resources.environments.fabric.reconcile import CANCEL, RUN
-from egoworld_resources.environments.fabric.runs import CodeRun, Runs, Stop
-from egoworld_resources.environments.fabric.sandbox import Bounds, Outcome, SandboxFailed, run_code
-from egoworld_resources.environments.generations import Ready
+from egoworld_resources.workflow_envs.keys import PART, EnvKey
+from egoworld_resources.workflow_envs.reconcile import CANCEL, RUN
+from egoworld_resources.workflow_envs.runs import CodeRun, Runs, Stop
 
 GB, MB = 10**9, 10**6
 CODE_FAILED = "CODE_FAILED"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from egoworld_resources import sandbox
-from egoworld_resources.environments.fabric.errors import FabricError
 from egoworld_resources.sandbox import Bounds, Cancel, Capabilities, Outcome, capabilities
+from egoworld_resources.workflow_envs.errors import FabricError
 
 __all__ = ["Bounds", "Cancel", "Capabilities", "Outcome", "SandboxFailed", "capabilities", "run_code"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from egoworld_resources.cgroups import granted
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.sandbox.cgroups import granted
 from egoworld_resources.settings import Settings
 
 VARIABLES = {

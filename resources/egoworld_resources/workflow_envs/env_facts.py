@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.fabric.backends import Backend, Declared
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.generations import READY, Generations, Ready
-from egoworld_resources.environments.licences import LicenceRules
+from egoworld_resources.environments.building.generations import READY, Generations, Ready
+from egoworld_resources.environments.policy.licences import LicenceRules
+from egoworld_resources.workflow_envs.backends import Backend, Declared
+from egoworld_resources.workflow_envs.keys import EnvKey
 
 
 @dataclass(frozen=True)

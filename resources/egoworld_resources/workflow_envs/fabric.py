@@ -10,24 +10,19 @@ from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
-from egoworld_resources.environments.fabric import facts
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.backends import Backend, Wish
-from egoworld_resources.environments.fabric.base import Step
-from egoworld_resources.environments.fabric.code_runs import CodeRuns
-from egoworld_resources.environments.fabric.errors import (
-    Damaged,
-    EnvAlreadyExists,
-    FabricError,
-    InvalidPackages,
-)
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.looks import Looks
-from egoworld_resources.environments.fabric.reconcile import reconcile_all
-from egoworld_resources.environments.fabric.removals import Removals
-from egoworld_resources.environments.fabric.space import refuse_two_partitions, refusing_a_full_disk
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.workflow_envs import env_facts
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.backends import Backend, Wish
+from egoworld_resources.workflow_envs.base import Step
+from egoworld_resources.workflow_envs.code_runs import CodeRuns
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
+from egoworld_resources.workflow_envs.errors import Damaged, EnvAlreadyExists, FabricError, InvalidPackages
+from egoworld_resources.workflow_envs.inspection import Looks
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.reconcile import reconcile_all
+from egoworld_resources.workflow_envs.removals import Removals
+from egoworld_resources.workflow_envs.space import refuse_two_partitions, refusing_a_full_disk
 
 GRACE_S = 600.0
 
@@ -156,7 +151,7 @@ class Fabric(Looks, CodeRuns, Removals):
             generations.swap(generation)
         step.lock_after = ready.lock_digest
         self._collect(key)
-        return facts.read(key, generation, ready, backend, ready.stamp)
+        return env_facts.read(key, generation, ready, backend, ready.stamp)
 
     def _collect(self, key: EnvKey) -> None:
         try:

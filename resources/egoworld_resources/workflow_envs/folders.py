@@ -18,11 +18,11 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from egoworld_resources.environments.fabric.errors import EnvLocked, InvalidKey
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.generations import Generations, exclusive
+from egoworld_resources.environments.building.generations import Generations, exclusive
 from egoworld_resources.errors import LockBusy
-from egoworld_resources.scratch import scratch_folder, sweep
+from egoworld_resources.leases.scratch import scratch_folder, sweep
+from egoworld_resources.workflow_envs.errors import EnvLocked, InvalidKey
+from egoworld_resources.workflow_envs.keys import EnvKey
 
 KEPT_S = 7 * 24 * 3600
 

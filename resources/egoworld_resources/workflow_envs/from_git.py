@@ -17,10 +17,10 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.environments.fabric.building_wheels import WheelBuilder
-from egoworld_resources.environments.fabric.errors import InvalidPackages
-from egoworld_resources.environments.fabric.requirements import git_source
-from egoworld_resources.environments.lockfile import built_from
+from egoworld_resources.environments.locking.lockfile import built_from
+from egoworld_resources.workflow_envs.building_wheels import WheelBuilder
+from egoworld_resources.workflow_envs.errors import InvalidPackages
+from egoworld_resources.workflow_envs.requirements import git_source
 
 FOLDER = "built"
 

@@ -15,18 +15,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from egoworld_resources.environments.addresses import PrivateAddress, Unresolved, listed, reachable
-from egoworld_resources.environments.children import git_environment
-from egoworld_resources.environments.fabric.errors import (
+from egoworld_resources.environments.policy.addresses import PrivateAddress, Unresolved, listed, reachable
+from egoworld_resources.programs.environment import git_environment
+from egoworld_resources.programs.output import words_of
+from egoworld_resources.programs.redaction import redacted
+from egoworld_resources.workflow_envs.errors import (
     IndexSilent,
     InvalidPackages,
     NoSpace,
     PolicyRefused,
     ResolutionFailed,
 )
-from egoworld_resources.environments.fabric.requirements import GitSource
-from egoworld_resources.environments.redaction import redacted
-from egoworld_resources.environments.words import words_of
+from egoworld_resources.workflow_envs.requirements import GitSource
 
 LONGEST_S = 600
 MOST_BYTES = 2 << 30

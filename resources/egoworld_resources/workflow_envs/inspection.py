@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from egoworld_resources.environments.building.generations import Ready
 from egoworld_resources.environments.errors import some_of
-from egoworld_resources.environments.fabric import facts
-from egoworld_resources.environments.fabric.backends import Backend
-from egoworld_resources.environments.fabric.base import FabricBase
-from egoworld_resources.environments.fabric.errors import Damaged, EnvNotFound, FabricError
-from egoworld_resources.environments.fabric.facts import EnvFacts, PackageLicence
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.generations import Ready
+from egoworld_resources.workflow_envs import env_facts
+from egoworld_resources.workflow_envs.backends import Backend
+from egoworld_resources.workflow_envs.base import FabricBase
+from egoworld_resources.workflow_envs.env_facts import EnvFacts, PackageLicence
+from egoworld_resources.workflow_envs.errors import Damaged, EnvNotFound, FabricError
+from egoworld_resources.workflow_envs.keys import EnvKey
 
 
 class Looks(FabricBase):
@@ -20,7 +20,7 @@ class Looks(FabricBase):
 
     def get(self, key: EnvKey) -> EnvFacts:
         """One env. Raises EnvNotFound."""
-        return self._seen(key, lambda at, ready, backend: facts.read(key, at, ready, backend, backend.stamp(at)))
+        return self._seen(key, lambda at, ready, backend: env_facts.read(key, at, ready, backend, backend.stamp(at)))
 
     def list(self) -> list[EnvFacts]:
         """All envs by key, damaged ones too; one that is removed meanwhile is left out."""
@@ -38,13 +38,13 @@ class Looks(FabricBase):
                 raise Damaged(f"env {key}: {some_of(wrong)} changed after the installation; sync it", files=wrong[:100])
             if (stamp := backend.stamp(generation)) != ready.stamp:
                 raise Damaged(f"env {key}: files were touched after the installation, packages are whole; sync it")
-            return facts.read(key, generation, ready, backend, stamp)
+            return env_facts.read(key, generation, ready, backend, stamp)
 
         return self._seen(key, look)
 
     def licences(self, key: EnvKey) -> list[PackageLicence]:
         """Under which licence each package stands, and whether the policy takes it: told here, not refused."""
-        return self._seen(key, lambda at, _ready, backend: facts.judged(backend.licences(at), self.licence_rules))
+        return self._seen(key, lambda at, _ready, backend: env_facts.judged(backend.licences(at), self.licence_rules))
 
     def _listed(self, key: EnvKey) -> EnvFacts:
         try:
@@ -52,4 +52,4 @@ class Looks(FabricBase):
         except EnvNotFound:
             raise
         except FabricError:
-            return facts.unreadable(key, self.places.folder(key))
+            return env_facts.unreadable(key, self.places.folder(key))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from egoworld_resources.environments.fabric.errors import InvalidKey
+from egoworld_resources.workflow_envs.errors import InvalidKey
 
 PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What each part looks like: safe as a folder name and as a part of a URL."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from egoworld_resources.environments.building import Building
+from egoworld_resources.environments.building.uv import Uv, find_uv
+from egoworld_resources.environments.building.venv import Building
 from egoworld_resources.environments.checkout import checkout_wheels
-from egoworld_resources.environments.conda.backend import SERVER, CondaBackend
-from egoworld_resources.environments.fabric.backends import Backend
-from egoworld_resources.environments.fabric.config import FabricConfig
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.operations import Operations
-from egoworld_resources.environments.fabric.uv_backend import UvBackend
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.redaction import learn_file
-from egoworld_resources.environments.uv import Uv, find_uv
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.programs.redaction import learn_file
 from egoworld_resources.settings import Settings
+from egoworld_resources.workflow_envs.audit import Operations
+from egoworld_resources.workflow_envs.backends import Backend
+from egoworld_resources.workflow_envs.conda.backend import SERVER, CondaBackend
+from egoworld_resources.workflow_envs.config import FabricConfig
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.uv_backend import UvBackend
 
 
 def open_fabric(settings: Settings, config: FabricConfig | None = None) -> Fabric:

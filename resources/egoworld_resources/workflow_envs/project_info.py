@@ -9,13 +9,13 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.catalog import BASE, Catalog
+from egoworld_resources.environments.catalog import BASE, Catalog
 from egoworld_resources.environments.checkout import catalog_of
 from egoworld_resources.environments.declaration import read_toml
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.lock import wanted_of, wanted_of_base
-from egoworld_resources.environments.lockfile import Lock, lowest_python
+from egoworld_resources.environments.locking.lockfile import Lock, lowest_python
+from egoworld_resources.environments.locking.resolve import wanted_of, wanted_of_base
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
 
 
 @dataclass(frozen=True)

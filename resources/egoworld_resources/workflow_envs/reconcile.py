@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from egoworld_resources.environments.fabric.errors import EnvLocked
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.operations import Began, Operations
-from egoworld_resources.environments.fabric.places import Places
-from egoworld_resources.environments.generations import Ready
+from egoworld_resources.environments.building.generations import Ready
+from egoworld_resources.workflow_envs.audit import Began, Operations
+from egoworld_resources.workflow_envs.errors import EnvLocked
+from egoworld_resources.workflow_envs.folders import Places
+from egoworld_resources.workflow_envs.keys import EnvKey
 
 INTERRUPTED = "INTERRUPTED"
 GONE = ("delete", "cleanup")

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.base import FabricBase
-from egoworld_resources.environments.fabric.errors import AuditFailed, FabricError
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.rests import Look
-from egoworld_resources.environments.generations import READY, exclusive, process_inside
+from egoworld_resources.environments.building.generations import READY, exclusive, process_inside
 from egoworld_resources.errors import LockBusy
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.base import FabricBase
+from egoworld_resources.workflow_envs.errors import AuditFailed, FabricError
+from egoworld_resources.workflow_envs.idle_time import Look
+from egoworld_resources.workflow_envs.keys import EnvKey
 
 BY_ITSELF = Actor("cleanup", "by itself")
 

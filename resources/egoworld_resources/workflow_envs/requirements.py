@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.environments.addresses import Origin
-from egoworld_resources.environments.fabric.errors import InvalidPackages
-from egoworld_resources.environments.redaction import redacted
+from egoworld_resources.environments.policy.addresses import Origin
+from egoworld_resources.programs.redaction import redacted
+from egoworld_resources.workflow_envs.errors import InvalidPackages
 
 GIT = "git+"
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.errors import RunCancelled, RunIdTaken, TooManyRuns
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.errors import RunCancelled, RunIdTaken, TooManyRuns
+from egoworld_resources.workflow_envs.keys import EnvKey
 
 STOP = ".stop"
 POLL_S = 0.05

@@ -10,12 +10,12 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.environments.addresses import Origin, PrivateAddress, Unresolved, reachable
-from egoworld_resources.environments.fabric.errors import PolicyRefused
-from egoworld_resources.environments.indexes import origin_allowed
-from egoworld_resources.environments.lockfile import built_from
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.redaction import redacted
+from egoworld_resources.environments.locking.indexes import origin_allowed
+from egoworld_resources.environments.locking.lockfile import built_from
+from egoworld_resources.environments.policy.addresses import Origin, PrivateAddress, Unresolved, reachable
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.programs.redaction import redacted
+from egoworld_resources.workflow_envs.errors import PolicyRefused
 
 INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS")
 REMOTE = ("http://", "https://")

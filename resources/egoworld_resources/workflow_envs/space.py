@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from egoworld_resources.environments.fabric.errors import NoSpace
 from egoworld_resources.errors import BadConfiguration, DiskFull
-from egoworld_resources.store import naming_a_full_disk
+from egoworld_resources.store.folder import naming_a_full_disk
+from egoworld_resources.workflow_envs.errors import NoSpace
 
 
 def refuse_two_partitions(envs: Path, cache: Path) -> None:

@@ -13,7 +13,10 @@ import tomli_w
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.environments.building import Building, Content
+from egoworld_resources.artifacts.manifest import file_digest
+from egoworld_resources.environments.building.generations import Ready, exclusive, site_packages
+from egoworld_resources.environments.building.installed_files import damaged_files, stamp_of, unrecorded
+from egoworld_resources.environments.building.venv import Building, Content
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import (
     BadDeclaration,
@@ -23,10 +26,15 @@ from egoworld_resources.environments.errors import (
     LockRefused,
     PythonMissing,
 )
-from egoworld_resources.environments.fabric.backends import Declared, Wish
-from egoworld_resources.environments.fabric.building_wheels import WheelBuilder
-from egoworld_resources.environments.fabric.bytecode import compile_packages
-from egoworld_resources.environments.fabric.errors import (
+from egoworld_resources.environments.locking.lockfile import PYTHONS, Lock, source_of
+from egoworld_resources.environments.locking.resolve import linux_entries, write_lock
+from egoworld_resources.environments.policy.licences import stated_licences
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.workflow_envs.backends import Declared, Wish
+from egoworld_resources.workflow_envs.building_wheels import WheelBuilder
+from egoworld_resources.workflow_envs.bytecode import compile_packages
+from egoworld_resources.workflow_envs.errors import (
     Damaged,
     DependencyNotFound,
     IndexSilent,
@@ -36,18 +44,10 @@ from egoworld_resources.environments.fabric.errors import (
     ResolutionFailed,
     UvFailed,
 )
-from egoworld_resources.environments.fabric.from_git import FOLDER, Parts, as_wheels, wheels_for
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.requirements import names_of, parsed
-from egoworld_resources.environments.fabric.sources import check_entries, check_indexes, refuse_contradictions, rule_of
-from egoworld_resources.environments.generations import Ready, exclusive, site_packages
-from egoworld_resources.environments.licences import stated_licences
-from egoworld_resources.environments.lock import linux_entries, write_lock
-from egoworld_resources.environments.lockfile import PYTHONS, Lock, source_of
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.records import damaged_files, stamp_of, unrecorded
-from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.manifest import file_digest
+from egoworld_resources.workflow_envs.from_git import FOLDER, Parts, as_wheels, wheels_for
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.requirements import names_of, parsed
+from egoworld_resources.workflow_envs.sources import check_entries, check_indexes, refuse_contradictions, rule_of
 
 PYPROJECT, UV_LOCK, PYLOCK = "pyproject.toml", "uv.lock", "pylock.toml"
 LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64'"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from egoworld_resources.dataset import EpisodeArtifact, merge
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
 from tests.made_artifacts import MadeVideo, declared_params, joint_positions, level, make, run_stage
 
 BASE = Path(__file__).parents[3] / "envs" / "base"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.runner import Process
+from egoworld_resources.running.process import Process
 
 ASKED = "import {}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
 
 
 @pytest.mark.parametrize(
-    "module", ["egoworld_assets.definitions", "egoworld_assets.cli", "egoworld_resources.workbench"]
+    "module", ["egoworld_assets.definitions", "egoworld_assets.cli", "egoworld_resources.making.workbench"]
 )
 def test_arrow_is_loaded_with_the_allocator_of_the_c_library(module: str, tmp_path: Path) -> None:
     program = [sys.executable, "-c", ASKED.format(module)]

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from egoworld_resources.doctor import server
 from egoworld_resources.doctor.finding import Finding, Subject, check, not_needed, ok, warning
-from egoworld_resources.production.backup_files import FACTS
-from egoworld_resources.production.last_backup import last_backup
+from egoworld_resources.server.backup.files import FACTS
+from egoworld_resources.server.backup.last import last_backup
 
 OLD = timedelta(days=2)
 MEND = "make backup TO=a folder on another disk; put it into cron"

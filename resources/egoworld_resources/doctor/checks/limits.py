@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import psutil
 
-from egoworld_resources.cgroups import granted
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
+from egoworld_resources.sandbox.cgroups import granted
 
 OPEN_FILES, FEWEST_FILES = 1024, 256
 """What Linux grants by default, and what Dagster's daemon with its databases and a runner do not fit into."""

@@ -17,9 +17,9 @@ from egoworld_resources.doctor import server
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 from egoworld_resources.doctor.places import TRACE
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.s3_access import BUCKETS, S3Access
-from egoworld_resources.s3_buckets import CONFIG, session
-from egoworld_resources.stores import in_s3
+from egoworld_resources.opening import in_s3
+from egoworld_resources.s3.access import BUCKETS, S3Access
+from egoworld_resources.s3.buckets import CONFIG, session
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -50,7 +50,7 @@ def s3(subject: Subject) -> Iterator[Finding]:
         return
     owner = server.settings(subject)
     if owner and owner.s3_accounts and access.access_key.get_secret_value() == owner.s3_access_key:
-        mend = "work in the server's environment: python -m egoworld_resources.production env COMMAND"
+        mend = "work in the server's environment: python -m egoworld_resources.server env COMMAND"
         yield warning("key", "it is the owner's, which may do everything", mend)
     for which in BUCKETS:
         bucket = access.bucket(which)

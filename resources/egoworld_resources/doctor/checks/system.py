@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 from egoworld_resources.doctor.asking import ask
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok
 from egoworld_resources.environments.contract import requires_python
-from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.policy.rules import Policy
 
 CLOCK_SLACK_S = 60.0
 """Seconds that the clock of a file server may be ahead of ours."""

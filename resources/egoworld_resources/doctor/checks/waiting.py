@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from egoworld_resources.doctor.finding import Finding, Subject, check, ok, warning
-from egoworld_resources.waits import in_words, ledger_of
+from egoworld_resources.faults.waits import in_words, ledger_of
 
 
 @check("waiting")

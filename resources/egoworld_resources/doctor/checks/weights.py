@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from egoworld_resources.catalog import StageModel
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 from egoworld_resources.doctor.installed import interpreter, rebuilding
 from egoworld_resources.doctor.places import existing
-from egoworld_resources.stores import in_s3, open_weights
+from egoworld_resources.environments.catalog import StageModel
+from egoworld_resources.opening import in_s3, open_weights
 from egoworld_resources.weights import ModelPaths, WeightsMissing, local_weights
 
 

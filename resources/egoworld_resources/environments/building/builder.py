@@ -7,14 +7,14 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.catalog import BASE, Catalog, ModelEnv
-from egoworld_resources.environments.building import Building, Content
+from egoworld_resources.environments.building.generations import Generations, Ready, exclusive, site_packages
+from egoworld_resources.environments.building.installed_files import damaged_files, stamp_of
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.building.venv import Building, Content
+from egoworld_resources.environments.catalog import BASE, Catalog, ModelEnv
 from egoworld_resources.environments.contract import contract_folder
 from egoworld_resources.environments.errors import EnvDamaged
-from egoworld_resources.environments.generations import Generations, Ready, exclusive, site_packages
-from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.records import damaged_files, stamp_of
-from egoworld_resources.environments.uv import Uv
+from egoworld_resources.environments.locking.lockfile import Lock
 
 
 @dataclass(frozen=True)

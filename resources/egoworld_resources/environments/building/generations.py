@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from egoworld_resources.errors import LockBusy
-from egoworld_resources.locks import open_lock
+from egoworld_resources.leases.locks import open_lock
 
 READY = "ready.json"
 CURRENT = "current"

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
-from egoworld_resources.environments.children import environment_of
+from egoworld_resources.environments.building.generations import site_packages
+from egoworld_resources.environments.building.verified_files import Known, Ledger
 from egoworld_resources.environments.errors import EnvBuildFailed
-from egoworld_resources.environments.generations import site_packages
-from egoworld_resources.environments.ledger import Known, Ledger
+from egoworld_resources.programs.environment import environment_of
 
 WRITABLE = ("(", "-perm", "/222", "-printf", "w ", "-o", "-printf", "- ", ")")
 FIND = ("-name", "__pycache__", "-prune", "-o", "-type", "f", *WRITABLE, "-printf", r"%n %U\t%D:%i\t%s %T@ %p\0")

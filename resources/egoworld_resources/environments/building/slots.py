@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.environments.errors import EnvBuildFailed
-from egoworld_resources.environments.generations import exclusive
 from egoworld_resources.errors import LockBusy
 
 FOLDER = ".making"

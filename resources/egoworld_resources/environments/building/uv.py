@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from egoworld_resources.environments.children import uv_environment
 from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable, UvMissing
-from egoworld_resources.environments.redaction import redacted
-from egoworld_resources.environments.words import Words, words_of
-from egoworld_resources.locks import open_lock
+from egoworld_resources.leases.locks import open_lock
+from egoworld_resources.programs.environment import uv_environment
+from egoworld_resources.programs.output import Words, words_of
+from egoworld_resources.programs.redaction import redacted
 
 UNREACHABLE = (
     "dns error",

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
+from egoworld_resources.environments.building.generations import BUILD_LOCK, Ready, exclusive, site_packages
+from egoworld_resources.environments.building.installed_files import Files, damaged_files, stamp_of
+from egoworld_resources.environments.building.slots import Slot, free_slot
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.building.verified_files import Ledger
+from egoworld_resources.environments.building.wheelhouse import lock_here
 from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged, IndexUnreachable, PythonMissing
-from egoworld_resources.environments.generations import BUILD_LOCK, Ready, exclusive, site_packages
-from egoworld_resources.environments.ledger import Ledger
-from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.records import Files, damaged_files, stamp_of
-from egoworld_resources.environments.slots import Slot, free_slot
-from egoworld_resources.environments.uv import Uv
-from egoworld_resources.environments.wheelhouse import lock_here
+from egoworld_resources.environments.locking.lockfile import Lock
 
 log = logging.getLogger(__name__)
 

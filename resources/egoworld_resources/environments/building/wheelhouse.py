@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from egoworld_resources.environments.lock import write_lock
-from egoworld_resources.environments.lockfile import Lock, built_from
-from egoworld_resources.environments.wheels import wheel_name
+from egoworld_resources.environments.locking.lockfile import Lock, built_from
+from egoworld_resources.environments.locking.resolve import write_lock
+from egoworld_resources.environments.locking.wheels import wheel_name
 
 
 def localized(entries: list[dict[str, Any]], wheels: Path, prefix: str) -> list[dict[str, Any]]:

@@ -11,12 +11,12 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.catalog import BASE, Catalog
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.catalog import BASE, Catalog
 from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable
-from egoworld_resources.environments.lock import Wanted, prepare, wanted_of, wanted_of_base
-from egoworld_resources.environments.lockfile import lowest_python
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.uv import Uv
+from egoworld_resources.environments.locking.lockfile import lowest_python
+from egoworld_resources.environments.locking.resolve import Wanted, prepare, wanted_of, wanted_of_base
+from egoworld_resources.environments.policy.rules import Policy
 from egoworld_resources.errors import EgoworldError
 
 NO_ANSWER = ("network was disabled", "not found in the cache", "Network connectivity is disabled")

@@ -16,7 +16,8 @@ from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.catalog import BASE, Catalog
+from egoworld_resources.environments.building.uv import Uv
+from egoworld_resources.environments.catalog import BASE, Catalog
 from egoworld_resources.environments.contract import (
     requires_python,
     root_dependencies,
@@ -26,7 +27,7 @@ from egoworld_resources.environments.contract import (
 )
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import EnvBuildFailed, LockRefused
-from egoworld_resources.environments.lockfile import (
+from egoworld_resources.environments.locking.lockfile import (
     PYTHONS,
     Lock,
     addresses_of,
@@ -34,9 +35,8 @@ from egoworld_resources.environments.lockfile import (
     lowest_python,
     marker_environment,
 )
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.uv import Uv
-from egoworld_resources.environments.wheels import fits, wheel_tags
+from egoworld_resources.environments.locking.wheels import fits, wheel_tags
+from egoworld_resources.environments.policy.rules import Policy
 
 DEV = "dev"
 """Name of our own interpreter's lock with the tools of a developer; follows the base lock."""

@@ -12,23 +12,23 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.catalog import BASE, Catalog, ModelEnv
+from egoworld_resources.environments.building.generations import Generations, site_packages
+from egoworld_resources.environments.catalog import BASE, Catalog, ModelEnv
 from egoworld_resources.environments.checkout import from_kit
-from egoworld_resources.environments.conda import declaration as conda
-from egoworld_resources.environments.conda.specs import NO_DEFAULTS
 from egoworld_resources.environments.contract import contract_folder, root_dependencies, root_overrides, root_source
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import BadDeclaration, LockEdited, LockMissing, LockStale
-from egoworld_resources.environments.fabric.errors import InvalidPackages
-from egoworld_resources.environments.generations import Generations, site_packages
-from egoworld_resources.environments.installing import installations
-from egoworld_resources.environments.licences import stated_licences
-from egoworld_resources.environments.lock import DEV
-from egoworld_resources.environments.lockfile import PYTHONS, Lock
-from egoworld_resources.environments.policy import COMMIT, Breach, Policy
-from egoworld_resources.environments.split import split_breaches
-from egoworld_resources.environments.wheels import fits, wheel_name, wheel_tags
+from egoworld_resources.environments.locking.lockfile import PYTHONS, Lock
+from egoworld_resources.environments.locking.resolve import DEV
+from egoworld_resources.environments.locking.wheels import fits, wheel_name, wheel_tags
+from egoworld_resources.environments.policy.licences import stated_licences
+from egoworld_resources.environments.policy.rules import COMMIT, Breach, Policy
+from egoworld_resources.environments.policy.runtime_installs import installations
+from egoworld_resources.environments.policy.split import split_breaches
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.workflow_envs.conda import declaration as conda
+from egoworld_resources.workflow_envs.conda.specs import NO_DEFAULTS
+from egoworld_resources.workflow_envs.errors import InvalidPackages
 
 UV_KEYS = {"override-dependencies"}
 """What locking reads of an env's [tool.uv]; anything else would look as if it worked."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from egoworld_resources.environments.children import environment_of
+from egoworld_resources.programs.environment import environment_of
 
 OLDEST_DRIVER = {11: Version("450"), 12: Version("525"), 13: Version("580")}
 """Driver by major version of CUDA: docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"""

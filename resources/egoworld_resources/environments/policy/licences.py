@@ -1,6 +1,6 @@
 """Licences by SPDX expression: what the policy says of one, and which one an installed package states.
 
-What an expression allows is decided in egoworld_resources.licensing; here stands which licences an env may have at all.
+What an expression allows is decided in egoworld_resources.licences; here stands which licences an env may have at all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 from pydantic import BaseModel, ConfigDict, Field
 
-from egoworld_resources.licensing.expressions import canonical, holds, licences_of, parse
+from egoworld_resources.licences.expressions import canonical, holds, licences_of, parse
 
 CLASSIFIERS = {
     "Apache Software License": "Apache-2.0",

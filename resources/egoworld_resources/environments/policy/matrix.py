@@ -13,13 +13,13 @@ from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from egoworld_resources.catalog import BASE, Catalog
-from egoworld_resources.environments.drivers import cuda_version, oldest_driver
+from egoworld_resources.environments.catalog import BASE, Catalog
 from egoworld_resources.environments.errors import BadDeclaration, LockMissing
-from egoworld_resources.environments.lock import DEV
-from egoworld_resources.environments.lockfile import Lock, lowest_python
-from egoworld_resources.environments.policy import Breach, Policy
-from egoworld_resources.environments.wheels import LEGACY, wheel_name, wheel_tags
+from egoworld_resources.environments.locking.lockfile import Lock, lowest_python
+from egoworld_resources.environments.locking.resolve import DEV
+from egoworld_resources.environments.locking.wheels import LEGACY, wheel_name, wheel_tags
+from egoworld_resources.environments.policy.drivers import cuda_version, oldest_driver
+from egoworld_resources.environments.policy.rules import Breach, Policy
 
 MATRIX = "matrix.md"
 NONE = "–"

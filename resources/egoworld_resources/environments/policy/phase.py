@@ -9,8 +9,8 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from egoworld_resources.catalog import BASE, Catalog
-from egoworld_resources.environments.drivers import LOADED, cuda_version, host_driver, oldest_driver
+from egoworld_resources.environments.catalog import BASE, Catalog
+from egoworld_resources.environments.policy.drivers import LOADED, cuda_version, host_driver, oldest_driver
 from egoworld_resources.errors import EgoworldError
 
 RUNTIMES = ("podman", "docker", "apptainer")

@@ -16,12 +16,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from egoworld_resources.environments.addresses import checked_source
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import BadDeclaration, LockRefused
-from egoworld_resources.environments.indexes import index_named, origin_allowed
-from egoworld_resources.environments.licences import LicenceRules
-from egoworld_resources.environments.lockfile import built_from
+from egoworld_resources.environments.locking.indexes import index_named, origin_allowed
+from egoworld_resources.environments.locking.lockfile import built_from
+from egoworld_resources.environments.policy.addresses import checked_source
+from egoworld_resources.environments.policy.licences import LicenceRules
 
 COMMIT = re.compile(r"^[0-9a-f]{40}$")
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from egoworld_resources.environments.policy import Breach
+from egoworld_resources.environments.policy.rules import Breach
 
 INSTALLS = re.compile(
     r"\b(?:pip3?(?:\.\d+)?|uv|conda|mamba|micromamba|pixi|poetry|pdm|apt|apt-get)\s+(?:-\S+\s+)*"

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.catalog import BASE, Catalog
+from egoworld_resources.environments.catalog import BASE, Catalog
 from egoworld_resources.environments.checkout import from_kit
 from egoworld_resources.environments.contract import root_dependencies
-from egoworld_resources.environments.policy import Breach, Policy
+from egoworld_resources.environments.policy.rules import Breach, Policy
 
 
 def split_breaches(catalog: Catalog, policy: Policy) -> Iterator[Breach]:

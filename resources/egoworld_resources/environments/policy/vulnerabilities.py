@@ -22,10 +22,10 @@ from typing import Any
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from egoworld_resources.environments.children import NETWORK, environment_of
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import BadDeclaration
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.programs.environment import NETWORK, environment_of
 
 KNOWN = "known_vulnerabilities.toml"
 FIELDS = {"package", "id", "reason", "since"}

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from egoworld_resources.environments.kit.receiver.manifest import KitFile, KitManifest
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
-from egoworld_resources.environments.kit.receiver.taking import Store
+from egoworld_resources.kit.receiver.manifest import KitFile, KitManifest
+from egoworld_resources.kit.receiver.refused import KitRefused
+from egoworld_resources.kit.receiver.taking import Store
 
 PREFIX = "source/"
 

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.kit.receiver.checkout import changed_here, lay_out, refuse_changes
-from egoworld_resources.environments.kit.receiver.manifest import MANIFEST, SIGNATURE, KitManifest, parse
-from egoworld_resources.environments.kit.receiver.opening import open_kit
-from egoworld_resources.environments.kit.receiver.programs import Setup
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
-from egoworld_resources.environments.kit.receiver.signature import check, wanted_fingerprint
-from egoworld_resources.environments.kit.receiver.taking import Store, take
+from egoworld_resources.kit.receiver.checkout import changed_here, lay_out, refuse_changes
+from egoworld_resources.kit.receiver.manifest import MANIFEST, SIGNATURE, KitManifest, parse
+from egoworld_resources.kit.receiver.opening import open_kit
+from egoworld_resources.kit.receiver.programs import Setup
+from egoworld_resources.kit.receiver.refused import KitRefused
+from egoworld_resources.kit.receiver.signature import check, wanted_fingerprint
+from egoworld_resources.kit.receiver.taking import Store, take
 
 KIT = Path("data") / "kit"
 TRUSTED = "key.txt"

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from egoworld_resources.environments.kit.receiver.install import Wish, install
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.kit.receiver.install import Wish, install
 
 
 def main(arguments: list[str] | None = None) -> int:

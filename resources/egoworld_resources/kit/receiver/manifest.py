@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any, cast
 
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
+from egoworld_resources.kit.receiver.refused import KitRefused
 
 MANIFEST = "kit.json"
 SIGNATURE = "kit.sig.json"

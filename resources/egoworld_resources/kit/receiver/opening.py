@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from egoworld_resources.environments.kit.receiver.manifest import LARGEST, MANIFEST, SIGNATURE, KitManifest
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
+from egoworld_resources.kit.receiver.manifest import LARGEST, MANIFEST, SIGNATURE, KitManifest
+from egoworld_resources.kit.receiver.refused import KitRefused
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.kit.receiver.manifest import KitManifest
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
-from egoworld_resources.environments.kit.receiver.taking import Store
+from egoworld_resources.kit.receiver.manifest import KitManifest
+from egoworld_resources.kit.receiver.refused import KitRefused
+from egoworld_resources.kit.receiver.taking import Store
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "USER", "LOGNAME", "LD_LIBRARY_PATH", "CI")
 """What uv, pip and make get of our environment, with the settings of egoworld: no secret, and nothing that would lead
@@ -103,7 +103,7 @@ class Setup:
             self.place("server program", "server/", Path(folder))
             python = self.target / ".venv" / "bin" / "python"
             wheels = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(self.store.folder / "server")}
-            self.run([python, "-m", "egoworld_resources.production", "tools"], wheels)
+            self.run([python, "-m", "egoworld_resources.server", "tools"], wheels)
 
     def demo(self) -> None:
         """``make demo``; make itself comes from the kit where the system has none."""

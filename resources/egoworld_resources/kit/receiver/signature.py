@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
+from egoworld_resources.kit.receiver.refused import KitRefused
 
 EVP_PKEY_ED25519 = 1087
 KEY_BYTES, SIGNATURE_BYTES = 32, 64

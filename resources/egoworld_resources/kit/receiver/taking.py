@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from egoworld_resources.environments.kit.receiver.manifest import KitFile, KitManifest
-from egoworld_resources.environments.kit.receiver.opening import FolderKit, TarKit
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
 from egoworld_resources.errors import DiskFull
+from egoworld_resources.kit.receiver.manifest import KitFile, KitManifest
+from egoworld_resources.kit.receiver.opening import FolderKit, TarKit
+from egoworld_resources.kit.receiver.refused import KitRefused
 
 MARGIN = 256 * 2**20
 """Bytes that stay free beside what a kit needs: the sample video and its artifacts, logs."""

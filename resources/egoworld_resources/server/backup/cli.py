@@ -10,17 +10,17 @@ from typing import Annotated, get_args
 import typer
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.locks import write_private
-from egoworld_resources.production import probes
-from egoworld_resources.production.backup import Whole, back_up
-from egoworld_resources.production.backup_files import Backup, Total, chosen
-from egoworld_resources.production.last_backup import LastBackup, note
-from egoworld_resources.production.postgres import binaries
-from egoworld_resources.production.restore import ALL, What, restore, verify
-from egoworld_resources.production.roles import PostgresRole
-from egoworld_resources.production.running import Server
-from egoworld_resources.production.uploaders import FILE as UPLOADERS
-from egoworld_resources.removals import copying, removing
+from egoworld_resources.leases.locks import write_private
+from egoworld_resources.leases.removals import copying, removing
+from egoworld_resources.server import probes
+from egoworld_resources.server.backup.copy import Whole, back_up
+from egoworld_resources.server.backup.files import Backup, Total, chosen
+from egoworld_resources.server.backup.last import LastBackup, note
+from egoworld_resources.server.backup.restore import ALL, What, restore, verify
+from egoworld_resources.server.postgres import binaries
+from egoworld_resources.server.roles import PostgresRole
+from egoworld_resources.server.running import Server
+from egoworld_resources.server.uploaders import FILE as UPLOADERS
 from egoworld_resources.settings import Settings, config_file
 from egoworld_resources.sockets import answers
 

@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.artifacts.manifest import MANIFEST, stored_files
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import StoreUnreachable
-from egoworld_resources.manifest import MANIFEST, stored_files
-from egoworld_resources.production import dumps
-from egoworld_resources.production.backup_files import (
+from egoworld_resources.s3.access import Bucket, S3Access
+from egoworld_resources.s3.buckets import client, named_faults
+from egoworld_resources.server.backup import dumps
+from egoworld_resources.server.backup.files import (
     DUMP,
     FACTS,
     OBJECTS,
@@ -41,10 +43,8 @@ from egoworld_resources.production.backup_files import (
     Total,
     backups,
 )
-from egoworld_resources.production.postgres import PostgresAddress
-from egoworld_resources.s3_access import Bucket, S3Access
-from egoworld_resources.s3_buckets import client, named_faults
-from egoworld_resources.store import naming_a_full_disk
+from egoworld_resources.server.postgres import PostgresAddress
+from egoworld_resources.store.folder import naming_a_full_disk
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

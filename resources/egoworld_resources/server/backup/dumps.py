@@ -9,8 +9,8 @@ import psycopg2
 from psycopg2 import sql
 
 from egoworld_resources.errors import Terminal
-from egoworld_resources.production.launch import Launch
-from egoworld_resources.production.postgres import PostgresAddress
+from egoworld_resources.server.launch import Launch
+from egoworld_resources.server.postgres import PostgresAddress
 
 TABLES = (
     "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'server_probe' ORDER BY tablename"

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from egoworld_resources.artifacts.manifest import StoredFile, file_digest
 from egoworld_resources.errors import DamagedArtifact, UnknownName
-from egoworld_resources.manifest import StoredFile, file_digest
 
 FORMAT = 1
 FACTS = "backup.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from egoworld_resources.locks import write_private
+from egoworld_resources.leases.locks import write_private
 
 FILE = "last_backup.json"
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Literal
 
 from boto3.exceptions import Boto3Error
 
+from egoworld_resources.artifacts.manifest import file_digest
 from egoworld_resources.errors import BadConfiguration, DamagedArtifact, StoreUnreachable, Terminal
-from egoworld_resources.manifest import file_digest
-from egoworld_resources.production import dumps
-from egoworld_resources.production.backup import AT_ONCE, Whole, pages, server_version
-from egoworld_resources.production.backup_files import DUMP, Backup, Contents, Copied, Facts
-from egoworld_resources.s3_access import BUCKETS, Bucket, S3Access
-from egoworld_resources.s3_buckets import Buckets, client, named_faults
+from egoworld_resources.s3.access import BUCKETS, Bucket, S3Access
+from egoworld_resources.s3.buckets import Buckets, client, named_faults
+from egoworld_resources.server.backup import dumps
+from egoworld_resources.server.backup.copy import AT_ONCE, Whole, pages, server_version
+from egoworld_resources.server.backup.files import DUMP, Backup, Contents, Copied, Facts
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

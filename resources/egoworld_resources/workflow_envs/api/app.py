@@ -12,14 +12,14 @@ import anyio.to_thread
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from egoworld_resources.environments.api import deps, envs, history, project, running
-from egoworld_resources.environments.api.bounded import CHANGES, HEALTH, READS, WAITING_RUNS, Bounded
-from egoworld_resources.environments.api.errors import show_errors
-from egoworld_resources.environments.api.gate import Gate
-from egoworld_resources.environments.api.page import page
-from egoworld_resources.environments.api.tokens import Tokens
-from egoworld_resources.environments.fabric.envs import Fabric
 from egoworld_resources.settings import PROJECT
+from egoworld_resources.workflow_envs.api import deps, envs, history, project, running
+from egoworld_resources.workflow_envs.api.bounded import CHANGES, HEALTH, READS, WAITING_RUNS, Bounded
+from egoworld_resources.workflow_envs.api.errors import show_errors
+from egoworld_resources.workflow_envs.api.gate import Gate
+from egoworld_resources.workflow_envs.api.page import page
+from egoworld_resources.workflow_envs.api.tokens import Tokens
+from egoworld_resources.workflow_envs.fabric import Fabric
 
 ROUTERS = (envs.router, deps.router, running.router, history.router, project.router, history.open_router, page.router)
 

@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from egoworld_resources.environments.api.errors import InvalidRequest, WrongMediaType
+from egoworld_resources.workflow_envs.api.errors import InvalidRequest, WrongMediaType
 
 JSON = "application/json"
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from anyio import CapacityLimiter
 
-from egoworld_resources.environments.fabric.errors import Busy
+from egoworld_resources.workflow_envs.errors import Busy
 
 CHANGES = 64
 """Calls at once that change envs: each waits in a thread for uv or a lock."""

@@ -5,18 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 from fastapi.security import HTTPBearer
 
-from egoworld_resources.environments.api.bodies import StrictRoute
-from egoworld_resources.environments.api.envs import BUILDS, CHANGES, KEYED, Asker, FabricOf, Wait, Which
-from egoworld_resources.environments.api.errors import declared
-from egoworld_resources.environments.api.links import linked
-from egoworld_resources.environments.api.models import (
-    AddPackages,
-    Dependencies,
-    Env,
-    RemovePackages,
-    named,
-)
-from egoworld_resources.environments.fabric.errors import DependencyNotFound
+from egoworld_resources.workflow_envs.api.bodies import StrictRoute
+from egoworld_resources.workflow_envs.api.envs import BUILDS, CHANGES, KEYED, Asker, FabricOf, Wait, Which
+from egoworld_resources.workflow_envs.api.errors import declared
+from egoworld_resources.workflow_envs.api.links import linked
+from egoworld_resources.workflow_envs.api.models import AddPackages, Dependencies, Env, RemovePackages, named
+from egoworld_resources.workflow_envs.errors import DependencyNotFound
 
 router = APIRouter(route_class=StrictRoute, dependencies=[Depends(HTTPBearer(auto_error=False))])
 NEXT = ("list_deps", "remove_deps", "run_code", "export_env")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from egoworld_resources.environments.api.models import Disk, named
-from egoworld_resources.environments.fabric.facts import EnvFacts
+from egoworld_resources.workflow_envs.api.models import Disk, named
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
 
 BLOCK = 512
 

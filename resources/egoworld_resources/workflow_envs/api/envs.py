@@ -7,13 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPBearer
 
-from egoworld_resources.environments.api import foreign, forms
-from egoworld_resources.environments.api.bodies import StrictRoute
-from egoworld_resources.environments.api.disk import disk_of
-from egoworld_resources.environments.api.errors import BodyTooLarge, Forbidden, WrongMediaType, declared
-from egoworld_resources.environments.api.gate import actor_of
-from egoworld_resources.environments.api.links import linked
-from egoworld_resources.environments.api.models import (
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.api import foreign, forms
+from egoworld_resources.workflow_envs.api.bodies import StrictRoute
+from egoworld_resources.workflow_envs.api.disk import disk_of
+from egoworld_resources.workflow_envs.api.errors import BodyTooLarge, Forbidden, WrongMediaType, declared
+from egoworld_resources.workflow_envs.api.gate import actor_of
+from egoworld_resources.workflow_envs.api.links import linked
+from egoworld_resources.workflow_envs.api.models import (
     KEY_PART,
     LONGEST_WAIT_S,
     VERSION_PART,
@@ -33,10 +34,9 @@ from egoworld_resources.environments.api.models import (
     listed,
     named,
 )
-from egoworld_resources.environments.conda.exchange import conda_lock_of
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.errors import (
+from egoworld_resources.workflow_envs.code_sandbox import SandboxFailed
+from egoworld_resources.workflow_envs.conda.exchange import conda_lock_of
+from egoworld_resources.workflow_envs.errors import (
     BuildFailed,
     Busy,
     CondaFailed,
@@ -53,9 +53,9 @@ from egoworld_resources.environments.fabric.errors import (
     ResolutionFailed,
     UvFailed,
 )
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.requirements import of_file
-from egoworld_resources.environments.fabric.sandbox import SandboxFailed
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.requirements import of_file
 
 KEYED = (InvalidKey, EnvNotFound, Damaged)
 CHANGES = (*KEYED, Forbidden, EnvLocked, NoSpace, BodyTooLarge, WrongMediaType, Busy)

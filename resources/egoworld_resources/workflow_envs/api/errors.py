@@ -16,14 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
-from egoworld_resources.environments.fabric.errors import (
-    AuditFailed,
-    FabricError,
-    InvalidPackages,
-    InvalidTimeout,
-    NoSpace,
-)
 from egoworld_resources.errors import DiskFull, EgoworldError
+from egoworld_resources.workflow_envs.errors import AuditFailed, FabricError, InvalidPackages, InvalidTimeout, NoSpace
 
 log = logging.getLogger(__name__)
 

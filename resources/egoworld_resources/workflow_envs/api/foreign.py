@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from egoworld_resources.environments.conda.backend import CondaBackend
-from egoworld_resources.environments.conda.conda_lock import read_conda_lock, read_explicit_lock
-from egoworld_resources.environments.conda.exchange import create_from_lock, create_from_yml
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.errors import InvalidPackages
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.conda.backend import CondaBackend
+from egoworld_resources.workflow_envs.conda.conda_lock import read_conda_lock, read_explicit_lock
+from egoworld_resources.workflow_envs.conda.exchange import create_from_lock, create_from_yml
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
+from egoworld_resources.workflow_envs.errors import InvalidPackages
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
 
 EXPLICIT = re.compile(r"^@EXPLICIT\s*$", re.MULTILINE)
 CONDA_LOCK = re.compile(r"^package:", re.MULTILINE)

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 
-from egoworld_resources.environments.api.bodies import JSON, media_type, parsed
-from egoworld_resources.environments.api.errors import InvalidRequest, WrongMediaType
-from egoworld_resources.environments.api.gate import LONGEST
-from egoworld_resources.environments.api.models import MOST_PACKAGES, CreateEnv
-from egoworld_resources.environments.fabric.errors import InvalidPackages
+from egoworld_resources.workflow_envs.api.bodies import JSON, media_type, parsed
+from egoworld_resources.workflow_envs.api.errors import InvalidRequest, WrongMediaType
+from egoworld_resources.workflow_envs.api.gate import LONGEST
+from egoworld_resources.workflow_envs.api.models import MOST_PACKAGES, CreateEnv
+from egoworld_resources.workflow_envs.errors import InvalidPackages
 
 FORM: Final = "multipart/form-data"
 SHORT_FORM: Final = "application/x-www-form-urlencoded"

@@ -11,13 +11,13 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from egoworld_resources.environments.api.bounded import Bounded
-from egoworld_resources.environments.api.errors import BodyTooLarge, Forbidden, Unauthorized, answer, known
-from egoworld_resources.environments.api.tokens import Token, Tokens
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.errors import FabricError
-from egoworld_resources.environments.redaction import redacted
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.programs.redaction import redacted
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.api.bounded import Bounded
+from egoworld_resources.workflow_envs.api.errors import BodyTooLarge, Forbidden, Unauthorized, answer, known
+from egoworld_resources.workflow_envs.api.tokens import Token, Tokens
+from egoworld_resources.workflow_envs.errors import FabricError
 
 OPEN = frozenset({"/", "/page.css", "/page.js", "/health", "/openapi.json"})
 """What needs no token: it says nothing of any env."""

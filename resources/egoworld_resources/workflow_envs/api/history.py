@@ -10,14 +10,14 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.security import HTTPBearer
 
-from egoworld_resources.environments.api.bounded import Bounded
-from egoworld_resources.environments.api.envs import FabricOf
-from egoworld_resources.environments.api.errors import LogNotFound, declared
-from egoworld_resources.environments.api.gate import token_of
-from egoworld_resources.environments.api.models import Health, Me, OperationFacts, OperationLog, Operations
-from egoworld_resources.environments.fabric.errors import InvalidKey
-from egoworld_resources.environments.fabric.keys import PART, EnvKey
-from egoworld_resources.environments.fabric.sandbox import capabilities
+from egoworld_resources.workflow_envs.api.bounded import Bounded
+from egoworld_resources.workflow_envs.api.envs import FabricOf
+from egoworld_resources.workflow_envs.api.errors import LogNotFound, declared
+from egoworld_resources.workflow_envs.api.gate import token_of
+from egoworld_resources.workflow_envs.api.models import Health, Me, OperationFacts, OperationLog, Operations
+from egoworld_resources.workflow_envs.code_sandbox import capabilities
+from egoworld_resources.workflow_envs.errors import InvalidKey
+from egoworld_resources.workflow_envs.keys import PART, EnvKey
 
 router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
 open_router = APIRouter()

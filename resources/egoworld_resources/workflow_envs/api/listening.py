@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, LockBusy
 
 BACKLOG = 2048

@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from egoworld_resources.environments.api.tokens import Role
-from egoworld_resources.environments.fabric import facts
-from egoworld_resources.environments.fabric.config import LONGEST_RUN_S
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.fabric.keys import PART, EnvKey
-from egoworld_resources.environments.fabric.operations import Operation
-from egoworld_resources.environments.fabric.runs import CodeRun
-from egoworld_resources.environments.fabric.sandbox import Outcome
+from egoworld_resources.workflow_envs import env_facts
+from egoworld_resources.workflow_envs.api.tokens import Role
+from egoworld_resources.workflow_envs.audit import Operation
+from egoworld_resources.workflow_envs.code_sandbox import Outcome
+from egoworld_resources.workflow_envs.config import LONGEST_RUN_S
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import PART, EnvKey
+from egoworld_resources.workflow_envs.runs import CodeRun
 
 KEY_PART: Mapping[str, Any] = {"pattern": f"^{PART.pattern}$", "minLength": 1, "maxLength": 64}
 VERSION_PART: Mapping[str, Any] = {"pattern": f"^({PART.pattern})?$", "maxLength": 64}
@@ -209,7 +209,7 @@ class Licences(Key):
     refused: int
 
     @classmethod
-    def of_facts(cls, key: EnvKey, packages: Sequence[facts.PackageLicence]) -> Licences:
+    def of_facts(cls, key: EnvKey, packages: Sequence[env_facts.PackageLicence]) -> Licences:
         told = [PackageLicence(**vars(one)) for one in packages]
         return cls(**named(key), packages=told, refused=sum(1 for one in told if one.refused))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import HTTPBearer
 
-from egoworld_resources.environments.api.envs import FabricOf
-from egoworld_resources.environments.api.errors import declared
-from egoworld_resources.environments.api.project_models import ProjectInfo
+from egoworld_resources.workflow_envs.api.envs import FabricOf
+from egoworld_resources.workflow_envs.api.errors import declared
+from egoworld_resources.workflow_envs.api.project_models import ProjectInfo
 
 router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False))])
 

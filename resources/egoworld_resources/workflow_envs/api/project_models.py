@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.project_info import model_envs, project_needs, shared, workflow_envs
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.project_info import model_envs, project_needs, shared, workflow_envs
 
 
 class SharedPackage(BaseModel):

@@ -13,13 +13,14 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.security import HTTPBearer
 
-from egoworld_resources.environments.api.bodies import StrictRoute
-from egoworld_resources.environments.api.bounded import Bounded
-from egoworld_resources.environments.api.envs import CHANGES, KEYED, Asker, FabricOf, Which
-from egoworld_resources.environments.api.errors import Forbidden, declared
-from egoworld_resources.environments.api.links import KEY
-from egoworld_resources.environments.api.models import KEY_PART, CancelledRun, Ran, RunCode, RunFacts, RunningCode
-from egoworld_resources.environments.fabric.errors import (
+from egoworld_resources.workflow_envs.api.bodies import StrictRoute
+from egoworld_resources.workflow_envs.api.bounded import Bounded
+from egoworld_resources.workflow_envs.api.envs import CHANGES, KEYED, Asker, FabricOf, Which
+from egoworld_resources.workflow_envs.api.errors import Forbidden, declared
+from egoworld_resources.workflow_envs.api.links import KEY
+from egoworld_resources.workflow_envs.api.models import KEY_PART, CancelledRun, Ran, RunCode, RunFacts, RunningCode
+from egoworld_resources.workflow_envs.code_sandbox import SandboxFailed
+from egoworld_resources.workflow_envs.errors import (
     EnvLocked,
     InvalidTimeout,
     PythonNotFound,
@@ -32,8 +33,7 @@ from egoworld_resources.environments.fabric.errors import (
     RunTimeout,
     TooManyRuns,
 )
-from egoworld_resources.environments.fabric.runs import Stop
-from egoworld_resources.environments.fabric.sandbox import SandboxFailed
+from egoworld_resources.workflow_envs.runs import Stop
 
 router = APIRouter(route_class=StrictRoute, dependencies=[Depends(HTTPBearer(auto_error=False))])
 RUNS = (InvalidTimeout, PythonNotFound, RunTimeout, RunIdTaken, RunCancelled, TooManyRuns, SandboxFailed)

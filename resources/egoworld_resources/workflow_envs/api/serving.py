@@ -14,14 +14,14 @@ from typing import TextIO, cast
 import uvicorn
 from fastapi import FastAPI
 
-from egoworld_resources.environments.api.app import make_app
-from egoworld_resources.environments.api.listening import Listening
-from egoworld_resources.environments.api.tidying import tidied
-from egoworld_resources.environments.api.tokens import Tokens
-from egoworld_resources.environments.fabric.opening import open_fabric
-from egoworld_resources.environments.fabric.sandbox import capabilities
-from egoworld_resources.environments.redaction import RedactedStream
+from egoworld_resources.programs.redaction import RedactedStream
 from egoworld_resources.settings import Settings
+from egoworld_resources.workflow_envs.api.app import make_app
+from egoworld_resources.workflow_envs.api.listening import Listening
+from egoworld_resources.workflow_envs.api.tidying import tidied
+from egoworld_resources.workflow_envs.api.tokens import Tokens
+from egoworld_resources.workflow_envs.code_sandbox import capabilities
+from egoworld_resources.workflow_envs.opening import open_fabric
 
 GRACE_S = 60
 """How long operations that are on their way may still take when the service is told to end."""

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.keys import EnvKey
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
 
 log = logging.getLogger(__name__)
 

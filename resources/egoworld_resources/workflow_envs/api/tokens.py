@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, UnknownName
 from egoworld_resources.settings import Settings
 

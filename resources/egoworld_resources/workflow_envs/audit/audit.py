@@ -11,14 +11,14 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Engine, RowMapping, and_, func, insert, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.operations.database import STATEMENT_S, Address
-from egoworld_resources.environments.fabric.operations.entries import Began, Operation, plain
-from egoworld_resources.environments.fabric.operations.faults import audit_failed
-from egoworld_resources.environments.fabric.operations.migrate import migrate
-from egoworld_resources.environments.fabric.operations.table import OPERATIONS
-from egoworld_resources.environments.redaction import redacted_value
 from egoworld_resources.errors import LockBusy
+from egoworld_resources.programs.redaction import redacted_value
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.audit.database import STATEMENT_S, Address
+from egoworld_resources.workflow_envs.audit.entries import Began, Operation, plain
+from egoworld_resources.workflow_envs.audit.faults import audit_failed
+from egoworld_resources.workflow_envs.audit.migrate import migrate
+from egoworld_resources.workflow_envs.audit.table import OPERATIONS
 
 STARTS, ENDS = literal_column("'start'"), literal_column("'end'")
 """Written out in every query: SQLite takes a partial index only for a literal that it sees."""

@@ -13,9 +13,9 @@ from weakref import WeakSet
 from sqlalchemy import URL, Engine, NullPool, Pool, QueuePool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 
-from egoworld_resources.environments.fabric.errors import AuditFailed
-from egoworld_resources.environments.fabric.operations.deadline import patient
-from egoworld_resources.environments.redaction import learn
+from egoworld_resources.programs.redaction import learn
+from egoworld_resources.workflow_envs.audit.deadline import patient
+from egoworld_resources.workflow_envs.errors import AuditFailed
 
 CONNECT_S = 3
 STATEMENT_S = 5.0

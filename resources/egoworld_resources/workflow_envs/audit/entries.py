@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from egoworld_resources.environments.fabric.actors import Actor
+from egoworld_resources.workflow_envs.actors import Actor
 
 LONGEST_TEXT = 16_384
 """Characters of a message that are kept: a resolver's explanation fits, the output of a build does not."""

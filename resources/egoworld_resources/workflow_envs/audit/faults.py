@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import StatementError
 
-from egoworld_resources.environments.fabric.errors import AuditFailed
-from egoworld_resources.environments.redaction import redacted
+from egoworld_resources.programs.redaction import redacted
+from egoworld_resources.workflow_envs.errors import AuditFailed
 
 
 @dataclass(frozen=True)

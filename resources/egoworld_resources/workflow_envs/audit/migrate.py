@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sqlalchemy import Connection, text
 
-from egoworld_resources.environments.fabric.errors import AuditFailed
-from egoworld_resources.environments.fabric.operations.database import Address
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
+from egoworld_resources.workflow_envs.audit.database import Address
+from egoworld_resources.workflow_envs.errors import AuditFailed
 
-MIGRATIONS = "egoworld_resources.environments.fabric.operations:migrations"
+MIGRATIONS = "egoworld_resources.workflow_envs.audit:migrations"
 WAIT_S = 60.0
 """How long one server waits for another that migrates."""
 ADVISORY_LOCK = 0x656E765F6F7073  # "env_ops"

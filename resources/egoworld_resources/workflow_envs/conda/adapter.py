@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from egoworld_resources.environments.conda.faults import as_fabric_errors
-from egoworld_resources.environments.conda.packages import PLATFORM, SUBFOLDERS, Package
-from egoworld_resources.environments.fabric.errors import IndexSilent, ResolutionFailed
+from egoworld_resources.workflow_envs.conda.faults import as_fabric_errors
+from egoworld_resources.workflow_envs.conda.packages import PLATFORM, SUBFOLDERS, Package
+from egoworld_resources.workflow_envs.errors import IndexSilent, ResolutionFailed
 
 if TYPE_CHECKING:
     from rattler import Gateway, GenericVirtualPackage, RepoDataRecord

@@ -15,10 +15,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from egoworld_resources.environments.conda.adapter import Rattler
-from egoworld_resources.environments.conda.packages import Package
-from egoworld_resources.environments.fabric.errors import Damaged, IndexSilent
-from egoworld_resources.manifest import file_digest
+from egoworld_resources.artifacts.manifest import file_digest
+from egoworld_resources.workflow_envs.conda.adapter import Rattler
+from egoworld_resources.workflow_envs.conda.packages import Package
+from egoworld_resources.workflow_envs.errors import Damaged, IndexSilent
 
 LOCAL = "file"
 

@@ -17,12 +17,15 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from egoworld_resources.environments.conda import prefix
-from egoworld_resources.environments.conda.adapter import Rattler
-from egoworld_resources.environments.conda.archives import Archives
-from egoworld_resources.environments.conda.declaration import FILE, LOCK, Declaration, merged, name_of, python_spec
-from egoworld_resources.environments.conda.linking import link_whole
-from egoworld_resources.environments.conda.packages import (
+from egoworld_resources.environments.building.generations import BUILD_LOCK, Ready, exclusive
+from egoworld_resources.environments.building.installed_files import Files
+from egoworld_resources.workflow_envs.backends import Declared, Wish
+from egoworld_resources.workflow_envs.conda import prefix
+from egoworld_resources.workflow_envs.conda.adapter import Rattler
+from egoworld_resources.workflow_envs.conda.archives import Archives
+from egoworld_resources.workflow_envs.conda.declaration import FILE, LOCK, Declaration, merged, name_of, python_spec
+from egoworld_resources.workflow_envs.conda.linking import link_whole
+from egoworld_resources.workflow_envs.conda.packages import (
     Locked,
     Package,
     check_channels,
@@ -31,11 +34,8 @@ from egoworld_resources.environments.conda.packages import (
     read_explicit,
     write_explicit,
 )
-from egoworld_resources.environments.conda.specs import Specs
-from egoworld_resources.environments.fabric.backends import Declared, Wish
-from egoworld_resources.environments.fabric.errors import DependencyNotFound, PythonNotFound, ResolutionFailed
-from egoworld_resources.environments.generations import BUILD_LOCK, Ready, exclusive
-from egoworld_resources.environments.records import Files
+from egoworld_resources.workflow_envs.conda.specs import Specs
+from egoworld_resources.workflow_envs.errors import DependencyNotFound, PythonNotFound, ResolutionFailed
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import yaml
 
-from egoworld_resources.environments.conda.archives import Archives
-from egoworld_resources.environments.conda.declaration import FILE, LOCK, Declaration
-from egoworld_resources.environments.conda.packages import PLATFORM, Locked, Package, digest_of, read_explicit
-from egoworld_resources.environments.conda.prefix import records
-from egoworld_resources.environments.fabric.errors import InvalidPackages
+from egoworld_resources.workflow_envs.conda.archives import Archives
+from egoworld_resources.workflow_envs.conda.declaration import FILE, LOCK, Declaration
+from egoworld_resources.workflow_envs.conda.packages import PLATFORM, Locked, Package, digest_of, read_explicit
+from egoworld_resources.workflow_envs.conda.prefix import records
+from egoworld_resources.workflow_envs.errors import InvalidPackages
 
 VERSION = 1
 MAIN = "main"

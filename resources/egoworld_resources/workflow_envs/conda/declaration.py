@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import yaml
 
-from egoworld_resources.environments.fabric.errors import InvalidPackages, PythonNotFound
+from egoworld_resources.workflow_envs.errors import InvalidPackages, PythonNotFound
 
 FILE = "environment.yml"
 LOCK = "conda-linux-64.lock"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from egoworld_resources.environments.conda.backend import CondaBackend
-from egoworld_resources.environments.conda.conda_lock import write_conda_lock
-from egoworld_resources.environments.conda.declaration import NO_PYTHON, Declaration
-from egoworld_resources.environments.conda.packages import Locked
-from egoworld_resources.environments.fabric.actors import Actor
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.errors import InvalidPackages
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.conda.backend import CondaBackend
+from egoworld_resources.workflow_envs.conda.conda_lock import write_conda_lock
+from egoworld_resources.workflow_envs.conda.declaration import NO_PYTHON, Declaration
+from egoworld_resources.workflow_envs.conda.packages import Locked
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
+from egoworld_resources.workflow_envs.errors import InvalidPackages
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
 
 
 def create_from_lock(fabric: Fabric, key: EnvKey, actor: Actor, locked: Locked, *, wait_s: float = 0) -> EnvFacts:

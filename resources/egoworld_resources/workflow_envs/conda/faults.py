@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from egoworld_resources.environments.fabric.errors import (
+from egoworld_resources.workflow_envs.errors import (
     CondaFailed,
     FabricError,
     IndexSilent,

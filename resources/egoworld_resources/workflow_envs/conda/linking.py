@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from egoworld_resources.environments.conda import prefix
-from egoworld_resources.environments.conda.adapter import Rattler
-from egoworld_resources.environments.conda.declaration import FILE, LOCK
-from egoworld_resources.environments.conda.packages import Package
-from egoworld_resources.environments.fabric.errors import CondaFailed, Damaged
-from egoworld_resources.environments.generations import CURRENT, READY, SUPERSEDED
-from egoworld_resources.environments.ledger import Ledger
-from egoworld_resources.environments.records import Files
+from egoworld_resources.environments.building.generations import CURRENT, READY, SUPERSEDED
+from egoworld_resources.environments.building.installed_files import Files
+from egoworld_resources.environments.building.verified_files import Ledger
+from egoworld_resources.workflow_envs.conda import prefix
+from egoworld_resources.workflow_envs.conda.adapter import Rattler
+from egoworld_resources.workflow_envs.conda.declaration import FILE, LOCK
+from egoworld_resources.workflow_envs.conda.packages import Package
+from egoworld_resources.workflow_envs.errors import CondaFailed, Damaged
 
 log = logging.getLogger(__name__)
 

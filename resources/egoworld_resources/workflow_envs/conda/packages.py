@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from egoworld_resources.environments.fabric.errors import Damaged, InvalidPackages, PolicyRefused
+from egoworld_resources.workflow_envs.errors import Damaged, InvalidPackages, PolicyRefused
 
 PLATFORM = "linux-64"
 SUBFOLDERS = (PLATFORM, "noarch")

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from egoworld_resources.environments.conda.packages import Package
-from egoworld_resources.environments.generations import READY, SUPERSEDED
-from egoworld_resources.environments.ledger import Known, Ledger
-from egoworld_resources.environments.records import Files, path_of
-from egoworld_resources.manifest import file_digest
+from egoworld_resources.artifacts.manifest import file_digest
+from egoworld_resources.environments.building.generations import READY, SUPERSEDED
+from egoworld_resources.environments.building.installed_files import Files, path_of
+from egoworld_resources.environments.building.verified_files import Known, Ledger
+from egoworld_resources.workflow_envs.conda.packages import Package
 
 META = "conda-meta"
 LINKED = "hardlink"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from egoworld_resources.environments.conda.adapter import Rattler
-from egoworld_resources.environments.conda.declaration import name_of
-from egoworld_resources.environments.conda.packages import SUBFOLDERS
-from egoworld_resources.environments.fabric.errors import InvalidPackages, PolicyRefused
-from egoworld_resources.environments.fabric.requirements import MOST, quoted
+from egoworld_resources.workflow_envs.conda.adapter import Rattler
+from egoworld_resources.workflow_envs.conda.declaration import name_of
+from egoworld_resources.workflow_envs.conda.packages import SUBFOLDERS
+from egoworld_resources.workflow_envs.errors import InvalidPackages, PolicyRefused
+from egoworld_resources.workflow_envs.requirements import MOST, quoted
 
 PLAIN = re.compile(r"[A-Za-z0-9 ._,:=<>!~*|()\[\]'\"/+-]*")
 """Characters of a spec or a channel: none that anything after us expands, and no patterns ($, ^)."""

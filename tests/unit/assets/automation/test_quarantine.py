@@ -9,13 +9,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from egoworld_assets import quarantine as module
-from egoworld_assets.quarantine import COLUMNS, quarantine, stopped
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.manifest import Verdict
-from egoworld_resources.stage import Draft, Stage
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.automation import quarantine as module
+from egoworld_assets.automation.quarantine import COLUMNS, quarantine, stopped
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.manifest import Verdict
+from egoworld_resources.artifacts.stage import Draft, Stage
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
 from tests.made_up import video, workbench
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from egoworld_assets.report import FEW, REASONS, grouped_table, json_lines, status_table
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.cli.status import FEW, REASONS, grouped_table, json_lines, status_table
+from egoworld_resources.making.workbench import Workbench
 from tests.made_up import workbench
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from egoworld_assets.orchestration.shards import SHARD, by_partition, partition_of, shards_in, videos_of
 from egoworld_resources.layout import KEY, video_key
-from egoworld_resources.shards import SHARD, by_partition, partition_of, shards_in, videos_of
 
 VIDEOS = [f"kitchen-{number:05d}-{number:08x}" for number in range(40_000)]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from egoworld_assets.cli_upkeep import as_data, chosen, show, why_left
-from egoworld_assets.plan import Plan, Step, plan, within
-from egoworld_assets.price import Cost, cost_of
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.cli.refresh import as_data, chosen, show, why_left
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.planning.cost import Cost, cost_of
+from egoworld_assets.planning.plan import Plan, Step, plan, within
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
 from tests.made_up import BRIGHTNESS, add_env, video, workbench
 
 STAGES = [stages()["videos"], stages()["clips"], BRIGHTNESS]

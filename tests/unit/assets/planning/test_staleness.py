@@ -18,12 +18,20 @@ from zlib import crc32
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from egoworld_assets.plan import WANTS_WORK, plan
-from egoworld_resources.manifest import Manifest, Recipe, StoredFile, Verdict, data_version, digest, fingerprint
+from egoworld_assets.planning.plan import WANTS_WORK, plan
+from egoworld_resources.artifacts.manifest import (
+    Manifest,
+    Recipe,
+    StoredFile,
+    Verdict,
+    data_version,
+    digest,
+    fingerprint,
+)
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.stage import Stage
-from egoworld_resources.store import FolderStore
-from egoworld_resources.workbench import SOURCE, Workbench
+from egoworld_resources.store.folder import FolderStore
 
 VIDEOS = ("kitchen", "garage")
 DECIDING = ("env", "model", "runner", "contract", "lock", "weights", "params", "files", "device")

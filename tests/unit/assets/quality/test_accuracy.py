@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from egoworld_assets.accuracy import Measurement, accuracy_of, accuracy_table, sample_truth
-from egoworld_resources import metrics
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.manifest import ClipReport, Verdict
-from egoworld_resources.sample import SampleOptions, decode_mask, render
-from egoworld_resources.sample_truth import SampleTruth
+from egoworld_assets.quality.accuracy import Measurement, accuracy_of, accuracy_table, sample_truth
+from egoworld_resources.artifacts.manifest import ClipReport, Verdict
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.sample import SampleOptions, decode_mask, render, truth_errors
+from egoworld_resources.sample.arrays import SampleTruth
 from egoworld_runner import clip_id, tables
 from tests.made_truth import FRAMES, KINDS, SCALE, SIZE, STAGES, Made, encoded
 
@@ -88,7 +87,7 @@ def test_a_cut_one_frame_late_is_missed_and_one_too_many(made: Made) -> None:
 def test_hands_off_by_a_known_part_of_their_size(made: Made) -> None:
     def shifted(row: tables.HandPose) -> tables.HandPose:
         points = np.reshape(row.keypoints_2d, (21, 2))
-        return replace(row, keypoints_2d=points + np.array([0.1 * metrics.box_diagonal(points), 0]))
+        return replace(row, keypoints_2d=points + np.array([0.1 * truth_errors.box_diagonal(points), 0]))
 
     made.changed(tables.HandPose, shifted)
     assert made.value("hand_poses", "keypoint error, mean") == pytest.approx(10, abs=1e-3)
@@ -182,7 +181,7 @@ def test_cameras_that_err(made: Made) -> None:
     made.changed(tables.CameraPose, drifted)
     found = {what: m for (stage, what), m in made.measure().items() if stage == "reconstructions"}
     first, second = found["ATE, frames 0 to 7"], found["ATE, frames 8 to 15"]
-    length = metrics.path_length(made.truth.t_world_camera[:8, :3, 3])
+    length = truth_errors.path_length(made.truth.t_world_camera[:8, :3, 3])
     assert first.value is not None
     assert 0.5 < first.value / (100 * 0.05 / length) <= 1.0, "an alignment can only take from a 5 cm zigzag"
     assert (first.ok, second.ok) == (False, True)

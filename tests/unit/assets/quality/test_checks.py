@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from egoworld_assets import checks
-from egoworld_resources.manifest import ClipReport
-from egoworld_resources.stage import Check, Draft
+from egoworld_assets.quality import checks
+from egoworld_resources.artifacts.manifest import ClipReport
+from egoworld_resources.artifacts.stage import Check, Draft
 from egoworld_runner import tables
 
 CLIP = "c"

@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from egoworld_assets.cli import app
-from egoworld_assets.monitoring import CONDITIONS, METRICS, Exporter, Scan, runs_of, scan, server_of
-from egoworld_assets.stages import stages
-from egoworld_resources.production.last_backup import LastBackup, note
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.serving.metrics import CONDITIONS, METRICS, Exporter, Scan, runs_of, scan, server_of
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.server.backup.last import LastBackup, note
 from egoworld_resources.settings import PROJECT
-from egoworld_resources.workbench import Workbench
 from tests.benchmarks.made_store import FAILED, NEW, QUARANTINED, STALE, add_video, unflushed
 from tests.made_up import workbench
 

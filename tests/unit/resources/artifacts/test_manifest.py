@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egoworld_resources.manifest import Manifest, Recipe, data_version, fingerprint, reasons, stored_files
+from egoworld_resources.artifacts.manifest import Manifest, Recipe, data_version, fingerprint, reasons, stored_files
 
 RECIPE = Recipe(
     stage="masks",

@@ -23,9 +23,9 @@ from egoworld_resources.dataset import (
 )
 from egoworld_resources.dataset.export import merged_videos
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.licensing import Licensing
-from egoworld_resources.licensing.bearing import Bearing, Kind
-from egoworld_resources.licensing.rights import Rights
+from egoworld_resources.licences import Licensing
+from egoworld_resources.rights.bearing import Bearing, Kind
+from egoworld_resources.rights.source_videos import Rights
 from tests.made_artifacts import declared_params, make, run_stage
 
 BASE = Path(__file__).parents[4] / "envs" / "base"

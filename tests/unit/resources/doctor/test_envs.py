@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from egoworld_resources.doctor import Subject
-from egoworld_resources.environments.builder import BuiltEnv, EnvBuilder
+from egoworld_resources.environments.building.builder import BuiltEnv, EnvBuilder
+from egoworld_resources.environments.building.generations import Ready
+from egoworld_resources.environments.building.installed_files import stamp_of
 from egoworld_resources.environments.contract import root_source
-from egoworld_resources.environments.generations import Ready
-from egoworld_resources.environments.records import stamp_of
 from made_doctor import executable, findings, one, subject
 from made_envs import made_catalog, made_env, made_lock, made_wheel
 

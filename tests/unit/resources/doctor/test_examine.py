@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from egoworld_resources.cgroups import Grant, granted
 from egoworld_resources.doctor import Finding, Subject, examine, worst
 from egoworld_resources.doctor.asking import ask
 from egoworld_resources.doctor.examine import all_checks
 from egoworld_resources.doctor.finding import check, fault, not_needed, ok, warning
+from egoworld_resources.sandbox.cgroups import Grant, granted
 from made_doctor import subject
 
 

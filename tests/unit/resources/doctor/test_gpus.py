@@ -8,7 +8,7 @@ import pytest
 
 from egoworld_resources.doctor import Finding, Subject
 from egoworld_resources.doctor.checks.gpu import cuda_of
-from egoworld_resources.environments.builder import EnvBuilder
+from egoworld_resources.environments.building.builder import EnvBuilder
 from made_doctor import executable, findings, one, subject
 from made_envs import made_catalog, made_env, made_lock, made_wheel
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.catalog import Catalog
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.contract import contract_folder
 from egoworld_resources.environments.errors import BadDeclaration, LockEdited, LockMissing, LockStale
 from egoworld_resources.errors import BadConfiguration, UnknownName
@@ -218,7 +218,7 @@ def test_the_contract_digest_covers_what_decides_contents(
 ) -> None:
     package = tmp_path / "egoworld_runner"
     shutil.copytree(contract_folder(), package)
-    monkeypatch.setattr("egoworld_resources.catalog.contract_folder", lambda: package)
+    monkeypatch.setattr("egoworld_resources.environments.catalog.contract_folder", lambda: package)
     before = catalog.contract_digest()
     decides: set[str] = set()
     for file in sorted(package.glob("*.py")):

@@ -12,7 +12,7 @@ import pytest
 from egoworld_resources.errors import BadConfiguration, LockBusy
 from egoworld_resources.gpu import Device, NoGpu, lease, visible
 from egoworld_resources.gpu.nvml import by_device_files
-from egoworld_resources.runner import Process
+from egoworld_resources.running.process import Process
 
 TWO = [Device(0, 0), Device(1, 1)]
 HOLD = """

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.arrivals import Arrivals, Refused
-from egoworld_resources.inbox import look
-from egoworld_resources.store import FolderStore
+from egoworld_resources.inbox.arrivals import Arrivals, Refused
+from egoworld_resources.inbox.folder import look
+from egoworld_resources.store.folder import FolderStore
 
 
 @pytest.fixture

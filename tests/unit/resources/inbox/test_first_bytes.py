@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from egoworld_resources.first_bytes import HEAD, beside_a_video, no_video
+from egoworld_resources.inbox.first_bytes import HEAD, beside_a_video, no_video
 from tests.bad_videos import MP4, changing, cut, encoded
 
 RAW = {

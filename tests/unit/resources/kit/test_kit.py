@@ -21,18 +21,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from egoworld_assets.cli_kit import app
-from egoworld_resources.environments.kit.bootstrap import bootstrap_pieces, zipped
-from egoworld_resources.environments.kit.fetched import Wanted, fetch
-from egoworld_resources.environments.kit.keys import fingerprint_of, make_key, read_key, sign
-from egoworld_resources.environments.kit.pieces import piece
-from egoworld_resources.environments.kit.receiver.install import KIT, Wish, install
-from egoworld_resources.environments.kit.receiver.manifest import digest_of, parse
-from egoworld_resources.environments.kit.receiver.opening import open_kit
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
-from egoworld_resources.environments.kit.receiver.signature import check, fingerprint, verified, wanted_fingerprint
-from egoworld_resources.environments.kit.receiver.taking import Store, take
+from egoworld_assets.cli.kit import app
 from egoworld_resources.errors import BadConfiguration, DiskFull
+from egoworld_resources.kit.bootstrap import bootstrap_pieces, zipped
+from egoworld_resources.kit.fetched import Wanted, fetch
+from egoworld_resources.kit.keys import fingerprint_of, make_key, read_key, sign
+from egoworld_resources.kit.pieces import piece
+from egoworld_resources.kit.receiver.install import KIT, Wish, install
+from egoworld_resources.kit.receiver.manifest import digest_of, parse
+from egoworld_resources.kit.receiver.opening import open_kit
+from egoworld_resources.kit.receiver.refused import KitRefused
+from egoworld_resources.kit.receiver.signature import check, fingerprint, verified, wanted_fingerprint
+from egoworld_resources.kit.receiver.taking import Store, take
 from made_kit import Maker, renamed, some_pieces
 
 PUBLIC = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"

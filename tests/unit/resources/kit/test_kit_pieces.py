@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.declaration import Weights
-from egoworld_resources.environments.kit.fetched import Wanted, wanted
-from egoworld_resources.environments.kit.pieces import (
+from egoworld_resources.environments.locking.lockfile import Lock
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.kit.fetched import Wanted, wanted
+from egoworld_resources.kit.pieces import (
     build_backend,
     conda_pieces,
     licence_piece,
@@ -18,13 +21,10 @@ from egoworld_resources.environments.kit.pieces import (
     source_pieces,
     weights_pieces,
 )
-from egoworld_resources.environments.kit.receiver.refused import KitRefused
-from egoworld_resources.environments.kit.server import server_pieces
-from egoworld_resources.environments.kit.tools import tool_wheel
-from egoworld_resources.environments.lockfile import Lock
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.uv import Uv
-from egoworld_resources.production.tools import MINIO, VERSITYGW, Tools
+from egoworld_resources.kit.receiver.refused import KitRefused
+from egoworld_resources.kit.server import server_pieces
+from egoworld_resources.kit.tools import tool_wheel
+from egoworld_resources.server.tools import MINIO, VERSITYGW, Tools
 from made_envs import made_catalog, made_env, made_lock, made_wheel
 
 COMMIT = "0" * 40

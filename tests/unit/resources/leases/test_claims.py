@@ -10,7 +10,7 @@ from pathlib import Path
 CLAIM = """
 import sys
 from pathlib import Path
-from egoworld_resources.claims import claimed
+from egoworld_resources.leases.claims import claimed
 
 with claimed(Path(sys.argv[1]), sys.argv[3:]):
     with open(sys.argv[2], "a") as file:

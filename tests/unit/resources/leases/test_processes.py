@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.fabric.places import Places
-from egoworld_resources.processes import Identity, start_ticks
+from egoworld_resources.leases.processes import Identity, start_ticks
+from egoworld_resources.workflow_envs.folders import Places
 from tests.waiting import wait_for
 
 

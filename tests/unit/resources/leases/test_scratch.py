@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from egoworld_resources.scratch import scratch_folder, sweep
+from egoworld_resources.leases.scratch import scratch_folder, sweep
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from egoworld_resources.scratch import scratch_folder
+from egoworld_resources.leases.scratch import scratch_folder
 with scratch_folder(Path(sys.argv[1]), "masks") as folder:
     (folder / "half").write_text("written")
     print(folder, flush=True)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.licensing import Licensing, Term, Terms
+from egoworld_resources.licences import Licensing, Term, Terms
 
 CONTRACT = {"LicenseRef-Contract-7": Term(commercial=True, reason="contract of 2026-03-01, section 4")}
 JUDGE = Licensing(CONTRACT)

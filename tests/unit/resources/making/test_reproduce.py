@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_assets.arrival import STAGE as PROBE
 from egoworld_assets.clips import STAGE as CLIPS
-from egoworld_resources.arrivals import Arrivals
+from egoworld_assets.videos import STAGE as PROBE
+from egoworld_resources.artifacts.manifest import Manifest
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.manifest import Manifest
-from egoworld_resources.reproduce import CannotReproduce, reproduce
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.reproduce import CannotReproduce, reproduce
+from egoworld_resources.making.workbench import Workbench
 from tests.made_up import BRIGHTNESS, video, workbench
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
+from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.errors import UnknownName
-from egoworld_resources.workbench import Workbench
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
 from tests.made_up import BRIGHTNESS, add_env, video, workbench
 
 PROBE, CLIPS = stages()["videos"], stages()["clips"]

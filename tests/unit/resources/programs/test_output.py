@@ -6,7 +6,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from egoworld_resources.environments.words import words_into, words_of
+from egoworld_resources.programs.output import words_into, words_of
 
 
 def spoken(text: str) -> str:

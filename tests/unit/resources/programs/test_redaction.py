@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from egoworld_resources.environments.redaction import learn_file, redacted, redacted_value, secrets_of
+from egoworld_resources.programs.redaction import learn_file, redacted, redacted_value, secrets_of
 
 SECRET = 'pa"s\\s+w w@rd/ü&42%'
 

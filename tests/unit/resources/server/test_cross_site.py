@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from egoworld_resources.production.cross_site import Asked, refusal
+from egoworld_resources.server.cross_site import Asked, refusal
 
 OWN = ("https://localhost:8443", "https://lab.example:8443")
 JSON = {"content-type": "application/json"}

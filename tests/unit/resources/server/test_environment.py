@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from egoworld_resources.errors import BadConfiguration, UnknownName
-from egoworld_resources.production.environment import TEMPLATE, EnvFile, ServerSettings
-from egoworld_resources.production.keys import key_of
+from egoworld_resources.server.environment import TEMPLATE, EnvFile, ServerSettings
+from egoworld_resources.server.keys import key_of
 
 
 @pytest.fixture

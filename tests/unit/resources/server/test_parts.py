@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from egoworld_resources.production.environment import RETIRED
-from egoworld_resources.production.parts import Parts
-from egoworld_resources.production.running import Server
+from egoworld_resources.server.environment import RETIRED
+from egoworld_resources.server.parts import Parts
+from egoworld_resources.server.running import Server
 from egoworld_resources.settings import Settings
 
 

@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.production.launch import LOOPBACK, Launch
-from egoworld_resources.production.parts import Part
-from egoworld_resources.production.ports import refuse_taken
+from egoworld_resources.server.launch import LOOPBACK, Launch
+from egoworld_resources.server.parts import Part
+from egoworld_resources.server.ports import refuse_taken
 
 
 def test_a_taken_port_names_its_holder(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.uv import Uv
+from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.errors import UnknownName
-from egoworld_resources.production.tools import LOCK, GoModule, ToolFailed, Tools
+from egoworld_resources.server.tools import LOCK, GoModule, ToolFailed, Tools
 
 SOURCE = {
     "go.mod": "module example.com/greeting\n\ngo 1.21\n",

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.cache import MARK, Cache
-from egoworld_resources.manifest import StoredFile
+from egoworld_resources.artifacts.manifest import StoredFile
+from egoworld_resources.store.cache import MARK, Cache
 
 SIZE = 10_000
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from egoworld_assets.stages import stages
-from egoworld_resources.arrivals import Arrivals
-from egoworld_resources.manifest import Manifest
-from egoworld_resources.snapshot import Snapshot
-from egoworld_resources.store import FolderStore
-from egoworld_resources.workbench import Workbench
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.store.folder import FolderStore
+from egoworld_resources.store.snapshot import Snapshot
 from tests.made_up import BRIGHTNESS, video, workbench
 
 STAGES = [stages()["videos"], stages()["clips"], BRIGHTNESS]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egoworld_resources.environments.fabric.envs import project_name
-from egoworld_resources.environments.fabric.errors import InvalidKey
-from egoworld_resources.environments.fabric.keys import EnvKey
+from egoworld_resources.workflow_envs.errors import InvalidKey
+from egoworld_resources.workflow_envs.fabric import project_name
+from egoworld_resources.workflow_envs.keys import EnvKey
 
 parts = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 keys = st.builds(EnvKey, parts, parts, st.just("") | parts)

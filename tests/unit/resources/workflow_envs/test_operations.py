@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.fabric.errors import AuditFailed
-from egoworld_resources.environments.fabric.operations import Operations
-from egoworld_resources.environments.fabric.operations.database import Address
-from egoworld_resources.environments.fabric.operations.entries import LONGEST_TEXT, plain
-from egoworld_resources.environments.fabric.operations.faults import audit_failed
-from egoworld_resources.environments.redaction import learn, redacted
+from egoworld_resources.programs.redaction import learn, redacted
+from egoworld_resources.workflow_envs.audit import Operations
+from egoworld_resources.workflow_envs.audit.database import Address
+from egoworld_resources.workflow_envs.audit.entries import LONGEST_TEXT, plain
+from egoworld_resources.workflow_envs.audit.faults import audit_failed
+from egoworld_resources.workflow_envs.errors import AuditFailed
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])

@@ -9,14 +9,14 @@ import anyio
 import httpx
 import pytest
 
-from egoworld_resources.environments.api.app import make_app
-from egoworld_resources.environments.api.tokens import Tokens
-from egoworld_resources.environments.fabric.backends import Declared
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.facts import EnvFacts
-from egoworld_resources.environments.fabric.keys import EnvKey
-from egoworld_resources.environments.fabric.operations import Operations
-from egoworld_resources.environments.project_info import Needs, model_envs, project_needs, shared, workflow_envs
+from egoworld_resources.workflow_envs.api.app import make_app
+from egoworld_resources.workflow_envs.api.tokens import Tokens
+from egoworld_resources.workflow_envs.audit import Operations
+from egoworld_resources.workflow_envs.backends import Declared
+from egoworld_resources.workflow_envs.env_facts import EnvFacts
+from egoworld_resources.workflow_envs.fabric import Fabric
+from egoworld_resources.workflow_envs.keys import EnvKey
+from egoworld_resources.workflow_envs.project_info import Needs, model_envs, project_needs, shared, workflow_envs
 from made_fabric import made_config
 
 ASKS, HAS = {"numpy": "==2.4.6", "scipy": ">=1", "rich": ""}, {"numpy": "2.4.6", "rich": "15"}

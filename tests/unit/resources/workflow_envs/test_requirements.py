@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egoworld_resources.environments.fabric.errors import InvalidPackages
-from egoworld_resources.environments.fabric.requirements import names_of, of_file, parsed
+from egoworld_resources.workflow_envs.errors import InvalidPackages
+from egoworld_resources.workflow_envs.requirements import names_of, of_file, parsed
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from egoworld_resources.environments.fabric.operations.table import METADATA, VERSION_TABLE
+from egoworld_resources.workflow_envs.audit.table import METADATA, VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=METADATA, version_table=VERSION_TABLE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.generations import READY, Generations, Ready
+from egoworld_resources.environments.building.generations import READY, Generations, Ready
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_generation_that_a_process_runs_from_stays(generations: Generations) -
 HOLD = """
 import sys
 from pathlib import Path
-from egoworld_resources.environments.generations import exclusive
+from egoworld_resources.environments.building.generations import exclusive
 print("waiting", flush=True)
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)

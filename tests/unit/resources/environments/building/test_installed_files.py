@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.ledger import Ledger
-from egoworld_resources.environments.records import Files, damaged_files
+from egoworld_resources.environments.building.installed_files import Files, damaged_files
+from egoworld_resources.environments.building.verified_files import Ledger
 from made_envs import made_wheel
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from egoworld_resources.environments.building.slots import free_slot
 from egoworld_resources.environments.errors import EnvBuildFailed
-from egoworld_resources.environments.slots import free_slot
 from egoworld_resources.errors import LockBusy
 
 

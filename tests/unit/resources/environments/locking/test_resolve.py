@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from egoworld_resources.environments.errors import BadDeclaration, LockRefused
-from egoworld_resources.environments.lock import linux_entries
-from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.locking.resolve import linux_entries
+from egoworld_resources.environments.policy.rules import Policy
 
 WHEELS = [
     "tiny-1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",

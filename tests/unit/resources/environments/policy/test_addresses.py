@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from egoworld_resources.environments.addresses import Origin, PrivateAddress, checked_source, reachable
+from egoworld_resources.environments.policy.addresses import Origin, PrivateAddress, checked_source, reachable
 
 OWN = [
     *("127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost", "LOCALHOST.", "0.0.0.0", "0"),

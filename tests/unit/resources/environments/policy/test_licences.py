@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.licences import Excepted, LicenceRules, stated, stated_licences
+from egoworld_resources.environments.policy.licences import Excepted, LicenceRules, stated, stated_licences
 
 RULES = LicenceRules(
     models=("MIT", "Apache-2.0"),

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from egoworld_resources.catalog import Catalog
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.errors import BadDeclaration
-from egoworld_resources.environments.lock import write_lock
-from egoworld_resources.environments.matrix import Change, matrix_breach, write_matrix
-from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.locking.resolve import write_lock
+from egoworld_resources.environments.policy.matrix import Change, matrix_breach, write_matrix
+from egoworld_resources.environments.policy.rules import Policy
 from made_envs import made_catalog, made_env
 
 DAY, NEXT = dt.date(2026, 11, 21), dt.date(2026, 11, 22)

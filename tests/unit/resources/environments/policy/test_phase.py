@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.drivers import cuda_version, host_driver
-from egoworld_resources.environments.phase import Host, Phase, phases
+from egoworld_resources.environments.policy.drivers import cuda_version, host_driver
+from egoworld_resources.environments.policy.phase import Host, Phase, phases
 from made_envs import made_catalog, made_env, made_lock, made_wheel, sealed
 
 PROPRIETARY = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.54.03  Tue Jun  6 22:20:39 UTC 2023\nGCC version:\n"

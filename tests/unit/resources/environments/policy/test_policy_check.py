@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from egoworld_resources.environments.checkout import KIT_WHEELS
-from egoworld_resources.environments.licences import Excepted, LicenceRules
-from egoworld_resources.environments.lock import write_lock
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.policy_check import Checked, check
+from egoworld_resources.environments.locking.resolve import write_lock
+from egoworld_resources.environments.policy.check import Checked, check
+from egoworld_resources.environments.policy.licences import Excepted, LicenceRules
+from egoworld_resources.environments.policy.rules import Policy
 from made_envs import made_catalog, made_env
 
 COMMIT = "a" * 40

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from egoworld_resources.environments.errors import BadDeclaration, LockRefused
-from egoworld_resources.environments.indexes import PUBLIC, PublicIndex, origin_allowed
-from egoworld_resources.environments.policy import Policy
+from egoworld_resources.environments.locking.indexes import PUBLIC, PublicIndex, origin_allowed
+from egoworld_resources.environments.policy.rules import Policy
 
 INDEX = "https://mirror.example/simple"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.installing import installations
+from egoworld_resources.environments.policy.runtime_installs import installations
 
 
 @pytest.mark.parametrize(

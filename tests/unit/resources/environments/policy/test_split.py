@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.policy import Policy
-from egoworld_resources.environments.split import split_breaches
+from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.environments.policy.split import split_breaches
 from tests.made_envs import made_catalog, made_env
 
 

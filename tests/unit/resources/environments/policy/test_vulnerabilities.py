@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from egoworld_resources.environments.audit import (
+from egoworld_resources.environments.errors import BadDeclaration
+from egoworld_resources.environments.policy.vulnerabilities import (
     KNOWN,
     Audit,
     Known,
@@ -22,7 +23,6 @@ from egoworld_resources.environments.audit import (
     known,
     locked,
 )
-from egoworld_resources.environments.errors import BadDeclaration
 from egoworld_resources.errors import BadConfiguration
 from tests.servers import answering
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from egoworld_resources.environments.api.app import make_app
-from egoworld_resources.environments.api.page.page import FILES, FOLDER
-from egoworld_resources.environments.api.tokens import Tokens
-from egoworld_resources.environments.fabric.envs import Fabric
-from egoworld_resources.environments.fabric.operations import Operations
+from egoworld_resources.workflow_envs.api.app import make_app
+from egoworld_resources.workflow_envs.api.page.page import FILES, FOLDER
+from egoworld_resources.workflow_envs.api.tokens import Tokens
+from egoworld_resources.workflow_envs.audit import Operations
+from egoworld_resources.workflow_envs.fabric import Fabric
 from made_fabric import made_config
 
 ENV = "/envs/{workflow_id}/{node_id}"

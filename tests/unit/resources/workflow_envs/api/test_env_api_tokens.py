@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_resources.environments.api.tokens import PREFIX, Tokens
 from egoworld_resources.errors import BadConfiguration, UnknownName
+from egoworld_resources.workflow_envs.api.tokens import PREFIX, Tokens
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from egoworld_resources.environments.conda.adapter import Rattler
-from egoworld_resources.environments.conda.conda_lock import read_conda_lock, read_explicit_lock
-from egoworld_resources.environments.conda.declaration import Declaration, merged, name_of, python_spec
-from egoworld_resources.environments.conda.faults import as_fabric_errors
-from egoworld_resources.environments.conda.packages import Package, digest_of, read_explicit, write_explicit
-from egoworld_resources.environments.conda.specs import Specs
-from egoworld_resources.environments.fabric.errors import (
+from egoworld_resources.workflow_envs.conda.adapter import Rattler
+from egoworld_resources.workflow_envs.conda.conda_lock import read_conda_lock, read_explicit_lock
+from egoworld_resources.workflow_envs.conda.declaration import Declaration, merged, name_of, python_spec
+from egoworld_resources.workflow_envs.conda.faults import as_fabric_errors
+from egoworld_resources.workflow_envs.conda.packages import Package, digest_of, read_explicit, write_explicit
+from egoworld_resources.workflow_envs.conda.specs import Specs
+from egoworld_resources.workflow_envs.errors import (
     CondaFailed,
     FabricError,
     IndexSilent,
