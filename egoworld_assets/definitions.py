@@ -8,16 +8,17 @@ import warnings
 import dagster as dg
 
 from egoworld_assets.automation import pace, quarantine
+from egoworld_assets.automation.dead_runs import noting_processes
 from egoworld_assets.automation.event_log_retention import event_log_retention
 from egoworld_assets.automation.follow import dataset_follows
+from egoworld_assets.automation.inbox_sensor import inbox_every
+from egoworld_assets.automation.jobs import DATASET, FLOW, GROUP
 from egoworld_assets.automation.night import nightly_refresh
-from egoworld_assets.automation.refresh import DATASET, FLOW, GROUP, noting_processes
 from egoworld_assets.automation.restart import dead_runs, lost_restarts
 from egoworld_assets.automation.schedules import QUARANTINE, hourly_quarantine, nightly_retention
 from egoworld_assets.automation.waiting import waiting_sensor
 from egoworld_assets.orchestration.materializations import code_version
 from egoworld_assets.orchestration.registry import modules, stages
-from egoworld_assets.videos import inbox_every
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 

@@ -1,22 +1,11 @@
 """episodes: the video as robot-learning episodes."""
 
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
-
 import dagster as dg
 
 from egoworld_assets.orchestration.stage_asset import Step, materialize, stage_asset
 from egoworld_assets.quality import checks
-from egoworld_resources.artifacts.manifest import Manifest, file_digest
 from egoworld_resources.artifacts.stage import Stage
-from egoworld_resources.dataset import LINEAGE, ArtifactLineage, EpisodeArtifact, considered, licence_changes, merge
-from egoworld_resources.dataset.export import merged_videos
-from egoworld_resources.environments.building.generations import exclusive
-from egoworld_resources.errors import BadConfiguration, EgoworldError, Transient
-from egoworld_resources.making.workbench import SOURCE, Workbench
-from egoworld_resources.rights.bearing import LicenceBook
-from egoworld_resources.rights.source_videos import rights_of
+from egoworld_resources.making.workbench import Workbench
 
 STAGE = Stage(
     "episodes",
@@ -32,129 +21,3 @@ STAGE = Stage(
 def episodes(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
     """One LeRobot v3.0 dataset per video: an episode per clip with hand, camera, objects and robot joints."""
     yield from materialize(context, bench, STAGE)
-
-
-@dg.asset(deps=[episodes], group_name="dataset", kinds={"lerobot"}, owners=["team:egoworld"], pool="cpu")
-def dataset(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> dg.MaterializeResult[Any]:
-    """One LeRobot v3.0 dataset over all videos that pass their checks; unchanged videos are not copied again."""
-    target = bench.layout.dataset
-    with exclusive(target.with_suffix(".lock")), bench.store.reading():
-        usable = usable_episodes(bench)
-        report = merge(usable, target, previous=target if target.is_dir() else None)
-        considered.note(target, usable, written=report.written)
-    for video, why in report.refused.items():
-        context.log.warning("%s is not in the dataset: %s", video, why)
-    if not report.written:
-        raise dg.Failure("no video has usable episodes; see `egoworld status`", allow_retries=False)
-    return dg.MaterializeResult(
-        metadata={
-            "videos": len(report.videos),
-            "episodes": report.episodes,
-            "frames": report.frames,
-            "files_linked": report.linked,
-            "files_rewritten": report.rewritten,
-            "commercial": report.commercial,
-            "licences": ", ".join(licence or "unknown" for licence in report.licences),
-            "code_licences": ", ".join(report.code_licences),
-            "refused": dg.MetadataValue.json(dict(report.refused)),
-            "folder": dg.MetadataValue.path(str(target)),
-        },
-        data_version=dg.DataVersion(file_digest(target / "lineage.json")[:32]),
-    )
-
-
-def usable_episodes(bench: Workbench) -> list[EpisodeArtifact]:
-    """The episodes of every video whose current state is fresh: not stale, failed or quarantined."""
-    found = (usable(bench, video) for video in bench.store.videos(STAGE.name))
-    return [artifact_of(bench, made, bench.store.folder(made)) for made in found if made]
-
-
-def usable(bench: Workbench, video: str) -> Manifest | None:
-    """The episodes of a video that belong into the dataset; a video that cannot be judged has none.
-
-    Raises Transient when the store does not answer: then nothing is known, and no video is left out for it.
-    """
-    try:
-        state = bench.state(STAGE, video)
-    except Transient:
-        raise
-    except EgoworldError:
-        return None
-    return state.manifest if state.condition == "fresh" else None
-
-
-def merged_episodes(bench: Workbench) -> list[EpisodeArtifact]:
-    """The very episodes that are in the merged dataset, with the licences of today.
-
-    Raises BadConfiguration when there is no dataset, or when a version in it is gone from the store.
-    """
-    found: list[EpisodeArtifact] = []
-    for entry in merged_videos(bench.layout.dataset):
-        made = bench.store.version(STAGE.name, entry["video"], entry["data_version"])
-        if made is None:
-            raise BadConfiguration(
-                f"the episodes of {entry['video']} in the dataset ({entry['data_version'][:12]}) are gone from the "
-                "store; make the dataset again: egoworld refresh"
-            )
-        found.append(artifact_of(bench, made, bench.store.folder(made)))
-    return found
-
-
-def artifact_of(bench: Workbench, made: Manifest, folder: Path) -> EpisodeArtifact:
-    """Episodes as a merge takes them, with what they were made from and the licences that bear on them today.
-
-    folder: where their files lie.
-    """
-    book = bench.licences
-    rights = rights_of(bench.store, bench.settings.rights, made.video, made.source["sha256"])
-    ups, whole = inputs_of(bench, made)
-    lost = () if whole else book.of_lost_inputs(made)
-    own = lineage_of(book, made)
-    return EpisodeArtifact(
-        video=made.video,
-        folder=folder,
-        data_version=made.data_version,
-        sha256=made.source["sha256"],
-        lineage=[replace(own, licences=(*own.licences, *lost)), *(lineage_of(book, up) for up in ups)],
-        rights=rights,
-        bearing=book.of_rights(rights, made.video),
-    )
-
-
-def inputs_of(bench: Workbench, made: Manifest) -> tuple[list[Manifest], bool]:
-    """The manifests of all artifacts behind one, each once, and whether none of them is gone.
-
-    One asset may be there in two versions, when an input was made from an older one than the artifact itself.
-    """
-    found: dict[tuple[str, str], Manifest] = {}
-    whole = True
-    waiting = [made]
-    while waiting:
-        one = waiting.pop()
-        for asset, version in one.inputs.items():
-            if version is None or asset == SOURCE or (asset, version) in found:
-                continue
-            up = bench.store.version(asset, made.video, version)
-            if up is None:
-                whole = False
-            else:
-                found[asset, version] = up
-                waiting.append(up)
-    return [found[name] for name in sorted(found)], whole
-
-
-def lineage_of(book: LicenceBook, made: Manifest) -> ArtifactLineage:
-    """One line of the dataset card."""
-    recipe = made.recipe
-    return ArtifactLineage(made.asset, made.data_version, recipe.env, book.bearing_on(made), recipe.label)
-
-
-def stale_licences(bench: Workbench) -> list[str]:
-    """What the merged dataset says of licences and rights that no longer holds; a merge puts it right, without making
-    an artifact again.
-    """
-    merged = bench.layout.dataset
-    if not (merged / LINEAGE).is_file():
-        return []
-    found = (usable(bench, video) for video in bench.store.videos(STAGE.name))
-    return licence_changes(merged, [artifact_of(bench, made, merged) for made in found if made])

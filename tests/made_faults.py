@@ -23,7 +23,7 @@ from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
-from egoworld_resources.store.folder import Store
+from egoworld_resources.store.protocol import Store
 from tests.made_graph import Installation
 from tests.made_up import video
 from tests.sensors import Ticks

@@ -13,8 +13,8 @@ import dagster as dg
 from dagster._core.events import DagsterEvent
 
 from egoworld_assets.automation.pace import UNFINISHED
+from egoworld_assets.dataset import usable_episodes
 from egoworld_assets.definitions import build
-from egoworld_assets.episodes import usable_episodes
 from egoworld_resources.dataset import considered
 from egoworld_resources.making.workbench import Workbench
 

@@ -26,8 +26,8 @@ from typing import Any
 import dagster as dg
 import psutil
 
-from egoworld_assets.automation.refresh import outdated
 from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.planning.outdated import outdated
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings

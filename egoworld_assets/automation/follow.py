@@ -10,9 +10,10 @@ from typing import Any
 
 import dagster as dg
 
+from egoworld_assets.automation.jobs import DATASET
 from egoworld_assets.automation.pace import UNFINISHED, Cursor, deadline
-from egoworld_assets.automation.refresh import DATASET
-from egoworld_assets.episodes import STAGE, artifact_of, usable
+from egoworld_assets.dataset import artifact_of, usable
+from egoworld_assets.episodes import STAGE
 from egoworld_assets.orchestration.materializations import LOG, console
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import videos_of

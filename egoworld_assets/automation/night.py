@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from egoworld_assets.automation.pace import Cursor, deadline
-from egoworld_assets.automation.refresh import outdated
 from egoworld_assets.orchestration.materializations import LOG, console
+from egoworld_assets.orchestration.partitions import VIDEOS, layout_changes, unknown
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import by_partition
-from egoworld_assets.orchestration.stage_asset import VIDEOS, layout_changes, unknown
+from egoworld_assets.planning.outdated import outdated
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 

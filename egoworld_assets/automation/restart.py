@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import dagster as dg
 
+from egoworld_assets.automation.dead_runs import KILLED, dead_runs_of, end_dead_runs
 from egoworld_assets.automation.pace import Cursor, by_daemon
-from egoworld_assets.automation.refresh import KILLED, dead_runs_of, end_dead_runs
 from egoworld_assets.orchestration.materializations import LOG, console
+from egoworld_assets.orchestration.partitions import unknown
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.orchestration.stage_asset import unknown
 from egoworld_resources.making.workbench import Workbench
 
 RESTART_OF = "egoworld/restart_of"

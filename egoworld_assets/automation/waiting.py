@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 import dagster as dg
 
 from egoworld_assets.automation import pace
+from egoworld_assets.automation.jobs import GROUP
 from egoworld_assets.automation.night import wanted_in
-from egoworld_assets.automation.refresh import GROUP
 from egoworld_assets.orchestration.materializations import LOG, console
+from egoworld_assets.orchestration.partitions import VIDEOS, unknown
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import by_partition, videos_of
-from egoworld_assets.orchestration.stage_asset import AGAIN, UNRECORDED, VIDEOS, unknown
+from egoworld_assets.orchestration.stage_asset import AGAIN, UNRECORDED
 from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.faults.waits import Waiting, in_words

@@ -65,7 +65,7 @@ def dagster_quiet() -> Iterator[None]:
 
 def known_videos(workbench: Workbench, names: Sequence[str] | None) -> list[str]:
     """Keys of the videos named by key or file name; all of them when none is named."""
-    from egoworld_assets.cli.status import find_video
+    from egoworld_assets.cli.names import find_video
 
     return [find_video(workbench, v) for v in names] if names else workbench.store.keys("videos")
 
@@ -120,11 +120,12 @@ def refresh(
 def stale(videos: Known = None, as_json: Json = False) -> None:
     """What a refresh would make, why, and what it costs by past runs; nothing is run."""
     from egoworld_assets.cli import export, refresh
+    from egoworld_assets.planning.totals import planned
 
     workbench = bench().snapshot()
     keys = known_videos(workbench, videos)
     licences = export.stale_licences(workbench, keys if videos else None)
-    refresh.show(refresh.planned(workbench, keys), console, as_json, licences)
+    refresh.show(planned(workbench, keys), console, as_json, licences)
 
 
 @command
@@ -157,15 +158,16 @@ def status(
 @command
 def lineage(artifact: Annotated[str, typer.Argument(help="VIDEO/ASSET")], as_json: Json = False) -> None:
     """What an artifact was made from: back to the video's bytes, code, lock, weights and parameters."""
-    from egoworld_assets.cli import status
+    from egoworld_assets.cli.lineage import lineage_of, lineage_tree
+    from egoworld_assets.cli.names import artifact as named_artifact
     from egoworld_assets.orchestration.registry import stages
 
     workbench = bench()
-    node = status.lineage_of(workbench, status.artifact(workbench, stages().values(), artifact))
+    node = lineage_of(workbench, named_artifact(workbench, stages().values(), artifact))
     if as_json:
         print(json.dumps(node, indent=2, ensure_ascii=False))
     else:
-        console.print(status.lineage_tree(node), soft_wrap=True)
+        console.print(lineage_tree(node), soft_wrap=True)
 
 
 @command
@@ -272,7 +274,7 @@ def buckets(
 @command
 def view(video: str, port: int = 9876) -> None:
     """Open a video's recording in Rerun's web viewer, on this machine only."""
-    from egoworld_assets.cli.status import find_video
+    from egoworld_assets.cli.names import find_video
     from egoworld_assets.serving.artifact_files import view_recording
 
     raise typer.Exit(view_recording(bench(), find_video(bench(), video), port))
@@ -329,7 +331,8 @@ def flow(paths: Sequence[Path]) -> None:
 
 def taken(workbench: Workbench, paths: Sequence[Path]) -> tuple[list[Arrival], list[str]]:
     """Take files into the store and say what became of each; returns what was taken, and why others were refused."""
-    from egoworld_assets.cli.flow import instance_of, take
+    from egoworld_assets.cli.flow import take
+    from egoworld_assets.orchestration.instance import instance_of
 
     with dagster_quiet(), instance_of(workbench) as instance:
         arrivals, refused = take(workbench, instance, paths)
@@ -345,8 +348,9 @@ def taken(workbench: Workbench, paths: Sequence[Path]) -> tuple[list[Arrival], l
 def run(videos: Sequence[str], workbench: Workbench | None = None) -> None:
     """Run the flow for some videos; ends with what came out, and with exit status 1 when something failed."""
     from egoworld_assets.cli import status
-    from egoworld_assets.cli.flow import instance_of, run_flow
+    from egoworld_assets.cli.flow import run_flow
     from egoworld_assets.cli.progress import FlowProgress, flow_bar
+    from egoworld_assets.orchestration.instance import instance_of
     from egoworld_assets.orchestration.registry import stages
     from egoworld_assets.quality import accuracy
 

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from egoworld_assets import episodes
-from egoworld_assets.cli.status import find_video
+from egoworld_assets.cli.names import find_video
+from egoworld_assets.dataset import merged_episodes
+from egoworld_assets.dataset import stale_licences as stale_in_dataset
 from egoworld_resources import dataset
 from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration
@@ -72,7 +73,7 @@ def export(bench: Workbench, to: Path, console: Console, *, commercial: bool, le
         raise BadConfiguration("--exclude-noncommercial goes with --commercial")
     merged = bench.layout.dataset
     with exclusive(merged.with_suffix(".lock")), bench.store.reading():
-        found = episodes.merged_episodes(bench)
+        found = merged_episodes(bench)
         done = dataset.export(merged, found, to.absolute(), commercial=commercial, leave_out=leave_out)
     report = done.report
     if as_json:
@@ -89,5 +90,5 @@ def export(bench: Workbench, to: Path, console: Console, *, commercial: bool, le
 
 def stale_licences(bench: Workbench, videos: Sequence[str] | None) -> list[str]:
     """What the dataset's card says of licences that no longer holds; videos: only these, None: all."""
-    changes = episodes.stale_licences(bench)
+    changes = stale_in_dataset(bench)
     return changes if videos is None else [one for one in changes if one.partition(":")[0] in videos]

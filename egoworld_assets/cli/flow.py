@@ -2,50 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
 
-from egoworld_assets.automation.refresh import DATASET, FLOW, contiguous, end_dead_runs, process_tag
+from egoworld_assets.automation.dead_runs import end_dead_runs, process_tag
+from egoworld_assets.automation.jobs import DATASET, FLOW
 from egoworld_assets.cli.progress import FlowProgress
 from egoworld_assets.definitions import build
+from egoworld_assets.orchestration.partitions import VIDEOS, add_partitions, lay_out
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import partition_of
-from egoworld_assets.orchestration.stage_asset import VIDEOS, add_partitions, lay_out
+from egoworld_assets.planning.outdated import contiguous
 from egoworld_assets.planning.plan import MADE, WANTS_WORK
 from egoworld_resources.inbox.arrivals import Arrival, Arrivals, Refused
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.rights.source_videos import RECORD, state_rights
 from egoworld_resources.sample.arrays import licence_of_sample
-from egoworld_resources.settings import PROJECT
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-PATIENT_BACKFILLS = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
-"""Makes a backfill wait while the code server starts again; without it Dagster ends the backfill as failed."""
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-
-
-def dagster_home(bench: Workbench) -> Path:
-    """DAGSTER_HOME of this installation, made ready and put into the environment; a server has its own."""
-    server = bench.layout.server / "dagster"
-    if os.environ.get("DAGSTER_HOME") == str(server):
-        return server
-    home = bench.layout.dagster
-    home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT / "infra" / "dagster.yaml", home / "dagster.yaml")
-    os.environ["DAGSTER_HOME"] = str(home)
-    os.environ[PATIENT_BACKFILLS] = "1"
-    return home
-
-
-def instance_of(bench: Workbench) -> dg.DagsterInstance:
-    """The Dagster instance of this installation."""
-    dagster_home(bench)
-    return dg.DagsterInstance.get()
 
 
 def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) -> tuple[list[Arrival], list[str]]:

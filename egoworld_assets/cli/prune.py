@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from egoworld_assets.automation.event_log_retention import prune
-from egoworld_assets.cli.flow import instance_of
+from egoworld_assets.orchestration.instance import instance_of
 from egoworld_resources.making.workbench import Workbench
 
 

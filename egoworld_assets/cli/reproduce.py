@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from egoworld_assets.cli.status import artifact, find_video
+from egoworld_assets.cli.names import artifact, find_video
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.manifest import Manifest
 from egoworld_resources.errors import BadConfiguration, EgoworldError

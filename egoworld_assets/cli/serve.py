@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from egoworld_assets.cli.flow import instance_of
+from egoworld_assets.orchestration.instance import instance_of
 from egoworld_assets.serving.artifact_files import artifact_server
 from egoworld_assets.serving.metrics import server_of
 from egoworld_resources.making.workbench import Workbench

@@ -8,20 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.tree import Tree
 
-from egoworld_resources.artifacts.manifest import Manifest
 from egoworld_resources.artifacts.stage import Stage
-from egoworld_resources.errors import EgoworldError, UnknownName
+from egoworld_resources.errors import EgoworldError
 from egoworld_resources.faults.waits import in_words
-from egoworld_resources.layout import readable
-from egoworld_resources.making.workbench import SOURCE, Workbench
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.rights.source_videos import rights_of
 
 COLOURS = {
@@ -245,103 +241,6 @@ def coloured(state: str) -> str:
     """A state in its colour."""
     colour = COLOURS.get(state, "white")
     return f"[{colour}]{state}[/{colour}]"
-
-
-def lineage_of(bench: Workbench, made: Manifest) -> dict[str, Any]:
-    """An artifact with all that it was made from, down to the bytes of the video, and what bears on it today."""
-    recipe = made.recipe
-    node: dict[str, Any] = {
-        "asset": made.asset,
-        "video": made.video,
-        "data_version": made.data_version,
-        "fingerprint": made.fingerprint,
-        "made_at": made.made_at,
-        "run_id": made.run_id,
-        "env": recipe.env,
-        "model": recipe.model,
-        "label": recipe.label,
-        "runner": recipe.runner,
-        "contract": recipe.contract,
-        "lock": recipe.lock,
-        "weights": dict(recipe.weights),
-        "params": dict(recipe.params),
-        "licences": [bearing.as_json() for bearing in bench.licences.bearing_on(made)],
-        "inputs": [],
-    }
-    for asset, version in made.inputs.items():
-        if asset == SOURCE:
-            rights = rights_of(bench.store, bench.settings.rights, made.video, made.source["sha256"])
-            judged = bench.licences.of_rights(rights, made.video).as_json()
-            node["inputs"].append({"asset": SOURCE, **made.source, "rights": {**asdict(rights), **judged}})
-        elif version is None:
-            node["inputs"].append({"asset": asset, "data_version": None})
-        else:
-            up = bench.store.version(asset, made.video, version)
-            gone = {"asset": asset, "data_version": version, "note": "this version is no longer in the store"}
-            node["inputs"].append(lineage_of(bench, up) if up else gone)
-    return node
-
-
-def lineage_tree(node: dict[str, Any], seen: set[str] | None = None) -> Tree:
-    """The same as a tree; an artifact that was shown before is only named."""
-    seen = set() if seen is None else seen
-    if node["asset"] == SOURCE:
-        rights = node["rights"]
-        tree = Tree(
-            f"[bold]source[/bold] {escape(node['name'])} ({node['bytes']:,} bytes, sha256 {node['sha256'][:16]}…)"
-        )
-        stated = ", ".join(rights[name] for name in ("source", "by", "at") if rights[name])
-        tree.add(escape(f"rights {licence_line(rights)}" + (f"; {stated}" if stated else "")))
-        return tree
-    version = node.get("data_version")
-    if version is None or "env" not in node:
-        return Tree(f"[bold]{node['asset']}[/bold] {version or 'did not exist'} {node.get('note', '')}")
-    if version in seen:
-        return Tree(f"[bold]{node['asset']}[/bold] {version[:12]} (above)")
-    seen.add(version)
-    label = f", {node['label']}" if node["label"] else ""
-    tree = Tree(
-        f"[bold]{node['asset']}[/bold] {version[:12]}  made {node['made_at']} by env {node['env']} ({node['model']}"
-        f"{label})"
-    )
-    tree.add(f"lock {node['lock'][:12]}  runner {node['runner'][:12]}  contract {node['contract'][:12]}")
-    if node["weights"]:
-        tree.add("weights " + ", ".join(f"{name} {digest[:12]}" for name, digest in node["weights"].items()))
-    if node["params"]:
-        tree.add("parameters " + escape(", ".join(f"{name}={value}" for name, value in node["params"].items())))
-    for licence in node["licences"]:
-        tree.add(escape(f"licence of {licence['kind']} {licence['of']}: {licence_line(licence)}"))
-    for up in node["inputs"]:
-        tree.add(lineage_tree(up, seen))
-    return tree
-
-
-def licence_line(judged: Mapping[str, Any]) -> str:
-    """A licence, what it allows and why; what was declared when the artifact was made, where that differs."""
-    then = f", declared {judged['then'] or 'as none'} when it was made" if "then" in judged else ""
-    return f"{judged['licence'] or 'unknown'}, {judged['terms']} ({judged['reason']}){then}"
-
-
-def artifact(bench: Workbench, stages: Iterable[Stage], name: str) -> Manifest:
-    """The live artifact named VIDEO/ASSET; raises UnknownName listing what there is."""
-    video, _, asset = name.rpartition("/")
-    if not video:
-        raise UnknownName("artifact, give VIDEO/ASSET", name, [f"{name}/{stage.name}" for stage in stages])
-    video = find_video(bench, video)
-    made = bench.store.current(asset, video)
-    if made is None:
-        raise UnknownName(f"artifact of {video}", asset, [s.name for s in stages if bench.store.current(s.name, video)])
-    return made
-
-
-def find_video(bench: Workbench, name: str) -> str:
-    """The key of a video given by key or by file name; raises UnknownName listing the keys."""
-    known = dict(bench.store.records("videos"))
-    shown = readable(name)
-    found = [key for key, facts in known.items() if shown in (key, facts["name"], Path(facts["name"]).name)]
-    if len(found) != 1:
-        raise UnknownName("video", name, known)
-    return found[0]
 
 
 def print_where_to_look(bench: Workbench, console: Console, entries: Sequence[dict[str, Any]]) -> None:

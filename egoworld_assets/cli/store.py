@@ -19,7 +19,8 @@ from egoworld_resources.leases.removals import removing
 from egoworld_resources.opening import S3_NEEDS, open_store
 from egoworld_resources.settings import Settings
 from egoworld_resources.store import fsck, gc
-from egoworld_resources.store.folder import FolderStore, Inspected
+from egoworld_resources.store.folder import FolderStore
+from egoworld_resources.store.protocol import Inspected
 
 if TYPE_CHECKING:
     from egoworld_resources.s3.access import S3Access

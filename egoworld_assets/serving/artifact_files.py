@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
-from egoworld_assets.cli.flow import dagster_home
+from egoworld_assets.orchestration.instance import dagster_home
 from egoworld_resources.errors import BadConfiguration, EgoworldError, UnknownName
 from egoworld_resources.layout import KEY
 from egoworld_resources.making.workbench import Workbench
@@ -27,7 +27,8 @@ from egoworld_resources.opening import in_s3
 from egoworld_resources.running.process import end_group
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.sockets import listening
-from egoworld_resources.store.folder import FolderStore, Store
+from egoworld_resources.store.folder import FolderStore
+from egoworld_resources.store.protocol import Store
 
 LOOPBACK = "127.0.0.1"
 LOOK_S = 0.5

@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from egoworld_assets.cli.refresh import total
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.planning.plan import plan
+from egoworld_assets.planning.totals import total
 from egoworld_assets.serving.artifact_files import free
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.making.workbench import Workbench

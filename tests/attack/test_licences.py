@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from egoworld_assets.cli import app
-from egoworld_assets.episodes import dataset
+from egoworld_assets.dataset import dataset
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench

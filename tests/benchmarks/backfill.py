@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from egoworld_assets.automation.refresh import outdated
 from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.planning.outdated import outdated
 from egoworld_resources.making.workbench import Workbench
 from tests.benchmarks.place import Place, settings
 from tests.soak import Service

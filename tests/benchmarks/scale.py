@@ -15,11 +15,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from egoworld_assets.cli import refresh, status
+from egoworld_assets.automation.inbox_sensor import inbox
+from egoworld_assets.cli import status
+from egoworld_assets.orchestration.partitions import lay_out
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import by_partition
-from egoworld_assets.orchestration.stage_asset import lay_out
-from egoworld_assets.videos import inbox
+from egoworld_assets.planning import totals
 from egoworld_resources.inbox.folder import Cursor, look
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
@@ -84,7 +85,7 @@ def at_size(configured: Settings, count: int, looked: int) -> None:
         for key in keys:
             status.status_of(glance, stages().values(), key)
     with measured(f"stale of {len(keys):,} of them"):
-        refresh.planned(bench.snapshot(), keys)
+        totals.planned(bench.snapshot(), keys)
 
 
 def into_inbox(folder: Path, numbers: range) -> None:

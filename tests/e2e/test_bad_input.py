@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 
 from egoworld_assets import videos
+from egoworld_assets.automation import inbox_sensor
 from egoworld_assets.cli import status
 from egoworld_assets.cli.flow import RANGE
 from egoworld_assets.clips import STAGE as CLIPS
@@ -72,7 +73,7 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def tick(bench: Workbench, instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[list[str], str | None]:
     """One look of the inbox sensor: the videos that it wants run, and its new cursor."""
     context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"bench": bench})
-    result = videos.inbox(context)
+    result = inbox_sensor.inbox(context)
     assert isinstance(result, dg.SensorResult)
     for request in result.dynamic_partitions_requests or []:
         instance.add_dynamic_partitions("videos", list(request.partition_keys))
@@ -226,7 +227,7 @@ def test_the_demo_of_nothing_but_bad_files_says_why_for_each(tmp_path: Path) -> 
 def test_refused_files_keep_no_other_waiting(
     tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(videos, "TAKEN_PER_TICK", 3)
+    monkeypatch.setattr(inbox_sensor, "TAKEN_PER_TICK", 3)
     bench = made_up.workbench(tmp_path, settle_s=0.0)
     inbox = bench.settings.inbox_folder
     inbox.mkdir(parents=True)

@@ -6,11 +6,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from egoworld_assets.automation.inbox_sensor import inbox
 from egoworld_assets.cli.flow import RANGE, unexpected
 from egoworld_assets.clips import clips
 from egoworld_assets.orchestration.stage_asset import Step, materialize, stage_asset
 from egoworld_assets.quality import checks
-from egoworld_assets.videos import inbox, videos
+from egoworld_assets.videos import videos
 from egoworld_resources.artifacts.manifest import Verdict
 from egoworld_resources.artifacts.stage import Draft, Stage
 from egoworld_resources.inbox.arrivals import Arrivals

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from egoworld_assets.automation.refresh import outdated
 from egoworld_assets.automation.schedules import hourly_quarantine
 from egoworld_assets.definitions import build
 from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.planning.outdated import outdated
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 from tests.made_graph import RUNNER, Installation

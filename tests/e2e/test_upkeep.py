@@ -8,8 +8,9 @@ import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
 
-from egoworld_assets.automation.refresh import contiguous, end_dead_runs, outdated
+from egoworld_assets.automation.dead_runs import end_dead_runs
 from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.planning.outdated import contiguous, outdated
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
 from tests.made_up import video, workbench

@@ -14,10 +14,10 @@ import dagster as dg
 import psutil
 import pytest
 
-from egoworld_assets.cli.flow import instance_of
+from egoworld_assets.automation.inbox_sensor import inbox
 from egoworld_assets.definitions import build
+from egoworld_assets.orchestration.instance import instance_of
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.videos import inbox
 from egoworld_resources.environments.checkout import checkout_uv
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.making.workbench import Workbench

@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from egoworld_assets import videos
+from egoworld_assets.automation.inbox_sensor import inbox
 from egoworld_assets.cli import status
-from egoworld_assets.videos import inbox
 from egoworld_resources.inbox import arrivals as arrivals_module
 from egoworld_resources.inbox import bucket
 from egoworld_resources.making.workbench import Workbench

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from egoworld_assets.cli.status import lineage_of
+from egoworld_assets.cli.lineage import lineage_of
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.serving.artifact_files import served_artifacts
 from egoworld_resources.inbox.arrivals import Arrivals

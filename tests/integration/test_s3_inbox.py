@@ -13,8 +13,8 @@ import dagster as dg
 import pytest
 
 from egoworld_assets import videos
+from egoworld_assets.automation.inbox_sensor import inbox
 from egoworld_assets.cli import status
-from egoworld_assets.videos import inbox
 from egoworld_resources.inbox import bucket
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.inbox.bucket import BucketInbox, read_cursor

@@ -10,7 +10,7 @@ import pytest
 from egoworld_resources.artifacts.manifest import file_digest
 from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.leases.scratch import scratch_file
-from egoworld_resources.store.folder import Store
+from egoworld_resources.store.protocol import Store
 from tests.made_stores import KINDS, AnyStore, Place, artifact, contents, place
 
 ONE = {"masks.parquet": b"one", "sub/points.ply": b"oneone", "empty": b""}

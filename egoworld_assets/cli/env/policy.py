@@ -69,11 +69,14 @@ def check(as_json: Json = False) -> None:
     """Ask every env, its lock and its code about the rules of envs/policy.toml; exit status 1 when one is broken."""
     from egoworld_resources.environments.policy import check
     from egoworld_resources.environments.policy.matrix import MATRIX, matrix_breach
+    from egoworld_resources.workflow_envs.conda.policy import conda_breaches
 
     settings = Settings.load()
     project, built = settings.project, settings.layout.envs
     rules = Policy.read(project / "envs" / "policy.toml", settings.env_profile)
-    checked = check.check(everything(settings), rules, built)
+    catalog = everything(settings)
+    checked = check.check(catalog, rules, built)
+    checked.found += conda_breaches(catalog, rules)
     matrix_file = project / "envs" / MATRIX
     servers = Policy.read(project / "envs" / "policy.toml")
     if not from_kit(project) and (breach := matrix_breach(checkout(), servers, matrix_file)):

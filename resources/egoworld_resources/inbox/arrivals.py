@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from egoworld_resources.disk import naming_a_full_disk
 from egoworld_resources.inbox.origins import FileOrigin, Origin, Refused, StillChanging, refuse_what_is_no_video
 from egoworld_resources.layout import readable, video_key
 from egoworld_resources.leases.scratch import scratch_file
-from egoworld_resources.store.folder import Store, naming_a_full_disk
+from egoworld_resources.store.protocol import Store
 
 __all__ = ["Arrival", "Arrivals", "Refused", "suffix_of"]
 

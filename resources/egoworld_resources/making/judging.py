@@ -18,7 +18,7 @@ from egoworld_resources.faults.causes import sounds_like_the_machine
 from egoworld_resources.making.job import Work
 from egoworld_resources.running.events import units_of as units_in
 from egoworld_resources.running.process import Ran, RunnerDies, choose, without
-from egoworld_resources.store.folder import Store
+from egoworld_resources.store.protocol import Store
 from egoworld_runner.job import Job
 
 LOOKED_AT = 50

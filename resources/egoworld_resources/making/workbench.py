@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from egoworld_resources import gpu
 from egoworld_resources.artifacts.manifest import Manifest, Recipe, data_version, fingerprint, reasons, stored_files
 from egoworld_resources.artifacts.stage import Draft, Stage, verdict_of
+from egoworld_resources.disk import naming_a_full_disk
 from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.checkout import catalog_of, checkout_wheels
@@ -37,7 +38,7 @@ from egoworld_resources.rights.bearing import LicenceBook, carried
 from egoworld_resources.rights.source_videos import rights_of
 from egoworld_resources.running.process import Event, Process, Ran, run_job
 from egoworld_resources.settings import Settings
-from egoworld_resources.store.folder import Store, naming_a_full_disk
+from egoworld_resources.store.protocol import Store
 from egoworld_resources.store.snapshot import Snapshot
 from egoworld_resources.weights import ModelPaths
 from egoworld_runner.job import Job

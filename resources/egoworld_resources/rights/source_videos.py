@@ -17,7 +17,7 @@ from typing import Any
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.licences.expressions import canonical
 from egoworld_resources.licences.tables import Given, RightsTable
-from egoworld_resources.store.folder import Store
+from egoworld_resources.store.protocol import Store
 
 RECORD, STAMP = "rights", "stamps"
 EARLIER = 20

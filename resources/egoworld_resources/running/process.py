@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
+from egoworld_resources.disk import naming_a_full_disk
 from egoworld_resources.errors import DiskFull, MemoryShort, RunnerFailed
 from egoworld_resources.running.clip_report import shown
 from egoworld_resources.running.confinement import Confinement, confinement
 from egoworld_resources.running.events import Event, Lines, Unit, event_of, units_of
 from egoworld_resources.sandbox import SandboxFailed
 from egoworld_resources.sandbox.running import not_started
-from egoworld_resources.store.folder import naming_a_full_disk
 from egoworld_runner import clip_id, keeper
 from egoworld_runner.execute import WHOLE
 from egoworld_runner.job import Job, VideoJob

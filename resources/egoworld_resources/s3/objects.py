@@ -16,9 +16,9 @@ from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 
 from egoworld_resources.artifacts.manifest import file_digest
+from egoworld_resources.artifacts.stored import StoredObject
 from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.s3.access import S3Access, named_errors
-from egoworld_resources.store.folder import StoredObject
 
 if TYPE_CHECKING:
     from obstore.store import S3Config

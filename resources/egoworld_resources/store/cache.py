@@ -19,9 +19,9 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from egoworld_resources.artifacts.manifest import StoredFile, file_digest
+from egoworld_resources.disk import naming_a_full_disk
 from egoworld_resources.leases.named import Leases
 from egoworld_resources.leases.scratch import scratch_folder
-from egoworld_resources.store.folder import naming_a_full_disk
 
 Fetch = Callable[[Sequence[StoredFile], Path], None]
 """Writes some files of an entry below a folder, checked."""

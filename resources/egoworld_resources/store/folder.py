@@ -16,139 +16,23 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
 from egoworld_resources.artifacts.manifest import MANIFEST, Manifest, file_digest
-from egoworld_resources.errors import DamagedArtifact, DiskFull
+from egoworld_resources.artifacts.stored import StoredObject
+from egoworld_resources.disk import naming_a_full_disk, sync_tree
+from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.leases.named import Leases
 from egoworld_resources.leases.scratch import scratch_file, scratch_folder
-from egoworld_runner.space import FULL
+from egoworld_resources.store.protocol import Store
 
 CURRENT = "current.json"
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """One object or file of a store. key: path in the store; tag: changes with the bytes, empty when not known."""
-
-    key: str
-    bytes: int
-    modified: datetime
-    tag: str = ""
-
-
-class Store(Protocol):
-    """What the flow asks of a store.
-
-    A reader sees all of an artifact or nothing of it; contents never change under a version.
-
-    Paths that a store hands out are for reading only. They stay readable until the end of the ``reading`` block that
-    they were asked for in, without one as long as the store is in use.
-    """
-
-    @property
-    def incoming(self) -> Path:
-        """A folder of this machine for files that are to be moved into the store."""
-        ...
-
-    def reading(self) -> AbstractContextManager[None]:
-        """What is handed out inside stays readable until its end, and may go from this machine after it."""
-        ...
-
-    def glance(self) -> Store:
-        """The same store for one look at much of it, by fewer requests; what it read once may be out of date."""
-        ...
-
-    def folder(self, manifest: Manifest) -> Path:
-        """An artifact's files, readable on this machine. May raise DamagedArtifact."""
-        ...
-
-    def where(self, manifest: Manifest) -> str:
-        """Where an artifact lies, for people: a path or an s3:// URL. Nothing is read for it."""
-        ...
-
-    def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:
-        """A URL by which a browser gets one file of an artifact for a while; None when the store has none."""
-        ...
-
-    def put(self, staged: Path, manifest: Manifest) -> Path:
-        """Take a finished folder in, manifest last, and make it the live version; returns where it is readable."""
-        ...
-
-    def current(self, asset: str, video: str) -> Manifest | None:
-        """The live version's manifest, or None. Raises DamagedArtifact when it is named but not readable."""
-        ...
-
-    def version(self, asset: str, video: str, data_version: str) -> Manifest | None:
-        """The manifest of one version, live or not; None when it is not (or no longer) here."""
-        ...
-
-    def verify(self, manifest: Manifest) -> list[str]:
-        """Names what is missing or damaged in an artifact; empty when every byte is as the manifest says."""
-        ...
-
-    def videos(self, asset: str) -> list[str]:
-        """Videos that have a live version of an asset, in name order."""
-        ...
-
-    def source(self, sha256: str, suffix: str) -> Path:
-        """The bytes of a video, readable on this machine."""
-        ...
-
-    def add_source(self, file: Path, sha256: str, suffix: str) -> None:
-        """Take a file of ``incoming`` in as a video's bytes; the file is moved."""
-        ...
-
-    def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
-        """Write, or with None remove, a small fact."""
-        ...
-
-    def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
-        """A small fact, or None."""
-        ...
-
-    def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """All facts of a kind, in key order."""
-        ...
-
-    def keys(self, kind: str) -> list[str]:
-        """Keys of all facts of a kind, in order; the facts are not read."""
-        ...
-
-
-class Inspected(Store, Protocol):
-    """A store as fsck and gc see it: plain objects under keys."""
-
-    def objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object below a prefix; those of one artifact follow each other."""
-        ...
-
-    def assets(self) -> list[str]:
-        """Names of the assets of which anything lies here."""
-        ...
-
-    def digest(self, key: str) -> str:
-        """SHA-256 of the bytes that the store itself holds. Raises FileNotFoundError."""
-        ...
-
-    def forget(self, asset: str, video: str, data_version: str) -> None:
-        """Make a version one that was never made: without its manifest, and not live. Its files stay for gc."""
-        ...
-
-    def remove(self, keys: Sequence[str]) -> None:
-        """Remove objects in this order; those that are not there count as removed."""
-        ...
-
-    def unread(self, key: str) -> AbstractContextManager[bool]:
-        """Whether nobody reads a version from the store's own files; while it lasts nobody begins to."""
-        ...
 
 
 class FolderStore:
@@ -339,33 +223,7 @@ class FolderStore:
                     folder.rmdir()
 
 
-@contextmanager
-def naming_a_full_disk(folder: Path) -> Iterator[None]:
-    """Turn "no space left" below a folder into DiskFull, which says where and what to do.
-
-    The folder counts where the error names no file.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            named = isinstance(error.filename, str) and Path(error.filename).is_absolute()
-            where = Path(error.filename).parent if named else folder
-            raise DiskFull(f"no space left in {where} ({error.strerror}); free some", where) from error
-        raise
-
-
 def _read(path: str) -> bytes:
     """Bytes of a small file. A Path costs more than the file, and a status of 10,000 videos reads 300,000 of them."""
     with open(path, "rb") as file:  # noqa: PTH123
         return file.read()
-
-
-def sync_tree(folder: Path) -> None:
-    """Flush every file and folder below to the disk."""
-    for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -11,8 +11,9 @@ from typing import Literal
 from pydantic import ValidationError
 
 from egoworld_resources.artifacts.manifest import MANIFEST, Manifest
+from egoworld_resources.artifacts.stored import StoredObject
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.store.folder import Inspected, StoredObject
+from egoworld_resources.store.protocol import Inspected
 
 GRACE = timedelta(hours=1)
 """What is younger may still be being written: it is not called orphaned."""

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from egoworld_resources.artifacts.manifest import MANIFEST, Manifest
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.store.folder import Inspected
 from egoworld_resources.store.fsck import Fault, Version, faults_of, source_faults, versions
+from egoworld_resources.store.protocol import Inspected
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from egoworld_resources.artifacts.manifest import MANIFEST, Manifest, StoredFile
+from egoworld_resources.artifacts.stored import StoredObject
 from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.s3.access import S3Access
 from egoworld_resources.s3.objects import Objects, Transfer
 from egoworld_resources.store.cache import Cache
-from egoworld_resources.store.folder import StoredObject
 from egoworld_resources.store.s3_records import ReadAhead, Records, name, parsed
 
 LIVE = "live"

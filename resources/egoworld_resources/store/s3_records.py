@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from egoworld_resources.artifacts.stored import StoredObject
 from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.s3.objects import Objects
-from egoworld_resources.store.folder import StoredObject
 
 BATCH = 1_000
 FEW = 16

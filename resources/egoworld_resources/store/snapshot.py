@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from egoworld_resources.artifacts.manifest import Manifest
-from egoworld_resources.store.folder import Store
+from egoworld_resources.store.protocol import Store
 
 REMEMBERED = 256
 """Artifacts and records kept at a time: more than those of one video, and the same memory for any number of videos."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from egoworld_resources.disk import naming_a_full_disk
 from egoworld_resources.errors import BadConfiguration, DiskFull
-from egoworld_resources.store.folder import naming_a_full_disk
 from egoworld_resources.workflow_envs.errors import NoSpace
 
 

@@ -26,9 +26,6 @@ from egoworld_resources.environments.policy.rules import COMMIT, Breach, Policy
 from egoworld_resources.environments.policy.runtime_installs import installations
 from egoworld_resources.environments.policy.split import split_breaches
 from egoworld_resources.errors import BadConfiguration
-from egoworld_resources.workflow_envs.conda import declaration as conda
-from egoworld_resources.workflow_envs.conda.specs import NO_DEFAULTS
-from egoworld_resources.workflow_envs.errors import InvalidPackages
 
 UV_KEYS = {"override-dependencies"}
 """What locking reads of an env's [tool.uv]; anything else would look as if it worked."""
@@ -82,7 +79,6 @@ def check(catalog: Catalog, policy: Policy, built: Path) -> Checked:
         env = catalog.env(name)
         checked.found += [Found(env.pyproject, breach) for breach in _declared(env, policy)]
         checked.found += [Found(file, breach) for file, breach in installations(env.folder)]
-        checked.found += [Found(env.folder / conda.FILE, breach) for breach in _conda(env.folder, policy)]
         lock, missing = _lock(catalog, env)
         checked.found += missing
         if lock:
@@ -157,20 +153,6 @@ def git_breaches(requirements: Iterable[str]) -> Iterator[Breach]:
                 f"{requirement.name} is declared at '{commit}', not at a full commit",
                 "name the 40 hex digits of the commit after the @, then make the lock again",
             )
-
-
-def _conda(folder: Path, policy: Policy) -> Iterator[Breach]:
-    """What of an environment.yml in the folder of an env breaks a rule: its channels, and that it needs a lock."""
-    if not (folder / conda.FILE).is_file():
-        return
-    try:
-        channels = conda.Declaration.read(folder).channels
-    except InvalidPackages as error:
-        yield Breach("channels", str(error), "name channels as a list of names, first the one asked first")
-        return
-    yield from policy.channel_breaches(channel for channel in channels if channel != NO_DEFAULTS)
-    if not (folder / conda.LOCK).is_file():
-        yield Breach("lock", f"has no {conda.LOCK} beside it", "write the explicit lock that it was tried with there")
 
 
 def _commits(env: ModelEnv, lock: Lock) -> Iterator[Breach]:

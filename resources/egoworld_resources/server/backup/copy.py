@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from egoworld_resources.artifacts.manifest import MANIFEST, stored_files
+from egoworld_resources.disk import naming_a_full_disk
 from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import StoreUnreachable
 from egoworld_resources.s3.access import Bucket, S3Access
@@ -44,7 +45,6 @@ from egoworld_resources.server.backup.files import (
     backups,
 )
 from egoworld_resources.server.postgres import PostgresAddress
-from egoworld_resources.store.folder import naming_a_full_disk
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -13,6 +13,7 @@ from egoworld_resources.environments.locking.resolve import write_lock
 from egoworld_resources.environments.policy.check import Checked, check
 from egoworld_resources.environments.policy.licences import Excepted, LicenceRules
 from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.workflow_envs.conda.policy import conda_breaches
 from made_envs import made_catalog, made_env
 
 COMMIT = "a" * 40
@@ -53,7 +54,10 @@ class Project:
         (generation.parent / "current").symlink_to("one")
 
     def checked(self, policy: Policy = POLICY) -> Checked:
-        return check(made_catalog(self.folder), policy, self.folder / "built")
+        catalog = made_catalog(self.folder)
+        checked = check(catalog, policy, self.folder / "built")
+        checked.found += conda_breaches(catalog, policy)
+        return checked
 
     def lines(self, policy: Policy = POLICY) -> list[str]:
         return [found.told(self.folder) for found in self.checked(policy).found]

@@ -1,59 +1,19 @@
-"""Keeping everything fresh: the jobs, which stages of a video are missing or stale, and the end of dead runs."""
-
-from collections.abc import Iterable, Iterator, Sequence
+"""Runs whose process was killed: found, and ended."""
 
 import dagster as dg
 
-from egoworld_assets.planning.plan import WANTS_WORK
-from egoworld_resources.artifacts.stage import Stage
-from egoworld_resources.errors import EgoworldError, Transient
 from egoworld_resources.leases.processes import Identity, start_ticks
 from egoworld_resources.making.workbench import Workbench
 
-GROUP = dg.AssetSelection.groups("video_to_dataset")
-FLOW = dg.define_asset_job("flow", selection=GROUP, description="Everything that is made of one video.")
-DATASET = dg.define_asset_job(
-    "merge_dataset", selection=dg.AssetSelection.assets("dataset"), description="One dataset over all videos."
-)
-
 PROCESS = "egoworld/process"
 """Tag of a run that has begun: its id, and the process that executes it (processes.Identity)."""
+
+
 KILLED = "egoworld/killed"
 """Tag of a run that was ended because its process had been killed: its id, since Dagster copies tags on a retry."""
+
+
 IN_THE_WORKS = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
-
-
-def outdated(bench: Workbench, stages: Iterable[Stage], video: str) -> list[str]:
-    """Names of the stages of a video that are missing or stale, those behind them included; inputs first.
-
-    A stage that failed or is quarantined under the current recipe and inputs is not asked for again. Raises Transient
-    when the store does not answer: then nothing is known of the video.
-    """
-    wanted: list[str] = []
-    for stage in stages:
-        behind = any(asset in wanted for asset in (*stage.inputs, *stage.optional))
-        try:
-            wants = bench.state(stage, video).condition in WANTS_WORK
-        except Transient:
-            raise
-        except EgoworldError:
-            wants = True
-        if wants or behind:
-            wanted.append(stage.name)
-    return wanted
-
-
-def contiguous(keys: Sequence[str], wanted: set[str]) -> Iterator[list[str]]:
-    """Runs of neighbours among ``keys`` that are wanted: what one Dagster range can name."""
-    group: list[str] = []
-    for key in keys:
-        if key in wanted:
-            group.append(key)
-        elif group:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def process_tag(run_id: str) -> dict[str, str]:

@@ -1,0 +1,63 @@
+"""The sensor that watches the inbox."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from egoworld_assets.automation import pace
+from egoworld_assets.orchestration.materializations import LOG, console
+from egoworld_assets.orchestration.partitions import VIDEOS, unknown
+from egoworld_assets.orchestration.shards import by_partition
+from egoworld_resources.artifacts.manifest import digest
+from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.workbench import Workbench
+
+TAKEN_PER_TICK = 200
+
+
+NAMED = 20
+"""Refused files that a tick names."""
+
+
+def look_into_inbox(
+    context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench]
+) -> dg.SensorResult | dg.SkipReason:
+    """Takes what arrived in the inbox, a folder or a bucket, and runs the whole flow where there are new bytes.
+
+    The cursor only saves work: the store knows what was taken and Dagster's run keys what was asked for, so a crash
+    in any tick loses and doubles nothing. A file that is refused keeps no other waiting. A dry run takes nothing.
+    """
+    if not pace.by_daemon(context):
+        return dg.SkipReason(f"a dry run takes nothing out of {bench.inbox.where}; `egoworld status` says what waits")
+    tick = bench.inbox.tick(Arrivals(bench.store), context.cursor, TAKEN_PER_TICK)
+    for reason in named(tick.refused):
+        LOG.warning(f"refused: {reason}")
+    arrived = by_partition(dict.fromkeys(arrival.video for arrival in tick.taken), bench.settings.shards)
+    new = unknown(context.instance, list(arrived))
+    return dg.SensorResult(
+        run_requests=[run_request(bench, partition, videos) for partition, videos in arrived.items()],
+        dynamic_partitions_requests=[VIDEOS.build_add_request(new)],
+        cursor=tick.cursor,
+        skip_reason="; ".join(named(tick.refused)) if tick.refused and not arrived else None,
+    )
+
+
+def named(refused: Sequence[str]) -> list[str]:
+    """Why files are refused: some by name, the others counted."""
+    more = len(refused) - NAMED
+    return [*refused[:NAMED], *([f"and {more:,} more: egoworld status --refused"] if more > 0 else [])]
+
+
+def inbox_every(seconds: int) -> dg.SensorDefinition:
+    """The sensor of the inbox, looking every so many seconds."""
+    return pace.sensor(look_into_inbox, seconds, name="inbox", target=dg.AssetSelection.groups("video_to_dataset"))
+
+
+inbox = inbox_every(30)
+
+
+def run_request(bench: Workbench, partition: str, videos: Sequence[str]) -> dg.RunRequest:
+    """One run of the whole flow for these bytes of these videos; Dagster starts it once per run key."""
+    bytes_ = [(bench.store.recorded("videos", video) or {})["sha256"] for video in videos]
+    told = bytes_[0] if len(bytes_) == 1 else digest(bytes_)
+    return dg.RunRequest(run_key=f"{partition}:{told}", partition_key=partition, run_config=console(bench))

@@ -1,0 +1,34 @@
+"""The Dagster instance of this installation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import dagster as dg
+
+from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.settings import PROJECT
+
+PATIENT_BACKFILLS = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
+"""Makes a backfill wait while the code server starts again; without it Dagster ends the backfill as failed."""
+
+
+def dagster_home(bench: Workbench) -> Path:
+    """DAGSTER_HOME of this installation, made ready and put into the environment; a server has its own."""
+    server = bench.layout.server / "dagster"
+    if os.environ.get("DAGSTER_HOME") == str(server):
+        return server
+    home = bench.layout.dagster
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT / "infra" / "dagster.yaml", home / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ[PATIENT_BACKFILLS] = "1"
+    return home
+
+
+def instance_of(bench: Workbench) -> dg.DagsterInstance:
+    """The Dagster instance of this installation."""
+    dagster_home(bench)
+    return dg.DagsterInstance.get()
