@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.unit.resources.test_manifest import INPUTS, RECIPE, made
 
 from egoworld_resources.artifacts.manifest import Manifest, data_version, stored_files
 from egoworld_resources.s3.access import S3Access
@@ -16,6 +15,7 @@ from egoworld_resources.s3.buckets import Buckets
 from egoworld_resources.server.s3_servers import S3Address
 from egoworld_resources.store.folder import FolderStore
 from egoworld_resources.store.s3 import S3Store
+from tests.unit.resources.artifacts.test_manifest import INPUTS, RECIPE, made
 
 AnyStore = FolderStore | S3Store
 SERVERS = ("minio", "versitygw")

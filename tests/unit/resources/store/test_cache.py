@@ -147,7 +147,7 @@ def test_one_process_fetches_for_all_and_a_killed_one_leaves_the_place(tmp_path:
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.unit.resources.test_cache import Cache, Far, bytes_of, files_of
+from tests.unit.resources.store.test_cache import Cache, Far, bytes_of, files_of
 
 class Slow(Far):
     def __call__(self, files, folder):

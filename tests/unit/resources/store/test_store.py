@@ -8,12 +8,12 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from tests.unit.resources.test_manifest import INPUTS, RECIPE, made
 
 from egoworld_resources.artifacts.manifest import Manifest, data_version, stored_files
 from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.store import folder as module
 from egoworld_resources.store.folder import FolderStore
+from tests.unit.resources.artifacts.test_manifest import INPUTS, RECIPE, made
 
 
 def staged(folder: Path, text: str) -> tuple[Path, Manifest]:
