@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,22 @@ class Site:
         assert done.exit_code in (0, 1), done.output
         return done.stdout
 
+    def look(self, sensor: str) -> Any:
+        """What a sensor answers in a tick of the daemon; nothing of it is done."""
+        return Ticks(self.bench(), self.instance).look(sensor)
+
+    def listed(self) -> str:
+        """What the UI shows at the asset quarantine after its next run."""
+        job = build(self.bench()).resolve_job_def("quarantine_table")
+        assert job.execute_in_process(instance=self.instance).success
+        event = self.instance.get_latest_materialization_event(dg.AssetKey("quarantine"))
+        assert event
+        assert event.asset_materialization
+        return str(event.asset_materialization.metadata)
+
     def asked(self) -> list[dg.RunRequest]:
-        """What the sensor asks for in a tick of the daemon."""
-        return list(Ticks(self.bench(), self.instance).look("waiting").run_requests or ())
+        """What the sensor of what waits asks for."""
+        return list(self.look("waiting").run_requests or ())
 
     def recover(self) -> int:
         """Ticks of the daemon, each with the runs that it asks for, until nothing waits; how many runs there were."""
@@ -127,6 +141,16 @@ class Site:
     def waits(self) -> list[dict[str, Any]]:
         """The causes that `egoworld status --json` names."""
         return json.loads(self.installed.ask("status", "--json"))["waiting"]
+
+
+def awaited(true: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """What ``true`` says once it says something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(0.02)
+    pytest.fail("it never came to that")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.planning.plan import WANTS_WORK
 from egoworld_resources.artifacts.manifest import digest
 from egoworld_resources.artifacts.stage import Stage
-from egoworld_resources.errors import EgoworldError
+from egoworld_resources.errors import EgoworldError, StoreRefused, StoreUnreachable
 from egoworld_resources.faults.waits import Item, Waiting, clock
 from egoworld_resources.making.workbench import Workbench
 
@@ -38,15 +38,21 @@ def quarantine(
     A row goes when any of these changes: then the next refresh tries the video again. A table that is the same as the
     last one is not logged again.
     """
-    forget_settled(bench)
-    rows, waiting = list(stopped(bench.snapshot())), bench.waits.waiting()
-    version = digest([rows, [[one.cause.key, one.since, one.videos] for one in waiting]] if waiting else rows)[:32]
+    try:
+        forget_settled(bench)
+        rows = list(stopped(bench.snapshot()))
+        known = described(rows)
+    except (StoreUnreachable, StoreRefused) as error:  # what waits stands in a file of this machine
+        rows, known = [], {"unknown": f"what failed or is quarantined: {error}"}
+    waiting = bench.waits.waiting()
+    facts = [[one.cause.key, one.since, one.videos] for one in waiting]
+    version = digest([known.get("unknown") or rows, facts])[:32]
     last = context.instance.get_latest_materialization_event(context.asset_key)
     logged = last.asset_materialization if last else None
     if logged and (logged.tags or {}).get("dagster/data_version") == version:
         context.log.info(f"the same {len(rows)} rows as before")
         return
-    yield dg.MaterializeResult(metadata={**described(rows), **held_up(waiting)}, data_version=dg.DataVersion(version))
+    yield dg.MaterializeResult(metadata={**known, **held_up(waiting)}, data_version=dg.DataVersion(version))
 
 
 def stopped(bench: Workbench) -> Iterator[dict[str, str | int]]:

@@ -20,7 +20,7 @@ from egoworld_assets.cli.env.app import env
 from egoworld_assets.cli.errors import errors_shown
 from egoworld_assets.cli.videos import video_files
 from egoworld_assets.cli.weights import weights
-from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.errors import BadConfiguration, EgoworldError
 from egoworld_resources.inbox.arrivals import Arrival
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
@@ -142,7 +142,13 @@ def status(
     if refused and not as_json:
         console.print(status.refused_table(workbench))
         return
-    keys = known_videos(workbench, videos)
+    try:
+        keys = known_videos(workbench, videos)
+    except EgoworldError as error:  # the store does not answer, perhaps: what waits stands in a file beside it
+        if not as_json:
+            status.print_waiting(workbench, console)
+        error.details = {**error.details, "waiting": status.waiting(workbench)}
+        raise
     entries = (entry for key in keys for entry in status.status_of(workbench, stages().values(), key))
     if as_json:
         others = {"duplicates": status.duplicates(workbench), "left_out": status.left_out(workbench)}

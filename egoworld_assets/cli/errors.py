@@ -42,4 +42,4 @@ def errors_shown(function: Callable[..., None]) -> Callable[..., None]:
 def as_facts(error: EgoworldError) -> dict[str, Any]:
     """code, message and details; the code of an error that has none of its own is its name."""
     code = getattr(error, "code", "") or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
-    return {"code": code, "message": str(error), "details": dict(getattr(error, "details", {}))}
+    return {"code": code, "message": str(error), "details": dict(error.details)}

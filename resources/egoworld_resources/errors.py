@@ -32,12 +32,16 @@ never held against a video (causes). A video fails by what the runner reports of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 
 class EgoworldError(Exception):
-    """Root of the tree. The message says what happened, to what, and what to do."""
+    """Root of the tree. The message says what happened, to what, and what to do; ``details`` are facts for programs."""
+
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 class Transient(EgoworldError):

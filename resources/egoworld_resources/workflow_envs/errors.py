@@ -32,21 +32,21 @@ FabricError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from egoworld_resources.errors import EgoworldError
 
 
 class FabricError(EgoworldError):
-    """Root of the tree; ``details`` are facts for programs."""
+    """Root of the tree."""
 
     code: ClassVar[str] = "FABRIC_ERROR"
     status: ClassVar[int] = 500
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
-        self.details: Mapping[str, Any] = details
+        self.details = details
 
 
 class InvalidKey(FabricError):
