@@ -149,7 +149,9 @@ clean: ## remove uv, our interpreter, the model envs and tool caches; videos, ar
 missing-packages:
 	@$(PYTHON3) -c "$$CHECK_SYSTEM" --packages
 
-.tools/.ready: locks/uv.txt
+.PHONY: uv-is-gone
+# Fetched again too when uv itself is gone or cannot be started, whatever .tools/.ready says.
+.tools/.ready: locks/uv.txt $(if $(shell test -x $(UV) && echo there),,uv-is-gone)
 	@$(PYTHON3) -c "$$CHECK_SYSTEM"
 	echo "fetching uv ..."
 	rm -rf .tools
@@ -158,7 +160,7 @@ missing-packages:
 	touch $@
 
 # Made beside and then renamed, so that an interrupted make leaves no half of an interpreter.
-.venv/.ready: .tools/.ready locks/pylock.dev.toml pyproject.toml envs/runner/pyproject.toml
+.venv/.ready: locks/pylock.dev.toml pyproject.toml envs/runner/pyproject.toml | .tools/.ready
 	@$(PYTHON3) -c "$$CHECK_SYSTEM"
 	echo "making our own interpreter ..."
 	rm -rf .tools/venv

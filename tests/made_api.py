@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,17 +64,18 @@ def command(*words: str) -> list[str]:
 
 
 @contextmanager
-def served(home: Path, uv: Path, index: str, *where: str, **more: str) -> Iterator[Served]:
+def served(home: Path, uv: Path, index: str, *where: str, under: Sequence[str] = (), **more: str) -> Iterator[Served]:
     """The API while the context lasts, with a token for each role; told to end afterwards, and it must end well.
 
-    ``where``: options that say where it listens, instead of a free port; ``more``: variables of its environment.
+    ``where``: options that say where it listens, instead of a free port; ``under``: words of a program that
+    starts it; ``more``: variables of its environment.
     """
     environ = environ_of(home, uv, index, **more)
     tokens = Tokens(home / "env_tokens.json")
     writer, reader = (tokens.create(role, role) for role in ("writer", "reader"))
     with (home / "serve.err").open("w") as errors:
         process = subprocess.Popen(
-            command("env", "serve", *(where or ("--port", "0"))),
+            [*under, *command("env", "serve", *(where or ("--port", "0")))],
             env=environ,
             stdout=subprocess.PIPE,
             stderr=errors,

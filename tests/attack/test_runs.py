@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,8 +23,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from egoworld_resources.settings import PROJECT
 from egoworld_resources.workflow_envs.api.tokens import Tokens
-from made_api import Served, served
+from made_api import Served, command, served
+from made_envs import made_env, made_lock, made_wheel
 from made_index import made_index
 
 ENV = "/envs/flow/node"
@@ -279,21 +285,61 @@ def test_a_body_that_no_program_wrote(writer: httpx.Client, odd: str) -> None:
     assert code_of(writer.get("/envs/flow/odd")) == "ENV_NOT_FOUND", "nothing half-made stays"
 
 
-def test_uv_is_gone(api: Served, writer: httpx.Client) -> None:
-    """The program uv is removed while the service runs"""
-    uv = Path(api.environ["EGOWORLD_UV"])
-    away = uv.with_name("uv-away")
-    uv.rename(away)
+@pytest.mark.parametrize("how", ["removed", "not executable"])
+def test_uv_is_gone(api: Served, writer: httpx.Client, how: str) -> None:
+    """The program uv goes away while the service runs"""
+    uv, node = Path(api.environ["EGOWORLD_UV"]), how.partition(" ")[0]
+    real, late = uv.readlink(), f"/envs/flow/{node}"
+    wanted = {"workflow_id": "flow", "node_id": node, "packages": ["tiny"]}
+    before = writer.get(ENV).json()
+    uv.unlink()
+    if how != "removed":
+        uv.write_bytes(b"\x7fELF")
+        uv.chmod(0o644)
     try:
-        answer = writer.post("/envs", json={"workflow_id": "flow", "node_id": "late", "packages": ["tiny"]})
-        assert (answer.status_code, code_of(answer)) == (500, "UV_EXECUTION_ERROR"), answer.text
-        assert re.search(r"cannot run uv at \S+/uv", answer.json()["error"]["message"])
+        changes = [
+            writer.post("/envs", json=wanted),
+            writer.post(f"{ENV}/deps", json={"packages": ["tiny"]}),
+            writer.post(f"{ENV}/sync"),
+        ]
+        for answer in changes:
+            assert (answer.status_code, code_of(answer)) == (500, "UV_MISSING"), answer.text
+            assert re.search(r"cannot run uv at \S+/uv: .*; put it back with: make setup", answer.text), answer.text
+        words = command("env", "create", f"flow/{node}", "tiny", "--json")
+        said = subprocess.run(words, env={**api.environ, "PATH": "/bin"}, capture_output=True, text=True, check=False)
+        assert (said.returncode, json.loads(said.stdout)["error"]["code"]) == (1, "UV_MISSING"), said.stderr
         assert writer.post(RUN, json={"code": "print(1)"}).json()["stdout"] == "1\n"
+        assert writer.get(ENV).json() == before
     finally:
-        away.rename(uv)
-    assert code_of(writer.get("/envs/flow/late")) == "ENV_NOT_FOUND"
-    (row,) = writer.get("/operations", params={"env": "flow/late"}).json()["operations"]
-    assert row["result"] == "UV_EXECUTION_ERROR"
-    assert (
-        writer.post("/envs", json={"workflow_id": "flow", "node_id": "late", "packages": ["tiny"]}).status_code == 201
-    )
+        uv.unlink(missing_ok=True)
+        uv.symlink_to(real)
+    assert code_of(writer.get(late)) == "ENV_NOT_FOUND", "nothing half-made stays"
+    rows = writer.get("/operations", params={"env": f"flow/{node}"}).json()["operations"]
+    assert {row["result"] for row in rows} == {"UV_MISSING"}
+    assert writer.post("/envs", json=wanted).status_code == 201
+    assert writer.post(f"{ENV}/sync").status_code == 200
+
+
+@pytest.mark.parametrize("how", ["removed", "not executable"])
+def test_uv_of_the_checkout_is_gone(tmp_path: Path, how: str) -> None:
+    """The program uv goes away before model envs are built"""
+    made_env(tmp_path, "red", dependencies=("tiny",))
+    made_lock(tmp_path, "red", [made_wheel(tmp_path / "wheels", "tiny", "1.0", {"tiny.py": ""})])
+    own = tmp_path / ".tools" / "bin" / "uv"
+    own.parent.mkdir(parents=True)
+    (tmp_path / ".tools" / ".ready").touch()
+    if how != "removed":
+        own.write_bytes(b"\x7fELF")
+        own.chmod(0o644)
+    environ = {"PATH": "/usr/bin:/bin", "UV_CACHE_DIR": str(tmp_path / "cache")}
+    words = [sys.executable, "-m", "egoworld_resources.environments", "build", "red"]
+    done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.search(r"error: (no|cannot run) uv at \S+/.tools/bin/uv.*; put it back with: make setup", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "data" / "envs").glob("red/*"))
+    (tmp_path / "locks" / "uv.txt").touch()
+    os.utime(tmp_path / "locks" / "uv.txt", (0, 0))
+    shutil.copyfile(PROJECT / "Makefile", tmp_path / "Makefile")
+    planned = subprocess.run(["make", "-n", ".tools/.ready"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "fetching uv" in planned.stdout, planned.stderr

@@ -34,7 +34,7 @@ class Backend(Protocol):
     """Makes and changes the files of an env in a scratch folder, and installs what they lock.
 
     Errors: InvalidPackages, DependencyNotFound, ResolutionFailed, PolicyRefused, PythonNotFound, IndexSilent, NoSpace,
-    and UvFailed or CondaFailed for everything else.
+    UvAbsent, NotAccessible, and UvFailed or CondaFailed for everything else.
     """
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from egoworld_resources.workflow_envs.errors import Damaged, EnvNotFound, Fabric
 from egoworld_resources.workflow_envs.folders import Places
 from egoworld_resources.workflow_envs.keys import EnvKey
 from egoworld_resources.workflow_envs.reconcile import reconcile
+from egoworld_resources.workflow_envs.space import naming_faults_of_disks
 
 T = TypeVar("T")
 FAULT = "INTERNAL_ERROR"
@@ -51,9 +52,12 @@ class FabricBase:
     @contextmanager
     def _changing(self, key: EnvKey, wait_s: float) -> Generator[int]:
         """Alone with an env whose history agrees with what is on disk."""
-        with self.places.changing(key, wait_s) as held:
+        with self._disks_named(), self.places.changing(key, wait_s) as held:
             reconcile(key, self.places, self.operations)
             yield held
+
+    def _disks_named(self) -> AbstractContextManager[None]:
+        return naming_faults_of_disks(self.config.envs_base_path)
 
     @contextmanager
     def _written_down(
@@ -62,7 +66,7 @@ class FabricBase:
         """A start row before what happens inside, an end row after it, whatever its end is."""
         step = Step(self.operations.begin(action, key.folder, key.parts, actor, details, before))
         try:
-            with words_into(self.places.log(step.began.id)):
+            with self._disks_named(), words_into(self.places.log(step.began.id)):
                 yield step
         except BaseException as error:
             step.result = error.code if isinstance(error, FabricError) else FAULT
@@ -92,12 +96,13 @@ class FabricBase:
     def _seen(self, key: EnvKey, look: Callable[[Path, Ready, Backend], T]) -> T:
         """What ``look`` finds in the live generation; anew when the env was removed under its eyes."""
         while True:
-            generation, ready, backend = self._live(key)
-            try:
-                found = look(generation, ready, backend)
-            except (OSError, Damaged):
-                if (generation / READY).is_file():
-                    raise
-            else:
-                if (generation / READY).is_file():
-                    return found
+            with self._disks_named():
+                generation, ready, backend = self._live(key)
+                try:
+                    found = look(generation, ready, backend)
+                except (OSError, Damaged):
+                    if (generation / READY).is_file():
+                        raise
+                else:
+                    if (generation / READY).is_file():
+                        return found

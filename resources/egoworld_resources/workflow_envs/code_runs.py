@@ -72,7 +72,7 @@ class CodeRuns(FabricBase):
         run = self._begun(key, actor, bounds, run_id)
         digest = hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
         details = {"run_id": run.id, "code_sha256": digest, "timeout": bounds.timeout_s}
-        with self.places.running(key):
+        with self._disks_named(), self.places.running(key):
             generation, ready = self._runnable(key)
             with (
                 self.runs.admitted(run, wait_s, stop) as asked,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def judged(stated: Mapping[tuple[str, str], str], rules: LicenceRules) -> list[P
 
 def unreadable(key: EnvKey, folder: Path) -> EnvFacts:
     """An env of which too little is left to say more than that it is there."""
-    generation = Generations(folder).current() or folder
+    generation = folder
+    with suppress(PermissionError):
+        generation = Generations(folder).current() or folder
     nothing = Declared("", (), {}, "", "")
     at = folder.stat().st_mtime
     return EnvFacts(key, "", folder, generation / "bin" / "python", generation.name, "damaged", "", 0, at, nothing)

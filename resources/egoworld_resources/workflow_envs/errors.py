@@ -21,9 +21,11 @@ FabricError
 ├── Busy                   TOO_MANY_REQUESTS 429           more at once than the machine takes; says when to try again
 │   └── TooManyRuns        TOO_MANY_RUNS 429
 ├── AuditFailed            DB_AUDIT_ERROR 500              the audit could not be written; nothing was done
+├── UvAbsent               UV_MISSING 500                  the program uv is not there or cannot be started
 ├── UvFailed               UV_EXECUTION_ERROR 500
 ├── CondaFailed            CONDA_EXECUTION_ERROR 500
 ├── Damaged                ENV_DAMAGED 500                 files differ from what was installed
+├── NotAccessible          ENV_NOT_ACCESSIBLE 500          a folder of the envs is read-only, or another user's
 ├── IndexSilent            INDEX_UNREACHABLE 502
 ├── SandboxFailed          SANDBOX_FAILED 500              what should keep code apart did not work (sandbox.py)
 ├── RunTimeout             EXECUTION_TIMEOUT 504
@@ -221,6 +223,12 @@ class AuditFailed(FabricError):
     code, status = "DB_AUDIT_ERROR", 500
 
 
+class UvAbsent(FabricError):
+    """The program uv was removed or cannot be started; nothing was made, and all works again once it is back."""
+
+    code, status = "UV_MISSING", 500
+
+
 class UvFailed(FabricError):
     """uv ended with an error that is not about the packages; its own words are carried."""
 
@@ -237,6 +245,12 @@ class Damaged(FabricError):
     """Files of an env differ from what was installed."""
 
     code, status = "ENV_DAMAGED", 500
+
+
+class NotAccessible(FabricError):
+    """The machine does not let the service read or write a folder of the envs; nothing of them is lost."""
+
+    code, status = "ENV_NOT_ACCESSIBLE", 500
 
 
 class IndexSilent(FabricError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +23,9 @@ from egoworld_resources.workflow_envs.inspection import Looks
 from egoworld_resources.workflow_envs.keys import EnvKey
 from egoworld_resources.workflow_envs.reconcile import reconcile_all
 from egoworld_resources.workflow_envs.removals import Removals
-from egoworld_resources.workflow_envs.space import refuse_two_partitions, refusing_a_full_disk
+from egoworld_resources.workflow_envs.space import refuse_two_partitions
 
+log = logging.getLogger(__name__)
 GRACE_S = 600.0
 
 
@@ -134,7 +136,7 @@ class Fabric(Looks, CodeRuns, Removals):
         """
         generations = self.places.generations(key)
         live = generations.current()
-        with refusing_a_full_disk(self.config.envs_base_path), self.places.scratch() as folder:
+        with self.places.scratch() as folder:
             if live:
                 for name in backend.files:
                     shutil.copyfile(live / name, folder / name)
@@ -159,6 +161,8 @@ class Fabric(Looks, CodeRuns, Removals):
                 self.places.generations(key).collect(GRACE_S)
         except FabricError:
             return  # code runs in it: the next change collects
+        except OSError as error:  # the change itself has taken effect
+            log.warning("an older generation of env %s stays: %s", key, error)
 
 
 def _make_folder(folder: Path) -> None:

@@ -48,7 +48,11 @@ class Places:
                 key = EnvKey.of_folder(entry.name)
             except InvalidKey:
                 continue
-            if self.generations(key).current() is not None:
+            try:
+                taken = self.generations(key).current() is not None
+            except PermissionError:  # a folder that is shut to us is an env all the same
+                taken = True
+            if taken:
                 found.append(key)
         return sorted(found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from egoworld_resources.environments.building.uv import Uv, find_uv
+from egoworld_resources.environments.building.uv import Uv, uv_of
 from egoworld_resources.environments.building.venv import Building
 from egoworld_resources.environments.checkout import checkout_wheels
 from egoworld_resources.environments.policy.rules import Policy
@@ -29,7 +29,7 @@ def open_fabric(settings: Settings, config: FabricConfig | None = None) -> Fabri
 
 
 def _backends(settings: Settings, config: FabricConfig, policy: Policy) -> Mapping[str, Backend]:
-    program = settings.uv if settings.uv.is_file() else find_uv(settings.project)
+    program = settings.uv if settings.uv.is_file() else uv_of(settings.project) or settings.uv
     wheels = checkout_wheels(settings.project, settings.wheelhouse)
     if wheels and policy.indexes:  # whoever runs this installation chose that folder; a kit's is verified
         policy = policy.model_copy(update={"indexes": (*policy.indexes, str(wheels))})

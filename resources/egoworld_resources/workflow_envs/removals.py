@@ -61,8 +61,8 @@ class Removals(FabricBase):
         ended, found = self.operations.last_used(), dict[EnvKey, float]()
         for key in self.places.taken():
             folder = self.places.folder(key)
-            generation = self.places.generations(key).current() or folder
-            with suppress(OSError):  # it is on its way out
+            with suppress(OSError):  # it is on its way out, or shut to us
+                generation = self.places.generations(key).current() or folder
                 made = generation / READY if (generation / READY).exists() else folder
                 found[key] = max(ended.get(key.folder, 0.0), made.stat().st_mtime)
         return found

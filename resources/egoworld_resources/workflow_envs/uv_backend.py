@@ -25,6 +25,7 @@ from egoworld_resources.environments.errors import (
     IndexUnreachable,
     LockRefused,
     PythonMissing,
+    UvMissing,
 )
 from egoworld_resources.environments.locking.lockfile import PYTHONS, Lock, source_of
 from egoworld_resources.environments.locking.resolve import linux_entries, write_lock
@@ -39,9 +40,11 @@ from egoworld_resources.workflow_envs.errors import (
     DependencyNotFound,
     IndexSilent,
     NoSpace,
+    NotAccessible,
     PolicyRefused,
     PythonNotFound,
     ResolutionFailed,
+    UvAbsent,
     UvFailed,
 )
 from egoworld_resources.workflow_envs.from_git import FOLDER, Parts, as_wheels, wheels_for
@@ -55,6 +58,7 @@ UNSOLVED = ("No solution found", "not found in the package registry", "no wheels
 UNFIT = ("Using CPython", "hint: If you want to add the package regardless")
 """Lines of uv that tell a caller nothing, or advise an option that there is none of here."""
 FULL = ("No space left on device", "os error 28")
+SHUT = ("(os error 1)", "(os error 13)", "(os error 30)")
 VERSION = re.compile(r"==(3\.\d+)\.\*")
 
 
@@ -324,12 +328,16 @@ def _as_fabric_errors() -> Iterator[None]:
         raise PolicyRefused(str(error)) from error
     except EnvDamaged as error:
         raise Damaged(str(error)) from error
-    except BadConfiguration as error:  # such as a uv that is not there, or no program
+    except UvMissing as error:
+        raise UvAbsent(str(error)) from error
+    except BadConfiguration as error:
         raise UvFailed(str(error)) from error
     except EnvBuildFailed as error:
         words = "\n".join(line for line in str(error).splitlines() if not line.startswith(UNFIT))
         if any(sign in words for sign in FULL):
             raise NoSpace(words) from error
+        if any(sign in words for sign in SHUT):
+            raise NotAccessible(f"{words}\nMake the folder that is named writable for the service") from error
         if any(sign in words for sign in UNSOLVED):
             raise ResolutionFailed(words) from error
         raise UvFailed(words) from error

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,9 +59,11 @@ class Ready:
 
     @classmethod
     def read(cls, generation: Path) -> Ready | None:
-        """None when the generation is not whole."""
+        """None when the generation is not whole. Raises PermissionError when nobody lets us see whether it is."""
         try:
             return cls(**json.loads((generation / READY).read_text(encoding="utf-8")))
+        except PermissionError:
+            raise
         except (OSError, ValueError, TypeError):
             return None
 
@@ -127,7 +129,8 @@ class Generations:
         link.symlink_to(generation.name)
         link.replace(self.folder / CURRENT)
         if before is not None and before.is_dir():
-            (before / SUPERSEDED).touch()
+            with suppress(OSError):  # the mark only keeps it a while longer; the swap is done
+                (before / SUPERSEDED).touch()
 
     def collect(self, grace_s: float) -> list[str]:
         """Remove what was never finished and, after ``grace_s``, what no process runs from; returns the names."""

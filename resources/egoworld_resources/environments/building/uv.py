@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -26,6 +27,9 @@ UNREACHABLE = (
     "Could not resolve host",
     "Failed to connect to",
 )
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ELOOP})
+"""Why a program does not start that is at fault itself; else it is the machine that has nothing left."""
+FIX = "put it back with: make setup (on a server that a kit was installed on: install the kit again)"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -40,7 +44,7 @@ class Uv:
         """Run uv and return its standard output.
 
         ``held`` are descriptors of locks that uv inherits: when we are killed, they stay locked until uv too has ended.
-        Raises IndexUnreachable when packages could not be fetched, EnvBuildFailed for everything else.
+        Raises UvMissing, IndexUnreachable when packages could not be fetched, EnvBuildFailed for everything else.
         """
         own_lock(self.cache)
         kept = uv_environment()
@@ -83,7 +87,9 @@ class Uv:
                 umask=0o022,  # code runs in envs as another user
             )
         except OSError as error:
-            raise UvMissing(f"cannot run uv at {self.program}: {error}; run: make setup") from error
+            if error.errno not in ABSENT or error.filename == str(cwd):
+                raise
+            raise UvMissing(f"cannot run uv at {self.program}: {error.strerror}; {FIX}") from error
 
 
 def own_lock(cache: Path) -> None:
@@ -94,12 +100,19 @@ def own_lock(cache: Path) -> None:
         os.close(open_lock(cache / ".lock"))
 
 
-def find_uv(project: Path) -> Path:
-    """The uv that the Makefile fetched, or the one on PATH."""
+def uv_of(project: Path) -> Path | None:
+    """The uv that the Makefile fetched, or the one on PATH; None without either."""
     own = project / ".tools" / "bin" / "uv"
     if own.is_file():
         return own
     found = shutil.which("uv")
+    return Path(found) if found else None
+
+
+def find_uv(project: Path) -> Path:
+    """As ``uv_of``. Raises UvMissing."""
+    own = project / ".tools" / "bin" / "uv"
+    found = uv_of(project)
     if found is None:
-        raise UvMissing(f"no uv at {own} and none on PATH; run: make setup")
-    return Path(found)
+        raise UvMissing(f"no uv at {own} and none on PATH; {FIX}")
+    return found

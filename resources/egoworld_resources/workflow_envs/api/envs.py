@@ -48,16 +48,18 @@ from egoworld_resources.workflow_envs.errors import (
     InvalidKey,
     InvalidPackages,
     NoSpace,
+    NotAccessible,
     PolicyRefused,
     PythonNotFound,
     ResolutionFailed,
+    UvAbsent,
     UvFailed,
 )
 from egoworld_resources.workflow_envs.fabric import Fabric
 from egoworld_resources.workflow_envs.keys import EnvKey
 from egoworld_resources.workflow_envs.requirements import of_file
 
-KEYED = (InvalidKey, EnvNotFound, Damaged)
+KEYED = (InvalidKey, EnvNotFound, Damaged, NotAccessible)
 CHANGES = (*KEYED, Forbidden, EnvLocked, NoSpace, BodyTooLarge, WrongMediaType, Busy)
 BUILDS = (
     InvalidPackages,
@@ -66,6 +68,7 @@ BUILDS = (
     BuildFailed,
     SandboxFailed,
     PythonNotFound,
+    UvAbsent,
     UvFailed,
     CondaFailed,
     IndexSilent,

@@ -16,8 +16,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
+from egoworld_resources.environments.errors import UvMissing
 from egoworld_resources.errors import DiskFull, EgoworldError
-from egoworld_resources.workflow_envs.errors import AuditFailed, FabricError, InvalidPackages, InvalidTimeout, NoSpace
+from egoworld_resources.workflow_envs.errors import (
+    AuditFailed,
+    FabricError,
+    InvalidPackages,
+    InvalidTimeout,
+    NoSpace,
+    UvAbsent,
+)
+from egoworld_resources.workflow_envs.space import SHUT, not_accessible
 
 log = logging.getLogger(__name__)
 
@@ -172,11 +181,15 @@ def known(error: Exception) -> FabricError | None:
         return error
     if isinstance(error, DiskFull):
         return NoSpace(str(error))
+    if isinstance(error, UvMissing):
+        return UvAbsent(str(error))
     if isinstance(error, EgoworldError):
         return Misconfigured(str(error))
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(f"no space left: {error}")
+    if isinstance(error, OSError) and number in SHUT:
+        return not_accessible(error)
     no_thread = isinstance(error, RuntimeError) and "can't start new thread" in str(error)
     if number in EXHAUSTED or no_thread or isinstance(error, MemoryError):
         words = f"the machine has nothing left for this call ({error or 'memory'}); try again in {SOON_S} s"
