@@ -29,7 +29,7 @@ import dagster as dg
 import psutil
 import typer
 
-from egoworld_assets.cli import app
+from egoworld_assets.cli.app import app
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.manifest import Manifest, file_digest
 from egoworld_resources.layout import Layout

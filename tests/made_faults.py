@@ -18,7 +18,7 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from egoworld_assets.cli import app
+from egoworld_assets.cli.app import app
 from egoworld_assets.definitions import build
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.inbox.arrivals import Arrivals

@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from egoworld_assets.cli import app
+from egoworld_assets.cli.app import app
 
 RUNNER = '''
 """Every stage of the graph without a model: few rows, of which some follow the hands."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from egoworld_assets.cli import app
+from egoworld_assets.cli.app import app
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.environments.declaration import read_env
 from egoworld_resources.making.workbench import Workbench

@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner, Result
 
-from egoworld_assets.cli import app
+from egoworld_assets.cli.app import app
 from tests.made_graph import RUNNER, SERVED, Installation
 from tests.made_up import video
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from egoworld_assets.cli import app
+from egoworld_assets.cli.app import app
 from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.catalog import Catalog

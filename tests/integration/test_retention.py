@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from egoworld_assets.automation.event_log_retention import Pruned, event_log_retention, events, prune
 from egoworld_assets.automation.quarantine import quarantine
-from egoworld_assets.cli import app
+from egoworld_assets.cli.app import app
 from egoworld_assets.cli.flow import RANGE
 from egoworld_assets.clips import clips
 from egoworld_assets.videos import videos

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from egoworld_assets.cli import app
+from egoworld_assets.cli.app import app
 from egoworld_resources.artifacts.manifest import Manifest, file_digest
 from egoworld_resources.leases.scratch import scratch_file
 from egoworld_resources.store.folder import FolderStore

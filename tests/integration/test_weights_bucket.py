@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from egoworld_assets.cli import app
+from egoworld_assets.cli.app import app
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.environments.declaration import Weights

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
-from egoworld_assets.cli import app
+from egoworld_assets.cli.app import app
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.serving.metrics import CONDITIONS, METRICS, Exporter, Scan, runs_of, scan, server_of
 from egoworld_resources.making.workbench import Workbench
