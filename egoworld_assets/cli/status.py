@@ -96,7 +96,7 @@ def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dic
                 "data_version": made.data_version if made else None,
                 "rows": sum(made.rows.values()) if made else 0,
                 "seconds": made.seconds if made else 0.0,
-                "folder": bench.store.where(made) if made else None,
+                "folder": bench.store.location(made) if made else None,
                 "again": bench.again(stage, video) if condition in ("failed", "quarantined") else "",
             }
         )

@@ -206,7 +206,7 @@ def describe(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
         "fingerprint": manifest.fingerprint[:12],
         "licences": ", ".join(manifest.licences),
         "code_licences": ", ".join(manifest.code_licences),
-        "folder": dg.MetadataValue.path(bench.store.where(manifest)),
+        "folder": dg.MetadataValue.path(bench.store.location(manifest)),
         "clips": dg.MetadataValue.json([report.model_dump(mode="json") for report in manifest.clips]),
     }
 

@@ -81,9 +81,9 @@ def at_size(configured: Settings, count: int, looked: int) -> None:
         print(f"    it asked for {len(told.run_requests or ())} partitions; next: {told.cursor}")
     keys = bench.store.keys("videos")[: max(looked, 1)]
     with measured(f"status of {len(keys):,} of them"):
-        glance = bench.snapshot()
+        snapshot = bench.snapshot()
         for key in keys:
-            status.status_of(glance, stages().values(), key)
+            status.status_of(snapshot, stages().values(), key)
     with measured(f"stale of {len(keys):,} of them"):
         totals.planned(bench.snapshot(), keys)
 

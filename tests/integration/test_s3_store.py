@@ -173,7 +173,7 @@ def test_a_look_at_many_costs_few_requests_and_sees_what_it_writes(
         near = access.model_copy(update={"endpoint": f"http://127.0.0.1:{between.port}"})
         for known in (False, True):
             before = between.requests
-            looking = S3Store(near, tmp_path / "there", BOUND).glance()
+            looking = S3Store(near, tmp_path / "there", BOUND).bulk_view()
             seen = [looking.recorded("failures", f"masks/v{number:04}") for number in range(count)]
             assert seen == [{"n": n} if n % 2 == 0 else None for n in range(count)]
             spent = between.requests - before
@@ -198,7 +198,7 @@ def test_no_secret_is_shown(access: S3Access, store: S3Store, tmp_path: Path, ca
     store.put(tmp_path / "new", manifest)
     store.record("failures", "x", {"reason": "y"})
     Buckets(access).make()
-    shown = [repr(store), repr(access), str(vars(store)), store.where(manifest), caplog.text]
+    shown = [repr(store), repr(access), str(vars(store)), store.location(manifest), caplog.text]
     shown += [data.decode() for o in store.objects("") if (data := store._objects.get(o.key)) is not None]
     wrong = access.model_copy(update={"secret_key": type(access.secret_key)("wrong" + secret)})
     refused = S3Store(wrong, tmp_path / "there", BOUND)

@@ -40,7 +40,7 @@ def test_what_is_put_is_read_back_whole_here_and_elsewhere(
         assert contents(where) == files
         assert reader.verify(manifest) == []
         assert reader.videos("masks") == ["v"]
-        assert manifest.data_version in reader.where(manifest)
+        assert manifest.data_version in reader.location(manifest)
 
 
 def test_what_is_not_there_is_none(store: Store) -> None:

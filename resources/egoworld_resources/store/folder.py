@@ -54,7 +54,7 @@ class FolderStore:
             held.hold(key)
         return self.root / key
 
-    def where(self, manifest: Manifest) -> str:
+    def location(self, manifest: Manifest) -> str:
         return str(self.folder(manifest))
 
     def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:  # noqa: ARG002
@@ -70,7 +70,7 @@ class FolderStore:
                 self._scope.reset(token)
 
     @contextmanager
-    def unread(self, key: str) -> Iterator[bool]:
+    def exclusive_if_unread(self, key: str) -> Iterator[bool]:
         with self._leases() as leases:
             yield leases.try_alone(key)
 
@@ -78,7 +78,7 @@ class FolderStore:
         self.root.mkdir(parents=True, exist_ok=True)
         return Leases(self.root / "leases")
 
-    def glance(self) -> Store:
+    def bulk_view(self) -> Store:
         return self
 
     def put(self, staged: Path, manifest: Manifest) -> Path:
@@ -207,7 +207,7 @@ class FolderStore:
     def digest(self, key: str) -> str:
         return file_digest(self.root / key)
 
-    def forget(self, asset: str, video: str, data_version: str) -> None:
+    def invalidate(self, asset: str, video: str, data_version: str) -> None:
         folder = self.root / "artifacts" / asset / video
         with suppress(FileNotFoundError):
             if data_version in (folder / CURRENT).read_text(encoding="utf-8", errors="replace"):

@@ -74,7 +74,7 @@ def mend(store: Inspected, fault: Fault) -> bool:
     parts = fault.key.split("/")
     if fault.kind == "orphaned" or parts[0] != "artifacts" or len(parts) < 5:
         return False
-    store.forget(*parts[1:4])
+    store.invalidate(*parts[1:4])
     return True
 
 

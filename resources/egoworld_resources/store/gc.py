@@ -96,7 +96,7 @@ def apply(store: Inspected, removal: Removal) -> bool:
     if version is None:
         store.remove(removal.keys)
         return True
-    with store.unread(version.key) as unread:
+    with store.exclusive_if_unread(version.key) as unread:
         if not unread or version.key in needed_versions(store, version.video):
             return False
         store.remove(removal.keys[:1])  # without its manifest a version counts as not there and would be written anew

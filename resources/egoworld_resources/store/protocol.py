@@ -29,7 +29,7 @@ class Store(Protocol):
         """What is handed out inside stays readable until its end, and may go from this machine after it."""
         ...
 
-    def glance(self) -> Store:
+    def bulk_view(self) -> Store:
         """The same store for one look at much of it, by fewer requests; what it read once may be out of date."""
         ...
 
@@ -37,7 +37,7 @@ class Store(Protocol):
         """An artifact's files, readable on this machine. May raise DamagedArtifact."""
         ...
 
-    def where(self, manifest: Manifest) -> str:
+    def location(self, manifest: Manifest) -> str:
         """Where an artifact lies, for people: a path or an s3:// URL. Nothing is read for it."""
         ...
 
@@ -105,7 +105,7 @@ class Inspected(Store, Protocol):
         """SHA-256 of the bytes that the store itself holds. Raises FileNotFoundError."""
         ...
 
-    def forget(self, asset: str, video: str, data_version: str) -> None:
+    def invalidate(self, asset: str, video: str, data_version: str) -> None:
         """Make a version one that was never made: without its manifest, and not live. Its files stay for gc."""
         ...
 
@@ -113,6 +113,6 @@ class Inspected(Store, Protocol):
         """Remove objects in this order; those that are not there count as removed."""
         ...
 
-    def unread(self, key: str) -> AbstractContextManager[bool]:
+    def exclusive_if_unread(self, key: str) -> AbstractContextManager[bool]:
         """Whether nobody reads a version from the store's own files; while it lasts nobody begins to."""
         ...

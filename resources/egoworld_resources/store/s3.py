@@ -54,7 +54,7 @@ class S3Store:
     def reading(self) -> AbstractContextManager[None]:
         return self._cache.reading()
 
-    def glance(self) -> S3Store:
+    def bulk_view(self) -> S3Store:
         """The same store for one look at much of it: fewer requests, and what it read once may be out of date."""
         other = copy(self)
         other._records = ReadAhead(self._objects, self._index)  # noqa: SLF001 a copy of our own
@@ -68,7 +68,7 @@ class S3Store:
 
         return self._cache.entry(entry_name(manifest), manifest.files, fetch)
 
-    def where(self, manifest: Manifest) -> str:
+    def location(self, manifest: Manifest) -> str:
         return self._objects.url(prefix(manifest))
 
     def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:
@@ -175,7 +175,7 @@ class S3Store:
     def digest(self, key: str) -> str:
         return self._objects.digest(key)
 
-    def forget(self, asset: str, video: str, data_version: str) -> None:
+    def invalidate(self, asset: str, video: str, data_version: str) -> None:
         live = self._records.read(LIVE, f"{asset}/{video}") or b""
         if data_version.encode() in live:
             self._records.write(LIVE, f"{asset}/{video}", None)
@@ -184,7 +184,7 @@ class S3Store:
     def remove(self, keys: Sequence[str]) -> None:
         self._objects.remove(keys)
 
-    def unread(self, key: str) -> AbstractContextManager[bool]:  # noqa: ARG002
+    def exclusive_if_unread(self, key: str) -> AbstractContextManager[bool]:  # noqa: ARG002
         return nullcontext(True)  # noqa: FBT003 what is read are copies in caches
 
 

@@ -25,7 +25,7 @@ class Snapshot:
     """
 
     def __init__(self, store: Store, ahead: bool = True) -> None:
-        self._store = store.glance() if ahead else store
+        self._store = store.bulk_view() if ahead else store
         self._current = lru_cache(REMEMBERED)(self._store.current)
         self._recorded = lru_cache(REMEMBERED)(self._store.recorded)
         self._few: dict[str, dict[str, dict[str, Any]]] = {}
@@ -34,7 +34,7 @@ class Snapshot:
     def incoming(self) -> Path:
         return self._store.incoming
 
-    def glance(self) -> Store:
+    def bulk_view(self) -> Store:
         return self
 
     def reading(self) -> AbstractContextManager[None]:
@@ -43,8 +43,8 @@ class Snapshot:
     def folder(self, manifest: Manifest) -> Path:
         return self._store.folder(manifest)
 
-    def where(self, manifest: Manifest) -> str:
-        return self._store.where(manifest)
+    def location(self, manifest: Manifest) -> str:
+        return self._store.location(manifest)
 
     def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:
         return self._store.link(manifest, path, seconds)
