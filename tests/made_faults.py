@@ -99,6 +99,12 @@ class Site:
         assert done.exit_code in (0, 1), done.output
         return done.stdout
 
+    def clock(self, retry_s: float) -> None:
+        """Let what is at fault be tried again after so many seconds; what is known to be, now."""
+        self.installed.settings.update(retry_first_s=retry_s, retry_longest_s=retry_s)
+        self.installed.configure()
+        self.bench().waits.try_now()
+
     def look(self, sensor: str) -> Any:
         """What a sensor answers in a tick of the daemon; nothing of it is done."""
         return Ticks(self.bench(), self.instance).look(sensor)

@@ -98,6 +98,11 @@ def at_every_clip(site: Site, what: str) -> str:
     )
 
 
+def deadly_at(site: Site, video: str) -> str:
+    """The runner, which dies at the clips of one video."""
+    return at_every_clip(site, f"clip.video == {video!r} and os.kill(os.getpid(), signal.SIGSEGV)")
+
+
 @contextmanager
 def declaration_broken(site: Site) -> Iterator[None]:
     with rewritten(site.pyproject, "[project\nthis is no TOML"):
@@ -253,8 +258,7 @@ def test_one_trial_for_many(site: Site) -> None:
 
 def test_what_is_known_is_not_tried(site: Site) -> None:
     """A cause that was met a moment ago: the next video does not load the model to meet it again."""
-    site.installed.settings.update(retry_first_s=600.0, retry_longest_s=600.0)
-    site.installed.configure()
+    site.clock(600.0)
     with weights_removed(site):
         site.run(site.keys[0])
     result = site.run(site.keys[1])
@@ -271,12 +275,26 @@ def test_a_clip_that_is_to_blame(site: Site) -> None:
     """One video kills its runner and another gets through before: this one is the video's own fault, and recorded."""
     good, bad = site.keys
     assert site.run(good).success
-    deadly = at_every_clip(site, f"clip.video == {bad!r} and os.kill(os.getpid(), signal.SIGSEGV)")
-    with rewritten(site.installed.runner, deadly):
+    with rewritten(site.installed.runner, deadly_at(site, bad)):
         assert site.run(good).success
         assert not site.run(bad).success
         assert site.bench().state(stages()[STAGE], bad).condition == "failed"
     assert site.condemned() == [f"failures/{STAGE}/{bad}"]
+    assert site.waits() == []
+
+
+def test_a_deadly_video_that_came_first(site: Site) -> None:
+    """The first video ever kills its runner, so that the machine is suspected: the next one is not kept behind it."""
+    bad, good = site.keys
+    with rewritten(site.installed.runner, deadly_at(site, bad)):
+        site.clock(600.0)
+        assert not site.run(bad).success
+        assert not site.run(good).success, "nothing has got through yet, so it waits"
+        assert site.condemned() == []
+        site.clock(0.01)
+        site.recover()
+        assert site.bench().state(stages()[STAGE], good).condition == "fresh"
+        assert site.bench().state(stages()[STAGE], bad).condition == "failed"
     assert site.waits() == []
 
 

@@ -62,7 +62,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Item:
-    """A stage of a video that waits."""
+    """A stage of a video that waits, since it was held up or tried last (s since 1970)."""
 
     stage: str
     video: str
@@ -123,7 +123,7 @@ class Waits:
                     *(now, then, tries, hits + len(videos)),
                 ),
             )
-            _add(db, cause.key, work, videos, now)
+            _add(db, cause.key, work, videos, now, tried=True)
 
         return self._write(write)
 
@@ -203,7 +203,7 @@ class Waits:
         ]
 
     def items(self, cause: str, at_most: int = -1) -> list[Item]:
-        """What waits for a cause, the longest first."""
+        """What waits for a cause, in the order in which it is to be tried: what has waited longest for a try first."""
         query = "SELECT stage, video, cause, since FROM items WHERE cause = ? ORDER BY since, stage, video LIMIT ?"
         return [Item(*row) for row in self._rows(query, (cause, at_most))]
 
@@ -283,10 +283,14 @@ def _take_space(db: sqlite3.Connection) -> None:
         db.execute("COMMIT")
 
 
-def _add(db: sqlite3.Connection, cause: str, work: Work, videos: Collection[str], now: float) -> None:
+def _add(
+    db: sqlite3.Connection, cause: str, work: Work, videos: Collection[str], now: float, *, tried: bool = False
+) -> None:
+    """Videos wait for a cause. tried: they met it just now, and stand behind those that may get through."""
+    since = "excluded.since" if tried else "since"
     db.executemany(
         "INSERT INTO items VALUES (?, ?, ?, ?, ?) ON CONFLICT (video, stage) DO UPDATE SET "
-        "cause = excluded.cause, env = excluded.env",
+        f"cause = excluded.cause, env = excluded.env, since = {since}",
         [(work.stage, video, cause, work.env, now) for video in videos],
     )
 
