@@ -149,6 +149,17 @@ class Site:
         return json.loads(self.installed.ask("status", "--json"))["waiting"]
 
 
+@contextmanager
+def outer_environment() -> Iterator[None]:
+    """The environment as it was, afterwards."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def awaited(true: Callable[[], Any], seconds: float = 60.0) -> Any:
     """What ``true`` says once it says something."""
     end = time.monotonic() + seconds

@@ -6,7 +6,6 @@ EgoworldError
 │   ├── LockBusy           another process holds the lease or lock
 │   ├── DiskFull           no space left where something is to be written
 │   ├── StoreUnreachable   the S3 server does not answer as it should
-│   ├── MemoryShort        the kernel ended a runner because memory was short
 │   ├── SandboxFailed      a program could not be run apart (sandbox)
 │   └── IndexUnreachable   the package index does not answer (environments)
 ├── FabricError            envs of workflows: each with a code and an HTTP status (workflow_envs/errors.py)
@@ -20,6 +19,7 @@ EgoworldError
     ├── StoreRefused       the S3 server knows our key and does not allow this
     ├── CannotReproduce    what made an artifact is not here any more (reproduce)
     ├── RunnerFailed       the runner process ended without doing its job
+    ├── MemoryShort        the same for want of memory: of the machine's, or of what a runner may have
     ├── Refused            a file cannot become a video (arrivals)
     ├── NoGpu              the model needs a GPU and there is none (gpu)
     ├── WeightsMissing     a weights file is absent or another (weights)
@@ -64,10 +64,6 @@ class StoreUnreachable(Transient):
     """The S3 server does not answer, or not as it should."""
 
 
-class MemoryShort(Transient):
-    """The kernel ended a runner because memory was short, which another process may have caused."""
-
-
 class Terminal(EgoworldError):
     """Trying again gives the same result."""
 
@@ -99,6 +95,23 @@ class StoreRefused(Terminal):
 
 class RunnerFailed(Terminal):
     """A runner process ended without doing its job."""
+
+
+class MemoryShort(Terminal):
+    """There is no memory for a runner, of the machine's or of what it may have.
+
+    It is not tried again at once: each try may cost another process its life.
+    """
+
+
+TOOK_MORE = "took more memory than"
+MEMORY_WORDS = (TOOK_MORE, "not enough memory", "MemoryError", "Cannot allocate memory", "std::bad_alloc")
+"""How we, the contract, Python, the kernel and C++ say that there was no more."""
+
+
+def speaks_of_memory(reason: str) -> bool:
+    """Whether a runner, or one of its clips, ended for want of memory."""
+    return any(word in reason for word in MEMORY_WORDS)
 
 
 class CheckRaised(Exception):

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     memory_gb: float | None = Field(
         None,
         gt=0,
-        description="Memory (GB) that a runner process may have; default no bound. More fails its clip only.",
+        description="Memory (GB) that a runner may have; default none. More fails its clip, where others get through.",
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="How runs log to their output: text for people, json for programs. A server logs json."

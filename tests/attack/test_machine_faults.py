@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import subprocess
 import threading
 import time
@@ -20,7 +19,7 @@ from egoworld_resources.artifacts.manifest import Manifest, Verdict, fingerprint
 from egoworld_resources.artifacts.stage import Draft
 from egoworld_resources.faults.waits import in_words
 from egoworld_resources.store.folder import FolderStore
-from tests.made_faults import STAGE, Site, away, disk_full, own_file_system, rewritten
+from tests.made_faults import STAGE, Site, away, disk_full, outer_environment, own_file_system, rewritten
 
 pytestmark = pytest.mark.xdist_group("machine-faults")
 CRASH = "import os, signal\n\nfrom egoworld_runner import Runner, tables"
@@ -30,26 +29,15 @@ Fault = Callable[[Site], AbstractContextManager[None]]
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two videos whose hands are to be found next."""
-    with environment():
+    with outer_environment():
         site = Site(tmp_path_factory.mktemp("template"))
         site.prepare(2)
         return site.home / "store"
 
 
-@contextmanager
-def environment() -> Iterator[None]:
-    """The environment as it was, afterwards."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
 @pytest.fixture
 def site(template: Path, tmp_path: Path) -> Iterator[Site]:
-    with environment():
+    with outer_environment():
         yield Site(tmp_path, template)
 
 

@@ -20,7 +20,7 @@ from egoworld_resources.s3.buckets import Buckets
 from egoworld_resources.server import probes, s3_accounts
 from egoworld_resources.server.s3_servers import S3Address, s3_server
 from egoworld_resources.server.tools import Tools
-from tests.made_faults import STAGE, Site, awaited
+from tests.made_faults import STAGE, Site, awaited, outer_environment
 from tests.made_stores import environment
 from tests.servers import READY_S, free_port, temporary_home
 
@@ -75,17 +75,13 @@ def lab(request: pytest.FixtureRequest, tools: Tools) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two videos in the store, whose hands are to be found next."""
-    before = dict(os.environ)
-    try:
+    with outer_environment():
         lab.use()
         made = Site(tmp_path_factory.mktemp(lab.name))
         slow = SLOW_AT, f"        import time; time.sleep(1)\n{SLOW_AT}"
         made.installed.runner.write_text(made.installed.runner.read_text().replace(*slow, 1))
         made.prepare(2)
         yield made
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from egoworld_resources.errors import (
     StoreRefused,
     StoreUnreachable,
     UnknownName,
+    speaks_of_memory,
 )
 from egoworld_resources.gpu import NoGpu, NvmlFailed
 from egoworld_resources.weights import WeightsMissing
@@ -155,7 +156,14 @@ NAMES: tuple[
         RunnerFailed,
         _stage("runner", "the runner of {stage} (env '{env}') does not work", "see the log: egoworld doctor"),
     ),
-    (MemoryShort, _stage("memory", "memory is short at {stage}", "end what takes it, or set memory_gb: free -h")),
+    (
+        MemoryShort,
+        _stage(
+            *("memory", "memory is short at {stage}"),
+            "end what takes it (free -h), or raise memory_gb where a runner may not have more",
+            sure=False,  # one long video may be what takes it
+        ),
+    ),
     (
         (BadConfiguration, UnknownName),
         _stage("configuration", "{stage} is configured wrongly", "correct egoworld.toml or the env's pyproject.toml"),
@@ -203,7 +211,6 @@ MACHINES_WORDS = (
     "CUBLAS",
     "NVML",
     "NVIDIA driver",
-    "Cannot allocate memory",
     "Read-only file system",
     "Input/output error",
     "Permission denied",
@@ -217,7 +224,7 @@ MACHINES_WORDS = (
 
 def sounds_like_the_machine(reason: str) -> bool:
     """Whether the exception that a runner reported of a clip is of a kind that machines cause rather than videos."""
-    return any(word in reason for word in MACHINES_WORDS)
+    return speaks_of_memory(reason) or any(word in reason for word in MACHINES_WORDS)
 
 
 CLIPS_FAILED = "ClipsFailed"

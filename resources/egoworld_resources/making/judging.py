@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from egoworld_resources.artifacts.manifest import Manifest
-from egoworld_resources.errors import EgoworldError, RunnerFailed
+from egoworld_resources.errors import EgoworldError
 from egoworld_resources.faults.causes import sounds_like_the_machine
 from egoworld_resources.making.job import Work
 from egoworld_resources.running.events import units_of as units_in
-from egoworld_resources.running.process import Ran, RunnerDies, choose, without
+from egoworld_resources.running.process import Ran, RunnerDies, choose, failure, without
 from egoworld_resources.store.protocol import Store
 from egoworld_runner.job import Job
 
@@ -27,7 +27,7 @@ Run = Callable[[Job], Ran]
 
 
 def run_and_judge(job: Job, run: Run, control: Callable[[], Job | None]) -> Ran:
-    """Run a job. Raises RunnerFailed when it is not known that the clips which did not get through are the cause.
+    """Run a job. Raises RunnerFailed or MemoryShort when those clips may not be the cause that did not get through.
 
     ``control`` gives a clip of another video that got through before, or None when there is none.
     """
@@ -40,7 +40,7 @@ def run_and_judge(job: Job, run: Run, control: Callable[[], Job | None]) -> Ran:
             ran = ran.then(error.ran)
             known_good = control()
             if known_good is None or not works(known_good, run):
-                raise RunnerFailed(f"{error}; {others(known_good)}") from error
+                raise failure(f"{error}; {others(known_good)}") from error
     poisoned = {unit: why for unit, why in ran.broken.items() if sounds_like_the_machine(why)}
     last = ran
     if poisoned and ran.through:
@@ -55,8 +55,8 @@ def run_and_judge(job: Job, run: Run, control: Callable[[], Job | None]) -> Ran:
         return ran
     if known_good is None or not works(known_good, run):
         clips = f"none of {len(bad)} clips got through" if len(bad) > 1 else "the only clip did not get through"
-        raise RunnerFailed(f"{job.stage}: {clips}, {others(known_good)}: {next(iter(bad.values()))}")
-    return ran
+        raise failure(f"{job.stage}: {clips}, {others(known_good)}: {next(iter(bad.values()))}")
+    return ran if ran.through else ran.then(run_again(job, poisoned, run))
 
 
 def run_again(job: Job, units: Container[tuple[str, str]], run: Run) -> Ran:

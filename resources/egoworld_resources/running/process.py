@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from egoworld_resources.disk import naming_a_full_disk
-from egoworld_resources.errors import DiskFull, MemoryShort, RunnerFailed
+from egoworld_resources.errors import TOOK_MORE, DiskFull, MemoryShort, RunnerFailed, speaks_of_memory
 from egoworld_resources.running.clip_report import shown
 from egoworld_resources.running.confinement import Confinement, confinement
 from egoworld_resources.running.events import Event, Lines, Unit, event_of, units_of
@@ -148,7 +148,8 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
     """Run every clip of a job.
 
     A clip during which the runner dies or falls silent is given up and the rest goes on in a new process. One that was
-    killed from outside gets a second try first: whoever did it may have meant something else.
+    killed from outside, or for memory, gets a second try first: whoever did it may have meant something else, and what
+    the clips before had left behind is gone.
     Raises SandboxFailed when what keeps the runner apart cannot be made, RunnerFailed when the runner cannot start,
     when the model cannot be set up, or when the job is refused, RunnerDies when it died at DEATHS clips in a row,
     DiskFull when there is no space for what it writes, and MemoryShort when the kernel killed it for memory.
@@ -174,8 +175,8 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
         if attempt.disk_full:
             raise DiskFull(f"{job.stage}: {attempt.error}; free some", process.scratch.parent)
         if attempt.error and attempt.unit is None:
-            raise RunnerFailed(f"{job.stage}: the runner gave up: {attempt.error} (log: {process.log})")
-        if attempt.killed and attempt.unit not in killed:
+            raise failure(f"{job.stage}: the runner gave up: {attempt.error} (log: {process.log})")
+        if (attempt.killed or attempt.over_bound) and attempt.unit not in killed:
             killed.add(attempt.unit)
             continue
         if attempt.killed and kills_for_memory() > killed_by_kernel:
@@ -186,7 +187,7 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
         if attempt.unit is None and not_started(process.last_line()):
             raise SandboxFailed(f"{job.stage}: the runner could not be run apart: {process.last_line()}")
         if attempt.unit is None:
-            raise RunnerFailed(f"{job.stage}: the runner {attempt.ending()} before any clip; {process.last_words()}")
+            raise failure(f"{job.stage}: the runner {attempt.ending()} before any clip; {process.last_words()}")
         deaths[attempt.unit] = f"the runner {attempt.ending()} during this clip; {process.last_words()}"
         on_event({"event": "clip", "video": attempt.unit[0], "unit": attempt.unit[1], "state": "failed"})
         in_a_row += 1
@@ -194,6 +195,11 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
             said = f"{job.stage}: the runner died at {in_a_row} clips in a row: {deaths[attempt.unit]}"
             raise RunnerDies(said, Ran(loads, deaths, confined.isolation, broken, frozenset(through)))
     return Ran(loads, deaths, confined.isolation, broken, frozenset(through))
+
+
+def failure(message: str) -> RunnerFailed | MemoryShort:
+    """What a runner that did not do its job is called, by what is known of it."""
+    return MemoryShort(message) if speaks_of_memory(message) else RunnerFailed(message)
 
 
 class RunnerDies(RunnerFailed):
@@ -336,7 +342,8 @@ class _Attempt:
         if self.silent:
             return f"said nothing for {self._process.silence_s:g} s and was ended"
         if self.over_bound:
-            return f"took more memory than the {(self._process.memory or 0) / 1e9:g} GB that it may have"
+            bound = f"{(self._process.memory or 0) / 1e9:g} GB"
+            return f"{TOOK_MORE} the {bound} that it may have (memory_gb: raise it, or give a smaller or shorter video)"
         if self._signal in set(signal.Signals):
             name = signal.Signals(self._signal).name
             return f"was killed by {name}" + (" (is memory short?)" if name == "SIGKILL" else "")

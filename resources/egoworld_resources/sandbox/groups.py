@@ -18,6 +18,8 @@ PREFIX = "egoworld-sandbox-"
 CONTROLLERS = {MEMORY_GROUP: "memory", PROCESS_GROUP: "pids"}
 KEPT_BY_US = 2
 """Processes in a group that are not the program's: bubblewrap outside and inside of the namespaces."""
+HUGE_PAGE = 2 << 20
+"""Of a group that is full so much may be left, where what was asked for last was more."""
 PATIENCE_S = 2.0
 """Seconds for the kernel to see that a group is empty."""
 
@@ -40,11 +42,18 @@ class Group:
         return f"{self.folder}/cgroup.procs"
 
     def out_of_memory(self) -> int:
-        """How many of its processes the kernel killed for want of memory."""
-        for name in ("memory.events", "memory.oom_control"):
-            with contextlib.suppress(OSError), open(f"{self.folder}/{name}", encoding="ascii") as file:
-                return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
-        return 0
+        """How many of its processes the kernel killed because the group had reached its limit, not one around it."""
+        events = self._numbers("memory.events")
+        if events:
+            return events["oom_kill"] if events["oom"] else 0
+        used, bound = (self._numbers(f"memory.{name}_in_bytes").get("", 0) for name in ("max_usage", "limit"))
+        return self._numbers("memory.oom_control").get("oom_kill", 0) if used + HUGE_PAGE > bound else 0
+
+    def _numbers(self, name: str) -> dict[str, int]:
+        """The numbers in a file of the group, each by the word before it; none when there is no such file."""
+        with contextlib.suppress(OSError), open(f"{self.folder}/{name}", encoding="ascii") as file:
+            return {word: int(number) for word, _, number in (line.strip().rpartition(" ") for line in file)}
+        return {}
 
     def remove(self) -> None:
         """Take the group away; one whose processes linger is left for ``sweep`` of a later run."""

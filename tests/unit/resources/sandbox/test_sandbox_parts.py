@@ -115,11 +115,20 @@ def test_a_group_of_version_2_is_made_where_controllers_are_passed_on(mounted: P
 def test_a_group_of_version_1_is_made_below_our_own(tmp_path: Path) -> None:
     (tmp_path / "memory" / "ours").mkdir(parents=True)
     (tmp_path / "own").write_text("4:memory:/ours\n0::/\n")
-    group = groups.make(MEMORY_GROUP, 1 << 20, NAME, mounted=str(tmp_path), own=str(tmp_path / "own"))
+    bound = 1 << 30
+    group = groups.make(MEMORY_GROUP, bound, NAME, mounted=str(tmp_path), own=str(tmp_path / "own"))
     folder = tmp_path / "memory" / "ours" / NAME
-    assert (group.folder, (folder / "memory.limit_in_bytes").read_text()) == (str(folder), "1048576")
+    assert (group.folder, (folder / "memory.limit_in_bytes").read_text()) == (str(folder), str(bound))
     (folder / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
-    assert group.out_of_memory() == 2
+    for used, kills in ((bound - 4096, 2), (bound // 2, 0)):
+        (folder / "memory.max_usage_in_bytes").write_text(f"{used}\n")
+        assert group.out_of_memory() == kills
+
+
+@pytest.mark.parametrize(("oom", "kills"), [(1, 3), (0, 0)], ids=["its own limit", "a limit around it"])
+def test_which_limit_a_kill_was_for(tmp_path: Path, oom: int, kills: int) -> None:
+    (tmp_path / "memory.events").write_text(f"low 0\nhigh 0\nmax 4\noom {oom}\noom_kill 3\noom_group_kill 0\n")
+    assert groups.Group(str(tmp_path)).out_of_memory() == kills
 
 
 def test_no_group_without_its_controller(mounted: Path) -> None:
