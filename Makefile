@@ -112,8 +112,8 @@ attack: envs ## attack a server of its own and break the machine under it: a tab
 	$(PYTEST) tests/attack --durations=5 $(ARGS)
 
 .PHONY: accuracy
-accuracy: envs ## measure every stage against what is true, write the README's table; fails when a bound is broken
-	@$(PYTHON) -m tests.accuracy --readme
+accuracy: envs ## measure every stage against what is true, write its table; fails when a bound is broken
+	@$(PYTHON) -m tests.accuracy --write
 
 .PHONY: check
 check: setup ## what CI asks besides the tests: lint, format, types, import directions, architecture, policy of envs
@@ -127,11 +127,11 @@ check: setup ## what CI asks besides the tests: lint, format, types, import dire
 	$(ENVIRONMENTS) audit
 
 .PHONY: bench
-bench: envs ## measure egoworld against bare tools, table into README.md; ARGS="c g" measures and prints some of it
-	@$(PYTHON) -m tests.benchmarks $(if $(ARGS),$(ARGS),--readme)
+bench: envs ## measure egoworld against bare tools, table into tests/benchmarks; ARGS="c g" measures and prints some of it
+	@$(PYTHON) -m tests.benchmarks $(if $(ARGS),$(ARGS),--write)
 
 .PHONY: fmt
-fmt: setup ## format the code and mend what can be mended mechanically
+fmt: setup ## format the code and fix what can be fixed mechanically
 	@.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 

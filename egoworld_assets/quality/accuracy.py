@@ -193,7 +193,7 @@ def _clips(case: Case) -> Iterator[Measurement]:
     told = f"true cuts at {sorted(true)}, found at {sorted(found)}"
     yield measured("clips", "cuts found at the exact frame", len(true & found), "cuts", f"of {len(true)}")
     yield measured("clips", "cuts missed", len(true - found), "cuts", told, goal=0)
-    yield measured("clips", "cuts that are none", len(found - true), "cuts", told, goal=0)
+    yield measured("clips", "false cuts", len(found - true), "cuts", told, goal=0)
 
 
 def _hand_poses(case: Case) -> Iterator[Measurement]:

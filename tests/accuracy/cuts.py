@@ -91,7 +91,7 @@ def measure(data: Path, builder: EnvBuilder, catalog: Catalog, folder: Path, *, 
             found = cuts_in(runs, folder / f"fast-{model}", samples)
             figures.append(pooled(FAST_DATA, model, found, {FAST.shot_starts[1]}))
         false = cuts_in(base, folder / "alone", {name: data / file for name, file in SHOTS.items()})
-        figures.append(Figure("clips", ALONE, "cuts that are none", (float(sum(map(len, false.values()))),), "cuts"))
+        figures.append(Figure("clips", ALONE, "false cuts", (float(sum(map(len, false.values()))),), "cuts"))
     return figures
 
 
@@ -109,4 +109,4 @@ def unlike_theirs(data: Path, runs: ModelEnvRuns, folder: Path) -> Figure:
     found = cuts_in(runs, folder, videos, min_shot_frames=THEIR_SHORTEST)
     golden = {n: data / RESOURCES / "goldens" / f"{n}.AdaptiveDetector.default.json" for n in GOLDENS}
     differing = sum(len(found[n] ^ set(json.loads(file.read_text())["cuts"])) for n, file in golden.items())
-    return Figure("clips", THEIRS, "cuts unlike those that PySceneDetect expects", (float(differing),), "cuts")
+    return Figure("clips", THEIRS, "cuts that differ from PySceneDetect's own", (float(differing),), "cuts")

@@ -1,4 +1,4 @@
-"""The figures as Markdown: all of them, or the rows that the README shows."""
+"""The figures as Markdown: all of them, or the rows that README.md beside this file shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEAD = "| stage | measured on | what | value | bound | published, or measured of
 NONE_PUBLISHED = "none published"
 
 
-def readme_rows() -> list[dict[str, Any]]:
+def page_rows() -> list[dict[str, Any]]:
     """What `table.toml` says, in its order."""
     return tomllib.loads(ROWS.read_text(encoding="utf-8"))["row"]
 
@@ -34,14 +34,14 @@ def shown(figure: Figure) -> str:
 
 def whole_table(figures: Sequence[Figure]) -> str:
     """Every figure with its bound and what is published beside it."""
-    known = {(row["stage"], row["data"], row["what"]): row for row in readme_rows()}
+    known = {(row["stage"], row["data"], row["what"]): row for row in page_rows()}
     return HEAD + "".join(_line(figure, known.get(figure.key, {}), figures) for figure in figures)
 
 
-def readme_table(figures: Sequence[Figure]) -> str:
-    """The README's rows; raises KeyError for one that was not measured."""
+def page_table(figures: Sequence[Figure]) -> str:
+    """The rows of the page; raises KeyError for one that was not measured."""
     found = {figure.key: figure for figure in figures}
-    return HEAD + "".join(_line(found[row["stage"], row["data"], row["what"]], row, figures) for row in readme_rows())
+    return HEAD + "".join(_line(found[row["stage"], row["data"], row["what"]], row, figures) for row in page_rows())
 
 
 def _line(figure: Figure, row: dict[str, Any], figures: Sequence[Figure]) -> str:
@@ -55,10 +55,10 @@ def _line(figure: Figure, row: dict[str, Any], figures: Sequence[Figure]) -> str
     return f"| {' | '.join(cells)} |\n"
 
 
-def into_readme(readme: Path, table: str) -> None:
-    """Put a table between the two marks; raises ValueError for a README without them."""
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+def into_page(page: Path, table: str) -> None:
+    """Put a table between the two marks; raises ValueError for a page without them."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise ValueError(f"{readme} has no lines {BEGIN.strip()!r} and {END.strip()!r} to put the table between")
-    readme.write_text(f"{before}{BEGIN}{table}{END}{after}", encoding="utf-8")
+        raise ValueError(f"{page} has no lines {BEGIN.strip()!r} and {END.strip()!r} to put the table between")
+    page.write_text(f"{before}{BEGIN}{table}{END}{after}", encoding="utf-8")

@@ -17,7 +17,8 @@ from tests.accuracy.everything import SAMPLE, SHORT_SAMPLE
 from tests.accuracy.figures import Figure, of_samples
 from tests.accuracy.hot3d import Hot3d
 from tests.accuracy.sample_flow import SampleFlow
-from tests.accuracy.table import BEGIN, END, NONE_PUBLISHED, into_readme, readme_rows, readme_table
+from tests.accuracy.table import BEGIN, END, NONE_PUBLISHED, into_page, page_rows, page_table
+from tests.headline import ACCURACY
 
 
 def assert_kept(figures: list[Figure]) -> None:
@@ -74,26 +75,26 @@ def test_recorded_hands_lie_in_the_boxes_that_their_recording_gives(shared_data:
 def test_every_stage_has_bounds_and_every_row_of_the_readme_is_bound() -> None:
     for data in (SAMPLE, SHORT_SAMPLE):
         assert {stage for stage, on, _ in bounds() if on == data} == set(MEASURES)
-    assert {(row["stage"], row["data"], row["what"]) for row in readme_rows()} <= set(bounds())
+    assert {(row["stage"], row["data"], row["what"]) for row in page_rows()} <= set(bounds())
 
 
-def test_the_readme_shows_the_bounds_of_today(repository: Path) -> None:
-    text = (repository / "README.md").read_text(encoding="utf-8")
+def test_the_page_shows_the_bounds_of_today(repository: Path) -> None:
+    text = (repository / ACCURACY).read_text(encoding="utf-8")
     lines = [re.split(r" \| ", line.strip("| ")) for line in text.partition(BEGIN)[2].partition(END)[0].splitlines()]
     known = bounds()
-    assert len(lines) == 2 + len(readme_rows())
-    for row, (stage, data, what, _, bound, _) in zip(readme_rows(), lines[2:], strict=True):
+    assert len(lines) == 2 + len(page_rows())
+    for row, (stage, data, what, _, bound, _) in zip(page_rows(), lines[2:], strict=True):
         assert (stage, data) == (row["stage"], row["data"])
         assert what.startswith(row["what"])
         assert bound == known[stage, data, row["what"]].words
 
 
 def test_a_table_is_put_where_its_marks_are(tmp_path: Path) -> None:
-    figures = [Figure(row["stage"], row["data"], row["what"], (0.5, 0.25), "px") for row in readme_rows()]
-    figures += [Figure(row["stage"], row["data"], row["same"], (3.0,), "%") for row in readme_rows() if "same" in row]
+    figures = [Figure(row["stage"], row["data"], row["what"], (0.5, 0.25), "px") for row in page_rows()]
+    figures += [Figure(row["stage"], row["data"], row["same"], (3.0,), "%") for row in page_rows() if "same" in row]
     readme = tmp_path / "README.md"
     readme.write_text(f"above\n{BEGIN}old\n{END}below\n")
-    into_readme(readme, readme_table(figures))
+    into_page(readme, page_table(figures))
     text = readme.read_text()
     assert text.startswith(f"above\n{BEGIN}| stage |")
     assert text.endswith(f"|\n{END}below\n")
@@ -103,9 +104,9 @@ def test_a_table_is_put_where_its_marks_are(tmp_path: Path) -> None:
     assert "old" not in text
     readme.write_text("no marks")
     with pytest.raises(ValueError, match=r"README\.md has no lines"):
-        into_readme(readme, "")
+        into_page(readme, "")
     with pytest.raises(KeyError):
-        readme_table(figures[1:])
+        page_table(figures[1:])
 
 
 @pytest.mark.parametrize(

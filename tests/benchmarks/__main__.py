@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [LETTER...]`: measure, print the table, and with --readme write it into the README."""
+"""`python -m tests.benchmarks [LETTER...]`: measure, print the table, and with --write put it into README.md beside."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from egoworld_resources.settings import PROJECT
+from tests import headline
 from tests.benchmarks.machine import machine
 from tests.benchmarks.measure import Measure, table
 from tests.benchmarks.place import Place, a_place
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the long video of f (default 10)")
     parser.add_argument("--turns", type=int, default=3, help="how often both sides of a and i are run (default 3)")
     parser.add_argument("--json", type=Path, help="also write the measures to this file")
-    parser.add_argument("--readme", action="store_true", help="also write them into README.md, section Speed")
+    parser.add_argument("--write", action="store_true", help="also into tests/benchmarks/README.md and the headline")
     asked = parser.parse_args(arguments)
     letters = [
         letter
@@ -66,8 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked.json.write_text(
             json.dumps({"machine": facts, "measures": [m.as_data() for m in measures]}, indent=2) + "\n"
         )
-    if asked.readme:
-        into_readme(PROJECT / "README.md", measures, run)
+    if asked.write:
+        into_page(PROJECT / headline.SPEED, measures, run)
+        headline.into_readme()
     return 1 if any(measure.absent for measure in measures) else 0
 
 
@@ -95,12 +97,12 @@ def one_run(facts: dict[str, str], command: Sequence[str] | None) -> str:
     return f"run of `{said}` on {about}."
 
 
-def into_readme(readme: Path, measures: Sequence[Measure], run: str) -> None:
+def into_page(page: Path, measures: Sequence[Measure], run: str) -> None:
     """Put what was measured into the table between the two marks; the lines of others stay, with their run."""
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     old, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"{readme} lacks the lines {BEGIN.strip()} and {END}")
+        raise SystemExit(f"{page} lacks the lines {BEGIN.strip()} and {END}")
     rows = [(row[1], row[0]) for row in ROW.finditer(old)]
     runs = {letter: line[2] for line in RUN.finditer(old) for letter in line[1].split(", ")}
     fresh = {measure.letter: run for measure in measures}
@@ -109,7 +111,7 @@ def into_readme(readme: Path, measures: Sequence[Measure], run: str) -> None:
     of_run = {text: ", ".join(sorted(letter for letter in runs if runs[letter] == text)) for text in runs.values()}
     told = "\n".join(f"- {letters}: {text}" for text, letters in sorted(of_run.items(), key=itemgetter(1)))
     lines = table([line for _, line in sorted(rows, key=itemgetter(0))])
-    readme.write_text(f"{before}{BEGIN}{lines}\n\n{told}\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}{lines}\n\n{told}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

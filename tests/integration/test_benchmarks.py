@@ -10,6 +10,7 @@ import pytest
 
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import PROJECT
+from tests import headline
 from tests.benchmarks import __main__ as benchmarks
 from tests.benchmarks import batches, frames, made_store, status
 from tests.benchmarks.measure import HEADER, Measure, table
@@ -85,17 +86,17 @@ def test_a_goal_is_met_or_not() -> None:
     assert "**no**" in Measure("a", "x", 1.2, 1.0, at_most=1.1).markdown()
 
 
-def test_the_table_goes_between_the_marks_of_the_readme(tmp_path: Path) -> None:
+def test_the_table_goes_between_the_marks_of_the_page(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"# before\n{benchmarks.BEGIN}old\n{benchmarks.END}\nafter\n", encoding="utf-8")
     flow = [Measure("a", "flow", 2.0, 1.0, "s", "script"), Measure("c", "env", 2.0, 1.0)]
-    benchmarks.into_readme(readme, flow, benchmarks.one_run({"cpu": "2 cores"}, None))
+    benchmarks.into_page(readme, flow, benchmarks.one_run({"cpu": "2 cores"}, None))
     lines = readme.read_text(encoding="utf-8").splitlines()
     assert (lines[0], lines[-1]) == ("# before", "after")
     assert HEADER.splitlines()[0] in lines
     assert "old" not in lines
     assert "- a, c: run of `make bench` on cpu: 2 cores." in lines
-    benchmarks.into_readme(readme, [Measure("b", "frames", 5.0, 1.0), Measure("c", "env", 3.0, 1.0)], "run of `b c`.")
+    benchmarks.into_page(readme, [Measure("b", "frames", 5.0, 1.0), Measure("c", "env", 3.0, 1.0)], "run of `b c`.")
     again = readme.read_text(encoding="utf-8").splitlines()
     rows = [line for line in again if line.startswith(("| a", "| b", "| c"))]
     assert rows == [m.markdown() for m in (flow[0], Measure("b", "frames", 5.0, 1.0), Measure("c", "env", 3.0, 1.0))]
@@ -106,12 +107,12 @@ def test_the_table_goes_between_the_marks_of_the_readme(tmp_path: Path) -> None:
     none = tmp_path / "none.md"
     none.write_text("x")
     with pytest.raises(SystemExit, match="lacks the lines"):
-        benchmarks.into_readme(none, flow, "run of `a`.")
+        benchmarks.into_page(none, flow, "run of `a`.")
 
 
-def test_the_readme_has_the_marks() -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    assert readme.count(benchmarks.BEGIN) == readme.count(benchmarks.END) == 1
+def test_the_page_has_the_marks() -> None:
+    page = (PROJECT / headline.SPEED).read_text(encoding="utf-8")
+    assert page.count(benchmarks.BEGIN) == page.count(benchmarks.END) == 1
 
 
 def test_every_letter_has_a_module_and_measures_go_to_programs(tmp_path: Path) -> None:

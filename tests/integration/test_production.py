@@ -233,9 +233,9 @@ def test_metrics_are_for_the_operator(server: Server, worked: str) -> None:
     assert {family.name for family in text_string_to_metric_families(told)} == set(METRICS)
 
 
-def test_the_scrape_configuration_of_the_readme_reaches_them(server: Server, settings: ServerSettings) -> None:
+def test_the_documented_scrape_configuration_reaches_them(server: Server, settings: ServerSettings) -> None:
     """Followed here as Prometheus documents it: https://HOST:PORT/metrics of each target, with login and authority."""
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    text = (PROJECT / "infra" / "SERVER.md").read_text(encoding="utf-8")
     (job,) = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])["scrape_configs"]
     (target,) = job["static_configs"][0]["targets"]
     assert target == "localhost:8443", "the port of the template"
