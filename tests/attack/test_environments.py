@@ -24,6 +24,7 @@ from made_attacked_envs import (
     OF_NETRC,
     OF_THE_FILE,
     PASSWORD,
+    SPY,
     Place,
     Recorded,
     encodings,
@@ -239,27 +240,6 @@ def test_nothing_of_the_user_reaches_the_resolver(place: Place, writer: httpx.Cl
     assert Recorded.logins == []
     assert not (place.home / "helper-ran").exists()
     assert OF_NETRC not in place.told()
-
-
-SPY = """
-import os, socket, pathlib
-for name in {wanted}:
-    try:
-        said[name] = pathlib.Path(name).read_text()
-    except OSError as error:
-        said[name] = type(error).__name__
-said["environ"] = dict(os.environ)
-try:
-    socket.create_connection(("127.0.0.1", {port}), 2).close()
-    said["network"] = "open"
-except OSError as error:
-    said["network"] = type(error).__name__
-try:
-    pathlib.Path({marker!r}).write_text("was here")
-except OSError:
-    pass
-said["uid"] = os.getuid()
-"""
 
 
 def test_setup_py(place: Place, writer: httpx.Client, tmp_path: Path) -> None:

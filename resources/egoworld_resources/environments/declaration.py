@@ -107,7 +107,10 @@ class ModelEnv(_Declared):
     interpreter: Literal["env", "base"]
     python: Annotated[str, AfterValidator(_specifier)] = Field(description="requires-python")
     dependencies: tuple[Annotated[str, AfterValidator(_requirement)], ...]
-    sdists: tuple[str, ...] = Field((), description="packages that exist only as source and may be built")
+    sdists: tuple[str, ...] = Field(
+        (),
+        description="packages that exist only as source, built in the sandbox; dependencies name what they need",
+    )
     overrides: tuple[Annotated[str, AfterValidator(_requirement)], ...] = ()
     stages: dict[str, StageModel]
 

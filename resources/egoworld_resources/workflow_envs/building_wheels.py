@@ -1,6 +1,6 @@
-"""A wheel of a git commit, built in the sandbox: no network, none of our files, by a backend that the policy names.
+"""A wheel of a git commit or an sdist, built in the sandbox: no network, none of our files, by a backend of the policy.
 
-Outside it only data is handled: the commit's files, its [build-system], the wheels that this asks for, and at the end
+Outside it only data is handled: files of the source, its [build-system], the wheels that this asks for, and at the end
 the bytes of one wheel, whose metadata is read and compared before anything is installed.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -27,7 +27,7 @@ from egoworld_resources.programs.redaction import redacted
 from egoworld_resources.sandbox.means import MOUNT, NETWORK
 from egoworld_resources.workflow_envs.code_sandbox import Bounds, SandboxFailed, capabilities, run_code
 from egoworld_resources.workflow_envs.errors import BuildFailed, FabricError, PolicyRefused
-from egoworld_resources.workflow_envs.git_trees import GitTrees, check_source
+from egoworld_resources.workflow_envs.git_trees import GitTrees, check_source, unpack
 from egoworld_resources.workflow_envs.requirements import GitSource, parsed
 
 SETUPTOOLS = "setuptools.build_meta"
@@ -67,6 +67,13 @@ MakeEnv = Callable[[Path, Sequence[str]], Path]
 """A folder and requirements to the interpreter of a new env there that holds them: wheels alone, as the policy says."""
 
 
+class Source(Protocol):
+    """What is built; its text names it in errors. subdirectory: where its pyproject.toml lies, "" for the top."""
+
+    @property
+    def subdirectory(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class BuildSystem:
     """Of a pyproject.toml: https://packaging.python.org/en/latest/specifications/pyproject-toml"""
@@ -82,6 +89,7 @@ class BuiltWheel:
 
     file: str
     content: bytes
+    requires: tuple[Requirement, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -104,17 +112,31 @@ class WheelBuilder:
         check_source(source, self._policy.private_sources)
         if self._policy.builds.git != "sandbox":
             raise _refused(source, "builds.git", "packages from git are not built here", '[builds]\ngit = "sandbox"')
-        if lacking := {MOUNT, NETWORK} - set(capabilities().allowed):
-            raise SandboxFailed(f"{source} is not built: this machine's sandbox lacks {', '.join(sorted(lacking))}")
+        _refuse_an_open_sandbox(source)
         tree = work / "tree"
         self._trees.fetch(source, tree)
+        return self._built(name, source, tree, work)
+
+    def build_sdist(self, name: str, source: Source, fetch: Callable[[Path], None], work: Path) -> BuiltWheel:
+        """As ``build``, of a source archive that ``fetch`` writes to a path; the archive holds one folder."""
+        if self._policy.builds.sdists != "sandbox":
+            raise _refused(source, "builds.sdists", "sdists are not built here", '[builds]\nsdists = "sandbox"')
+        _refuse_an_open_sandbox(source)
+        fetch(work / "sdist")
+        unpack(work / "sdist", work / "unpacked", source)
+        inside = [one for one in (work / "unpacked").iterdir() if one.is_dir() and not one.is_symlink()]
+        if len(inside) != 1:
+            raise BuildFailed(f"{source} is no sdist: its archive holds {len(inside)} folders at its top, not one")
+        return self._built(name, source, inside[0].rename(work / "tree"), work)
+
+    def _built(self, name: str, source: Source, tree: Path, work: Path) -> BuiltWheel:
         system = self._system(source, tree)
         asked = self._ran(source, system, work, tree, system.requires, asks=True).get("requires")
         more = [str(one) for one in cast("list[Any]", asked)] if isinstance(asked, list) else []
         made = self._ran(source, system, work, tree, [*system.requires, *more], asks=False)
         return _checked(name, source, made)
 
-    def _system(self, source: GitSource, tree: Path) -> BuildSystem:
+    def _system(self, source: Source, tree: Path) -> BuildSystem:
         system = _build_system(source, tree)
         allowed = self._policy.builds.backends
         wanted = IN_TREE if system.path else system.backend.removesuffix(":__legacy__")
@@ -125,7 +147,7 @@ class WheelBuilder:
         return system
 
     def _ran(
-        self, source: GitSource, system: BuildSystem, work: Path, tree: Path, requires: Sequence[str], *, asks: bool
+        self, source: Source, system: BuildSystem, work: Path, tree: Path, requires: Sequence[str], *, asks: bool
     ) -> dict[str, Any]:
         """What the backend answers, in an env of its own each time: an env with packages is never installed into."""
         env = work / ("asks" if asks else "builds")
@@ -138,7 +160,7 @@ class WheelBuilder:
             shown.rename(tree)
 
     def _contained(
-        self, source: GitSource, system: BuildSystem, work: Path, python: Path, *, asks: bool
+        self, source: Source, system: BuildSystem, work: Path, python: Path, *, asks: bool
     ) -> dict[str, Any]:
         rules, env = self._policy.builds, python.parents[1]
         plan = {"source": str(env / SOURCE), "subdirectory": source.subdirectory, "asks": asks}
@@ -168,7 +190,12 @@ class WheelBuilder:
         return cast("dict[str, Any]", answer)
 
 
-def _build_system(source: GitSource, tree: Path) -> BuildSystem:
+def _refuse_an_open_sandbox(source: Source) -> None:
+    if lacking := {MOUNT, NETWORK} - set(capabilities().allowed):
+        raise SandboxFailed(f"{source} is not built: this machine's sandbox lacks {', '.join(sorted(lacking))}")
+
+
+def _build_system(source: Source, tree: Path) -> BuildSystem:
     file = tree / source.subdirectory / "pyproject.toml"
     if not file.resolve().is_relative_to(tree.resolve()):
         raise BuildFailed(f"{source}: pyproject.toml leads out of the commit")
@@ -186,13 +213,13 @@ def _build_system(source: GitSource, tree: Path) -> BuildSystem:
     return BuildSystem(backend, tuple(requires), tuple(path))
 
 
-def _by_address(source: GitSource, wanted: Requirement) -> bool:
+def _by_address(source: Source, wanted: Requirement) -> bool:
     if wanted.url:
         raise BuildFailed(f"{source} asks for {wanted.name} by an address; what a build requires comes from the index")
     return False
 
 
-def _checked(name: str, source: GitSource, made: dict[str, Any]) -> BuiltWheel:
+def _checked(name: str, source: Source, made: dict[str, Any]) -> BuiltWheel:
     """The wheel, when it is one of this package that asks for nothing by an address. Raises BuildFailed."""
     try:
         file, content = str(made["name"]), base64.b64decode(made["wheel"], validate=True)
@@ -210,10 +237,10 @@ def _checked(name: str, source: GitSource, made: dict[str, Any]) -> BuiltWheel:
         raise BuildFailed(f"{source} is {stated[0]} {stated[1]} in {file}, not {name}; ask for it by its own name")
     if address := next((one for one in requires if one.url), None):
         raise BuildFailed(f"{source} requires {address.name} by an address; name that package yourself beside it")
-    return BuiltWheel(file, content)
+    return BuiltWheel(file, content, tuple(requires))
 
 
-def _refused(source: GitSource, rule: str, why: str, allows: str) -> FabricError:
+def _refused(source: Source, rule: str, why: str, allows: str) -> FabricError:
     return PolicyRefused(
         f"{source}: {why} (rule {rule} of envs/policy.toml). A site allows it in its own policy.toml:\n{allows}",
         rule=rule,

@@ -80,7 +80,7 @@ class GitTrees:
             git.fetch()
             archive = Path(work) / "tree.tar"
             git.run("archive", "--format=tar", f"--output={archive}", source.commit)
-            _unpack(archive, folder, source)
+            unpack(archive, folder, source)
 
 
 class _Git:
@@ -139,7 +139,8 @@ class _Git:
         return done
 
 
-def _unpack(archive: Path, folder: Path, source: GitSource) -> None:
+def unpack(archive: Path, folder: Path, source: object) -> None:
+    """The plain files, folders and inner links of a tar, for everybody to read. Raises NoSpace, InvalidPackages."""
     folder.mkdir()
     size = 0
     try:

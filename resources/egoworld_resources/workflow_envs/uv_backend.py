@@ -33,7 +33,7 @@ from egoworld_resources.environments.policy.licences import stated_licences
 from egoworld_resources.environments.policy.rules import Policy
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.workflow_envs.backends import Declared, Wish
-from egoworld_resources.workflow_envs.building_wheels import WheelBuilder
+from egoworld_resources.workflow_envs.building_wheels import MakeEnv, WheelBuilder
 from egoworld_resources.workflow_envs.bytecode import compile_packages
 from egoworld_resources.workflow_envs.errors import (
     Damaged,
@@ -229,6 +229,12 @@ class UvBackend:
         same = file.is_file() and Lock.read(folder.name, file).requires_python == f"=={python}.*"
         locked = Lock.read(folder.name, file).entries if same else []
 
+        maker = self.env_maker(python, slots=folder.parent.parent)
+        return wheels_for(declared.git, folder, locked, WheelBuilder(self._policy, maker))
+
+    def env_maker(self, python: str, slots: Path) -> MakeEnv:
+        """What makes the env of a build: from wheels alone, as the policy has it. slots: root that it is made in."""
+
         def make(at: Path, requires: Sequence[str]) -> Path:
             at.mkdir()
             self._declare(at, "build", python, requires)
@@ -236,10 +242,10 @@ class UvBackend:
             project = _project(at)
             content = Content("build", _lock(at, project), project["requires-python"])
             with _as_fabric_errors(), exclusive(at / ".lock") as held:
-                ready = self._building.make(content, at / "env", held, slots=folder.parent.parent)
+                ready = self._building.make(content, at / "env", held, slots=slots)
             return at / "env" / ready.python
 
-        return wheels_for(declared.git, folder, locked, WheelBuilder(self._policy, make))
+        return make
 
     def _resolved(
         self, folder: Path, project: Mapping[str, Any], command: Sequence[str], words: Sequence[str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from egoworld_resources.environments.catalog import BASE, Catalog, ModelEnv
 from egoworld_resources.environments.contract import contract_folder
 from egoworld_resources.environments.errors import EnvDamaged
 from egoworld_resources.environments.locking.lockfile import Lock
+from egoworld_resources.environments.policy.rules import Policy
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,18 @@ class EnvBuilder:
         generations = self._generations(env.name)
         generation = generations.fresh(lock.digest)
         generations.collect(self._grace_s)
-        content = Content(env.name, lock, env.python, env.sdists, path=contract_folder().parent)
+        built = self._built_here(env, lock) if env.sdists else {}
+        content = Content(env.name, lock, env.python, built=built, path=contract_folder().parent)
         ready = self._building.make(content, generation, held, trust=trust)
         ready.write(generation)
         generations.swap(generation)
         return self._as_built(env.name, generation, ready)
+
+    def _built_here(self, env: ModelEnv, lock: Lock) -> Mapping[str, Path]:
+        from egoworld_resources.workflow_envs.sdists import SdistWheels  # only who builds from source needs it
+
+        policy = Policy.read(self._catalog.envs_folders[0] / "policy.toml")
+        return SdistWheels(self._building, policy, self.root).of(env.name, lock, env.python)
 
     def _generations(self, env: str) -> Generations:
         return Generations(self.root / env)

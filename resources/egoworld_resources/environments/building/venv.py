@@ -7,9 +7,9 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 class Content:
     """What a venv is to hold.
 
-    python: requires-python; sdists: packages that may be built; path: a folder that its interpreter imports from;
-    keep: files that lie in it afterwards.
+    python: requires-python; built: wheels of what the lock has as sdists, by package; path: a folder that its
+    interpreter imports from; keep: files that lie in it afterwards.
     """
 
     env: str
     lock: Lock
     python: str
-    sdists: Sequence[str] = ()
+    built: Mapping[str, Path] = field(default_factory=dict[str, Path])
     path: Path | None = None
     keep: Sequence[Path] = ()
 
@@ -73,7 +73,8 @@ class Building:
         self.uv.cache.mkdir(parents=True, exist_ok=True)
         self._warn_about_partitions(generation.parent)
         log.info("building env %s (%d packages) ...", content.env, len(content.lock.entries))
-        with free_slot(slots or generation.parent.parent) as slot, lock_here(content.lock, self.wheels) as lock:
+        here = lock_here(content.lock, self.wheels, content.built)
+        with free_slot(slots or generation.parent.parent) as slot, here as lock:
             self._make_venv(content, slot, held)
             files = self._install(content, lock, slot, held, trust=trust)
             files.make_read_only()
@@ -129,9 +130,8 @@ class Building:
         """
         ledger = Ledger.of(self.uv.cache) if trust else None
         what = f"building env '{content.env}' from {content.lock.path.name}"
-        builds = [part for name in content.sdists for part in ("--no-binary", name)]
         sync = ["pip", "sync", "--python", slot.path / "bin" / "python", "--link-mode", "hardlink"]
-        sync += ["--only-binary", ":all:", *builds, lock]
+        sync += ["--only-binary", ":all:", lock]
         mutex = self.uv.cache / BUILD_LOCK
         with exclusive(mutex, shared=True) as shared, suppress(IndexUnreachable):
             self.uv.run([*sync, "--offline"], cwd=slot.path, held=(held, slot.held, shared), what=what)

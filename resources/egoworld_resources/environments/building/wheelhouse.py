@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+from egoworld_resources.artifacts.manifest import file_digest
 from egoworld_resources.environments.locking.lockfile import Lock, built_from
 from egoworld_resources.environments.locking.resolve import write_lock
 from egoworld_resources.environments.locking.wheels import wheel_name
@@ -22,17 +23,20 @@ def localized(entries: list[dict[str, Any]], wheels: Path, prefix: str) -> list[
 
 
 @contextmanager
-def lock_here(lock: Lock, wheels: Path | None) -> Iterator[Path]:
+def lock_here(lock: Lock, wheels: Path | None, built: Mapping[str, Path]) -> Iterator[Path]:
     """The file to install ``lock`` from: itself, or a copy with paths into the folder ``wheels``.
 
-    uv checks the hashes of the lock against these files too. A copy is gone afterwards.
+    built: wheels by the names of the packages that the lock has as sdists. uv checks the hashes of the lock against
+    these files too. A copy is gone afterwards.
     """
-    if wheels is None:
+    if wheels is None and not built:
         yield lock.path
         return
     with TemporaryDirectory(prefix="egoworld-lock-") as folder:
         copy = Path(folder) / lock.path.name
-        entries = localized([_absolute(entry, lock.path.parent) for entry in lock.entries], wheels, str(wheels))
+        entries = [_built(entry, built) or _absolute(entry, lock.path.parent) for entry in lock.entries]
+        if wheels is not None:
+            entries = localized(entries, wheels, str(wheels))
         yield write_local(lock, copy, entries)
 
 
@@ -40,6 +44,14 @@ def write_local(lock: Lock, target: Path, entries: list[dict[str, Any]]) -> Path
     """``lock`` with other addresses of its files."""
     made_by = f"a copy of {lock.path.name}"
     return write_lock(target, entries, made_by=made_by, python=lock.requires_python, source=lock.source or "")
+
+
+def _built(entry: dict[str, Any], built: Mapping[str, Path]) -> dict[str, Any] | None:
+    wheel = built.get(entry["name"])
+    if wheel is None or "sdist" not in entry:
+        return None
+    kept = {key: value for key, value in entry.items() if key not in ("sdist", "index")}
+    return {**kept, "wheels": [{"path": str(wheel), "hashes": {"sha256": file_digest(wheel)}}]}
 
 
 def _absolute(entry: dict[str, Any], folder: Path) -> dict[str, Any]:

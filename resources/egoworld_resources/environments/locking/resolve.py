@@ -158,6 +158,8 @@ def _project(wanted: Wanted) -> dict[str, Any]:
         },
         "tool": {
             "uv": {
+                # nothing of an sdist runs while it is locked: what it needs is named in the env's own dependencies
+                "dependency-metadata": [{"name": name, "requires-dist": []} for name in wanted.sdists],
                 "environments": [linux],
                 "required-environments": [linux],
                 "override-dependencies": list(wanted.overrides),

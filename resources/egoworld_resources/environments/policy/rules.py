@@ -54,7 +54,7 @@ def checked_index(text: str) -> str:
 
 
 class Builds(BaseModel):
-    """The table [builds]: what may be built from source for envs of workflows, always inside the sandbox.
+    """The table [builds]: what may be built from source, always inside the sandbox.
 
     Without an entry nothing is built: packages come as wheels.
     """
@@ -62,6 +62,7 @@ class Builds(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     git: Literal["sandbox", "refused"] = Field(default="refused", description="requirements that name a git commit")
+    sdists: Literal["sandbox", "refused"] = Field(default="refused", description="sdists that a model env lists")
     backends: tuple[str, ...] = Field(
         default=(), description="values of build-backend in pyproject.toml that may build; one without is setuptools"
     )
