@@ -72,6 +72,8 @@ class Elsewhere(BaseHTTPRequestHandler):
         self.send_header("Location", self.target + self.path)
         self.end_headers()
 
+    do_HEAD = do_GET  # noqa: N815  # uv asks so for the size of a wheel
+
     def log_message(self, *_: object) -> None:
         return
 

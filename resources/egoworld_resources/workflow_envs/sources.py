@@ -10,9 +10,10 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.environments.locking.indexes import origin_allowed
+from egoworld_resources.environments.guard import Judge
+from egoworld_resources.environments.locking.indexes import host_allowed, origin_allowed
 from egoworld_resources.environments.locking.lockfile import built_from
-from egoworld_resources.environments.policy.addresses import Origin, PrivateAddress, Unresolved, reachable
+from egoworld_resources.environments.policy.addresses import Origin, PrivateAddress, Unresolved, listed, reachable
 from egoworld_resources.environments.policy.rules import Policy
 from egoworld_resources.programs.redaction import redacted
 from egoworld_resources.workflow_envs.errors import PolicyRefused
@@ -28,6 +29,27 @@ def check_indexes(policy: Policy, environ: Mapping[str, str] = os.environ) -> No
             address = text.partition("=")[2] if "=" in text.partition("://")[0] else text
             if address.startswith(REMOTE):
                 _check(address, policy, f"the index {redacted(address)} ({name})", of_index=True)
+
+
+def judge_of(policy: Policy) -> Judge:
+    """Which addresses uv may ask while it works, wherever a page or a redirect leads it."""
+
+    def judge(origin: Origin) -> tuple[str, ...]:
+        of_index = host_allowed(str(origin), policy.indexes)
+        if policy.indexes and not of_index and not listed(origin, policy.private_sources):
+            raise PolicyRefused(
+                f"the index leads to {origin}, which is none of the indexes of envs/policy.toml "
+                f"({', '.join(policy.indexes)}); nothing was fetched from there",
+                rule="indexes",
+            )
+        try:
+            return reachable(origin, (*policy.private_sources, *([str(origin)] if of_index else [])))
+        except Unresolved:
+            return ()
+        except PrivateAddress as error:
+            raise _private(f"the index leads to {origin}", error, origin) from error
+
+    return judge
 
 
 def refuse_contradictions(policy: Policy, wanted: Iterable[Requirement]) -> None:
@@ -88,11 +110,15 @@ def _check(address: str, policy: Policy, what: str, *, of_index: bool) -> None:
     except Unresolved:
         return  # uv says what it cannot reach
     except PrivateAddress as error:
-        raise PolicyRefused(
-            f"{what}: {error}, from which no packages are taken. A site allows it in its own policy.toml: "
-            f'private_sources = ["{origin}"]',
-            rule="private_sources",
-        ) from error
+        raise _private(what, error, origin) from error
+
+
+def _private(what: str, error: PrivateAddress, origin: Origin) -> PolicyRefused:
+    return PolicyRefused(
+        f"{what}: {error}, from which no packages are taken. A site allows it in its own policy.toml: "
+        f'private_sources = ["{origin}"]',
+        rule="private_sources",
+    )
 
 
 def _without_login(address: str) -> str:

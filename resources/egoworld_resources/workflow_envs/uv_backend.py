@@ -50,7 +50,13 @@ from egoworld_resources.workflow_envs.errors import (
 from egoworld_resources.workflow_envs.from_git import FOLDER, Parts, as_wheels, wheels_for
 from egoworld_resources.workflow_envs.keys import EnvKey
 from egoworld_resources.workflow_envs.requirements import names_of, parsed
-from egoworld_resources.workflow_envs.sources import check_entries, check_indexes, refuse_contradictions, rule_of
+from egoworld_resources.workflow_envs.sources import (
+    check_entries,
+    check_indexes,
+    judge_of,
+    refuse_contradictions,
+    rule_of,
+)
 
 PYPROJECT, UV_LOCK, PYLOCK = "pyproject.toml", "uv.lock", "pylock.toml"
 LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64'"
@@ -75,8 +81,8 @@ class UvBackend:
     def __init__(self, building: Building, policy: Policy, *, bytecode: bool = False) -> None:
         """bytecode: compile what is installed, in the sandbox."""
         self._bytecode = bytecode
-        self._building = building
-        self._uv = building.uv
+        self._uv = building.uv.judged_by(judge_of(policy))
+        self._building = Building(self._uv, building.wheels)
         self._policy = policy
 
     def start(self, folder: Path, env: str, wish: Wish) -> None:

@@ -7,10 +7,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from egoworld_resources.environments.errors import EnvBuildFailed, IndexUnreachable, UvMissing
+from egoworld_resources.environments.guard import Guard, Judge, guarding
 from egoworld_resources.leases.locks import open_lock
 from egoworld_resources.programs.environment import uv_environment
 from egoworld_resources.programs.output import Words, words_of
@@ -36,15 +37,22 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 class Uv:
     """The uv program with its cache. Run it outside any project: the pyproject.toml there would change what it does."""
 
-    def __init__(self, program: Path, cache: Path) -> None:
+    def __init__(self, program: Path, cache: Path, judge: Judge | None = None) -> None:
+        """judge: says which addresses may be asked, redirects included; without it uv asks whoever it is led to."""
         self.program = program
         self.cache = cache
+        self._judge = judge
+
+    def judged_by(self, judge: Judge) -> Uv:
+        """The same uv, which asks nobody but whom ``judge`` lets it."""
+        return Uv(self.program, self.cache, judge)
 
     def run(self, arguments: Sequence[str | Path], cwd: Path, held: Sequence[int] = (), what: str = "uv") -> str:
         """Run uv and return its standard output.
 
         ``held`` are descriptors of locks that uv inherits: when we are killed, they stay locked until uv too has ended.
-        Raises UvMissing, IndexUnreachable when packages could not be fetched, EnvBuildFailed for everything else.
+        Raises UvMissing, IndexUnreachable when packages could not be fetched, EnvBuildFailed for everything else,
+        and what the judge raised for an address that uv was led to.
         """
         own_lock(self.cache)
         kept = uv_environment()
@@ -58,17 +66,24 @@ class Uv:
             "pylock",
             *(str(argument) for argument in arguments),
         ]
-        with words_of(["uv", *command[4:]]) as words:
+        with words_of(["uv", *command[4:]]) as words, self._guarded() as guard:
+            if guard:
+                kept = {name: value for name, value in kept.items() if name.upper() != "NO_PROXY"} | guard.variables
             done = self._ran(command, cwd, kept, words, held)
             said = words.said()
         if done.returncode == 0:
             return done.stdout
+        if guard and guard.refused:
+            raise guard.refused[0]
         said = redacted(said or done.stdout.strip())[-4000:]
         if any(sign in said for sign in UNREACHABLE):
             raise IndexUnreachable(
                 f"{what}: packages could not be fetched and are not in the cache {self.cache}; uv says:\n{said}"
             )
         raise EnvBuildFailed(f"{what} failed (uv exit status {done.returncode}); uv says:\n{said}")
+
+    def _guarded(self) -> AbstractContextManager[Guard | None]:
+        return guarding(self._judge) if self._judge else nullcontext()
 
     def _ran(
         self, command: Sequence[str], cwd: Path, environ: dict[str, str], words: Words, held: Sequence[int]

@@ -11,22 +11,25 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True)
 class PublicIndex:
-    """A public index, by sha256 of its address and of the hosts of its files.
+    """A public index, by sha256 of its address, of its own host and of the hosts of its files.
 
     Only generated locks name the hosts themselves, so that a search for them finds what is used, and nothing else.
     """
 
     address: str
+    host: str
     hosts: tuple[str, ...]
 
 
 PUBLIC = {
     "PyPI": PublicIndex(
         "5a06749b2297be54ac5699f6f2761716adc5001a2d5f8b915ab2172922dd5706",
+        "a4aa2ac280bb8d1a0ce7a1be5a7bfb10292b49fe9435ad5cff19f421f3c70e41",
         ("c899567ee906851741bf7f3bde17a33777859ff9f53ff54d6f0ea54cf31ad636",),
     ),
     "PyTorch CPU": PublicIndex(
         "e7c18efb8c5595cd2e243e1f8cda15cd4933b95ef27fa158cfc0905c6bf952bb",
+        "03e390c8d8a6f2cf7bd2459306b376972ea6d6d28453d4a52dcd6c6c06fc9091",
         (
             "03e390c8d8a6f2cf7bd2459306b376972ea6d6d28453d4a52dcd6c6c06fc9091",
             "107971dcfe883e3a8508fdd29b4eb8d2882c2038f13e3d24055ff7bb1fd082b6",
@@ -47,6 +50,18 @@ def origin_allowed(origin: str, indexes: Iterable[str], *, of_index: bool = Fals
     another index than a public one lies on the index's own host.
     """
     return any(_from(origin, index, of_index) for index in indexes)
+
+
+def host_allowed(origin: str, indexes: Iterable[str]) -> bool:
+    """Whether one of ``indexes`` or its files lies on the server ``origin``, as scheme://host:port."""
+    return any(_from(origin, index, of_index=False) or _hosts(origin, index) for index in indexes)
+
+
+def _hosts(origin: str, index: str) -> bool:
+    known = PUBLIC.get(index)
+    return (
+        known is not None and origin.startswith("https://") and _digest(urlsplit(origin).hostname or "") == known.host
+    )
 
 
 def _from(origin: str, index: str, of_index: bool) -> bool:
