@@ -48,7 +48,7 @@ def test_a_folder_of_wheels_is_an_index_too(tmp_path: Path) -> None:
 
 def test_a_public_index_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     address, host = (hashlib.sha256(text.encode()).hexdigest() for text in (INDEX, "files.example"))
-    monkeypatch.setitem(PUBLIC, "Made up", PublicIndex(address, (host,)))
+    monkeypatch.setitem(PUBLIC, "Made up", PublicIndex(address, host, (host,)))
     policy = Policy(indexes=("Made up",))
     assert told(policy, package(index=f"{INDEX}/", wheels=[{"url": "https://files.example/tiny.whl"}])) == []
     assert told(policy, package(index=f"{INDEX}.evil/simple"))[0][0] == "indexes"
