@@ -66,8 +66,8 @@ def guarding(judge: Judge) -> Iterator[Guard]:
     for scheme in ("http", "https"):
         _site_proxy(scheme, "")
     guard = Guard(judge)
-    handler = cast("type[_Asked]", type("Asked", (_Asked,), {"guard": guard}))
-    with _Server(("127.0.0.1", 0), handler) as server:
+    asked = cast("type[_Asked]", type("Asked", (_Asked,), {"guard": guard}))
+    with _Server(("127.0.0.1", 0), asked) as server:
         guard.port = int(server.server_address[1])
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
