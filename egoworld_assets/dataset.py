@@ -1,49 +1,36 @@
 """dataset: one LeRobot dataset over all videos."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import dagster as dg
+from typing import TYPE_CHECKING
 
 from egoworld_assets.episodes import STAGE as EPISODES
-from egoworld_resources.artifacts.manifest import Manifest, file_digest
-from egoworld_resources.dataset import LINEAGE, ArtifactLineage, EpisodeArtifact, considered, licence_changes, merge
-from egoworld_resources.dataset.export import merged_videos
+from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_resources.dataset import considered
+from egoworld_resources.dataset.episodes import ArtifactLineage, EpisodeArtifact
+from egoworld_resources.dataset.lineage import LINEAGE, licence_changes, merged_videos
 from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, EgoworldError, Transient
 from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.rights.bearing import LicenceBook
 from egoworld_resources.rights.source_videos import rights_of
 
+if TYPE_CHECKING:
+    from egoworld_resources.dataset.merge import MergeReport
 
-@dg.asset(deps=[EPISODES.name], group_name="dataset", kinds={"lerobot"}, owners=["team:egoworld"], pool="cpu")
-def dataset(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> dg.MaterializeResult[Any]:
-    """One LeRobot v3.0 dataset over all videos that pass their checks; unchanged videos are not copied again."""
+
+def merge_usable(bench: Workbench) -> MergeReport:
+    """Merge the episodes of all videos that pass their checks; unchanged videos are not copied again."""
+    from egoworld_resources.dataset.merge import merge
+
     target = bench.layout.dataset
     with exclusive(target.with_suffix(".lock")), bench.store.reading():
-        usable = usable_episodes(bench)
-        report = merge(usable, target, previous=target if target.is_dir() else None)
-        considered.note(target, usable, written=report.written)
-    for video, why in report.refused.items():
-        context.log.warning("%s is not in the dataset: %s", video, why)
-    if not report.written:
-        raise dg.Failure("no video has usable episodes; see `egoworld status`", allow_retries=False)
-    return dg.MaterializeResult(
-        metadata={
-            "videos": len(report.videos),
-            "episodes": report.episodes,
-            "frames": report.frames,
-            "files_linked": report.linked,
-            "files_rewritten": report.rewritten,
-            "commercial": report.commercial,
-            "licences": ", ".join(licence or "unknown" for licence in report.licences),
-            "code_licences": ", ".join(report.code_licences),
-            "refused": dg.MetadataValue.json(dict(report.refused)),
-            "folder": dg.MetadataValue.path(str(target)),
-        },
-        data_version=dg.DataVersion(file_digest(target / "lineage.json")[:32]),
-    )
+        found = usable_episodes(bench)
+        report = merge(found, target, previous=target if target.is_dir() else None)
+        considered.note(target, found, written=report.written)
+    return report
 
 
 def usable_episodes(bench: Workbench) -> list[EpisodeArtifact]:

@@ -7,7 +7,7 @@ import warnings
 
 import dagster as dg
 
-from egoworld_assets.automation import pace, quarantine
+from egoworld_assets.automation import dataset_asset, pace, quarantine
 from egoworld_assets.automation.dead_runs import noting_processes
 from egoworld_assets.automation.event_log_retention import event_log_retention
 from egoworld_assets.automation.follow import dataset_follows
@@ -19,6 +19,7 @@ from egoworld_assets.automation.schedules import QUARANTINE, hourly_quarantine, 
 from egoworld_assets.automation.waiting import waiting_sensor
 from egoworld_assets.orchestration.materializations import code_version
 from egoworld_assets.orchestration.registry import modules, stages
+from egoworld_assets.orchestration.stage_asset import stage_asset
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 
@@ -36,8 +37,9 @@ def build(bench: Workbench) -> dg.Definitions:
         name = spec.key.to_user_string()
         return spec.replace_attributes(code_version=versions[name]) if name in versions else spec
 
-    loaded = dg.load_assets_from_modules([*modules(), quarantine])
+    loaded = dg.load_assets_from_modules([*modules(), dataset_asset, quarantine])
     assets = [asset for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
+    assets += [stage_asset(stage) for stage in stages().values()]
     return dg.Definitions(
         assets=dg.map_asset_specs(with_version, assets),
         jobs=[FLOW, DATASET, QUARANTINE, event_log_retention],

@@ -1,14 +1,12 @@
 """previews: what a person looks at."""
 
-import dagster as dg
-
-from egoworld_assets.orchestration.stage_asset import Step, materialize, stage_asset
 from egoworld_assets.quality import checks
 from egoworld_resources.artifacts.stage import Stage
-from egoworld_resources.making.workbench import Workbench
 
 STAGE = Stage(
     "previews",
+    description="Contact sheet, overlay video and Rerun recording of all that was found, in quarantined videos too.",
+    kinds=("rerun",),
     env="rerun",
     inputs=("videos", "clips"),
     optional=("hand_poses", "detections", "masks", "tracks", "reconstructions", "object_poses", "robot_trajectories"),
@@ -16,9 +14,3 @@ STAGE = Stage(
     checks=(checks.has_files("contact_sheet.png", "overlay.mp4", "recording.rrd"),),
     shows_quarantined=True,
 )
-
-
-@stage_asset(STAGE, kinds={"rerun"})
-def previews(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
-    """Contact sheet, overlay video and Rerun recording of all that was found, in quarantined videos too."""
-    yield from materialize(context, bench, STAGE)

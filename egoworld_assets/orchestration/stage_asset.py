@@ -1,7 +1,5 @@
 """What all stage assets share: partitions of videos, batches in backfills, and the step that makes artifacts."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -31,7 +29,6 @@ UNRECORDED = "egoworld/unrecorded"
 TAG_LENGTH = 250
 
 
-Upstream = dg.AssetsDefinition
 Step = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 
 
@@ -46,37 +43,34 @@ def backfill_batches(inputs: int) -> dg.BackfillPolicy:
     return dg.BackfillPolicy.multi_run(max_partitions_per_run=max(1, BATCH - inputs))
 
 
-def stage_asset(
-    stage: Stage, *, kinds: set[str], pool: str = "cpu", deps: Sequence[Upstream] = ()
-) -> Callable[[Callable[..., Step]], dg.AssetsDefinition]:
-    """Declare the asset of a stage, made video by video or in batches.
+def stage_asset(stage: Stage) -> dg.AssetsDefinition:
+    """The asset of a stage, made video by video or in batches.
 
     Everything that it reads stands directly before it, so that Dagster's graph and its staleness are those of the
-    stage. deps: what stands before it besides.
+    stage.
     """
-    read = (*stage.inputs, *stage.optional)
-    before = list(dict.fromkeys([*map(dg.AssetKey, read), *(dep.key for dep in deps)]))
+    before = (*stage.inputs, *stage.optional)
     rules = "; ".join((check.__doc__ or "").split("\n")[0] for check in stage.checks)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # backfill policies, in use since 1.5, are still marked beta
 
-    def declare(step: Callable[..., Step]) -> dg.AssetsDefinition:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", dg.BetaWarning
-            )  # backfill policies, in use since 1.5, are still marked beta
-            return dg.asset(
-                name=stage.name,
-                deps=before,
-                partitions_def=VIDEOS,
-                backfill_policy=backfill_batches(len(read)),
-                output_required=False,
-                group_name="video_to_dataset",
-                kinds=kinds,
-                owners=["team:egoworld"],
-                pool=pool,
-                check_specs=[dg.AssetCheckSpec(CHECK, asset=stage.name, blocking=True, description=rules)],
-            )(step)
+        @dg.asset(
+            name=stage.name,
+            description=stage.description,
+            deps=[dg.AssetKey(name) for name in before],
+            partitions_def=VIDEOS,
+            backfill_policy=backfill_batches(len(before)),
+            output_required=False,
+            group_name="video_to_dataset",
+            kinds=set(stage.kinds),
+            owners=["team:egoworld"],
+            pool="cpu",
+            check_specs=[dg.AssetCheckSpec(CHECK, asset=stage.name, blocking=True, description=rules)],
+        )
+        def made(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
+            yield from materialize(context, bench, stage)
 
-    return declare
+    return made
 
 
 def materialize(context: dg.AssetExecutionContext, bench: Workbench, stage: Stage) -> Step:

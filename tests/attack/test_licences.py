@@ -12,8 +12,8 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
+from egoworld_assets.automation.dataset_asset import dataset
 from egoworld_assets.cli.app import app
-from egoworld_assets.dataset import dataset
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench

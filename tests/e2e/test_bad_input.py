@@ -14,12 +14,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from egoworld_assets import videos
 from egoworld_assets.automation import inbox_sensor
 from egoworld_assets.cli import status
 from egoworld_assets.cli.flow import RANGE
 from egoworld_assets.clips import STAGE as CLIPS
-from egoworld_assets.clips import clips
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.stage_asset import stage_asset
+from egoworld_assets.videos import STAGE as VIDEOS
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.layout import readable
@@ -27,6 +28,8 @@ from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 from tests import bad_videos, made_up
 from tests.bad_videos import Bad
+
+videos, clips = (stage_asset(stages()[name]) for name in ("videos", "clips"))
 
 CAPABILITIES = (1, 2)
 """CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: without them root, too, needs permission to read."""
@@ -82,7 +85,7 @@ def tick(bench: Workbench, instance: dg.DagsterInstance, cursor: str | None = No
 
 def run(bench: Workbench, instance: dg.DagsterInstance, asset: dg.AssetsDefinition, keys: list[str]) -> None:
     dg.materialize(
-        [videos.videos, clips],
+        [videos, clips],
         selection=[asset],
         instance=instance,
         resources={"bench": bench},
@@ -151,14 +154,14 @@ def test_a_batch_of_everything_through_the_inbox(
     keys, _ = tick(bench, instance)
     ordered = instance.get_dynamic_partitions("videos")
     assert sorted(keys) == sorted(ordered)
-    run(bench, instance, videos.videos, ordered)
+    run(bench, instance, videos, ordered)
     run(bench, instance, clips, ordered)
 
     names = {facts["name"]: key for key, facts in bench.store.records("videos")}
     left_out = {entry["name"]: (entry["state"], entry["why"]) for entry in status.left_out(bench)}
     for file in made:
         shown = readable(file.name)
-        state, why = left_out[shown] if file.state == "refused" else state_of(bench, names[shown], videos.STAGE)
+        state, why = left_out[shown] if file.state == "refused" else state_of(bench, names[shown], VIDEOS)
         assert (state, file.reason in why) == (file.state, True), (shown, state, why)
         assert state == "fresh" or shown in why, f"{shown}: the reason names the file: {why}"
         assert state != "fresh" or state_of(bench, names[shown], CLIPS) == ("fresh", "")
@@ -219,7 +222,7 @@ def test_the_demo_of_nothing_but_bad_files_says_why_for_each(tmp_path: Path) -> 
     ):
         assert words in told.stdout, told.stdout
     bench = Workbench(Settings.load(home=home))
-    states = {facts["name"]: state_of(bench, key, videos.STAGE)[0] for key, facts in bench.store.records("videos")}
+    states = {facts["name"]: state_of(bench, key, VIDEOS)[0] for key, facts in bench.store.records("videos")}
     assert states == {"-dash.mp4": "failed", **{readable(bad.name): "failed" for bad in made if bad.state == "failed"}}
     assert before == {p: s for p, s in listing(tmp_path).items() if not p.startswith(str(home))}
 
@@ -276,7 +279,7 @@ def test_a_clip_that_wants_too_much_memory_costs_that_clip_only(tmp_path: Path, 
     keys = [
         Arrivals(bench.store).take(made_up.video(tmp_path / f"{n}.mp4", shots=(14 + n, 14))).video for n in range(2)
     ]
-    for stage in (videos.STAGE, CLIPS):
+    for stage in (VIDEOS, CLIPS):
         bench.make(stage, keys, "run")
     outcomes = bench.make(made_up.BRIGHTNESS, keys, "run")
     for outcome in outcomes:

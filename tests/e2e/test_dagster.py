@@ -8,10 +8,9 @@ import pytest
 
 from egoworld_assets.automation.inbox_sensor import inbox
 from egoworld_assets.cli.flow import RANGE, unexpected
-from egoworld_assets.clips import clips
-from egoworld_assets.orchestration.stage_asset import Step, materialize, stage_asset
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.stage_asset import stage_asset
 from egoworld_assets.quality import checks
-from egoworld_assets.videos import videos
 from egoworld_resources.artifacts.manifest import Verdict
 from egoworld_resources.artifacts.stage import Draft, Stage
 from egoworld_resources.inbox.arrivals import Arrivals
@@ -26,11 +25,8 @@ def bright_enough(draft: Draft) -> Verdict:
 
 
 LIT = Stage("brightness", env="dimmer", inputs=BRIGHTNESS.inputs, checks=(bright_enough,))
-
-
-@stage_asset(LIT, deps=[videos, clips], kinds={"table"})
-def brightness(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
-    yield from materialize(context, bench, LIT)
+videos, clips = (stage_asset(stages()[name]) for name in ("videos", "clips"))
+brightness = stage_asset(LIT)
 
 
 @dg.asset(deps=[brightness], partitions_def=brightness.partitions_def)

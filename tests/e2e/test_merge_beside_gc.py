@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from egoworld_assets.dataset import dataset
+from egoworld_assets.automation.dataset_asset import dataset
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.manifest import Manifest
 from egoworld_resources.inbox.arrivals import Arrivals

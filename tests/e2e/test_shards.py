@@ -10,13 +10,11 @@ import pytest
 
 from egoworld_assets.automation.inbox_sensor import inbox
 from egoworld_assets.automation.night import Night
-from egoworld_assets.clips import clips
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import partition_of
-from egoworld_assets.videos import videos
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
-from tests.e2e.test_dagster import LIT, Flaky, brightness
+from tests.e2e.test_dagster import LIT, Flaky, brightness, clips, videos
 from tests.e2e.test_upkeep import ALWAYS
 from tests.made_up import video, workbench
 from tests.sensors import Ticks, instance_of

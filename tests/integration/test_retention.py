@@ -26,8 +26,8 @@ from egoworld_assets.automation.event_log_retention import Pruned, event_log_ret
 from egoworld_assets.automation.quarantine import quarantine
 from egoworld_assets.cli.app import app
 from egoworld_assets.cli.flow import RANGE
-from egoworld_assets.clips import clips
-from egoworld_assets.videos import videos
+from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.stage_asset import stage_asset
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.server import probes, schema
@@ -38,6 +38,7 @@ from tests.made_up import video, workbench
 from tests.servers import free_port, running
 
 LATER = datetime.now(UTC) + timedelta(days=100)
+videos, clips = (stage_asset(stages()[name]) for name in ("videos", "clips"))
 ASSETS: list[dg.AssetsDefinition] = [videos, clips, quarantine]
 RUN = "query($id:ID!){runOrError(runId:$id){__typename ... on Run{status startTime endTime stats{__typename} \
 assetMaterializations{assetKey{path} partition} eventConnection{events{__typename}}}}}"
@@ -184,15 +185,11 @@ def known(instance: dg.DagsterInstance, bench: Workbench) -> dict[str, Any]:
         r.storage_id for e in ends for r in instance.fetch_run_status_changes(e, 100).records if r.run_id in kept
     ]
     found["ends"] = sorted(changes)
-    shown = [bench.state(asset_stage, key) for asset_stage in stages_of() for key, _ in bench.store.records("videos")]
+    shown = [
+        bench.state(asset_stage, key) for asset_stage in stages().values() for key, _ in bench.store.records("videos")
+    ]
     found["status"] = [(state.condition, state.why) for state in shown]
     return found
-
-
-def stages_of() -> list[Any]:
-    from egoworld_assets.orchestration.registry import stages
-
-    return list(stages().values())
 
 
 def same(before: dict[str, Any], after: dict[str, Any]) -> None:

@@ -54,6 +54,7 @@ class Stage:
     env: the model env that serves it unless the configuration says otherwise. inputs: assets that must exist and be
     valid. optional: assets that are given when they exist. unit: whether the model sees clip by clip or the whole
     video. shows_quarantined: optional inputs are given even when quarantined (a preview shows what is wrong).
+    description, kinds: what the UI of Dagster shows of the asset.
     """
 
     name: str
@@ -63,6 +64,8 @@ class Stage:
     unit: Literal["clip", "video"] = "clip"
     checks: tuple[Check, ...] = ()
     shows_quarantined: bool = False
+    description: str = ""
+    kinds: tuple[str, ...] = ()
 
 
 def verdict_of(check: Check, draft: Draft) -> Verdict:

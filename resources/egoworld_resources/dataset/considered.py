@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from egoworld_resources.artifacts.manifest import digest
-from egoworld_resources.dataset.source import EpisodeArtifact
+from egoworld_resources.dataset.episodes import EpisodeArtifact
 from egoworld_resources.leases.scratch import scratch_file
 
 

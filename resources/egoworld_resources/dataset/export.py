@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from egoworld_resources.dataset.lineage import LINEAGE
+from egoworld_resources.dataset.episodes import EpisodeArtifact
 from egoworld_resources.dataset.merge import MergeReport, merge
-from egoworld_resources.dataset.source import EpisodeArtifact
 from egoworld_resources.errors import BadConfiguration, Terminal
 
 NAMED = 50
@@ -28,16 +25,6 @@ class Exported:
 
     report: MergeReport
     left_out: Mapping[str, Sequence[str]]
-
-
-def merged_videos(dataset: Path) -> list[dict[str, Any]]:
-    """The entries of a merged dataset. Raises BadConfiguration when ``dataset`` is not one."""
-    try:
-        return list(json.loads((dataset / LINEAGE).read_text(encoding="utf-8"))["videos"])
-    except (OSError, ValueError, KeyError) as error:
-        raise BadConfiguration(
-            f"{dataset} is not a merged dataset ({error}); `egoworld refresh` makes it once a video has episodes"
-        ) from error
 
 
 def export(

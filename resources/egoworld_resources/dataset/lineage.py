@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from egoworld_resources.dataset.source import EpisodeArtifact
+from egoworld_resources.dataset.episodes import EpisodeArtifact
+from egoworld_resources.errors import BadConfiguration
 
 LINEAGE = "lineage.json"
 Said = tuple[str, str, str, str]
@@ -55,3 +56,13 @@ def _changed(name: tuple[str, str], said: set[Said], now: set[Said]) -> str:
 def _listed(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Licences of an entry of lineage.json; datasets of earlier versions listed names only."""
     return [one for one in entry.get("licences", []) if isinstance(one, dict)]
+
+
+def merged_videos(dataset: Path) -> list[dict[str, Any]]:
+    """The entries of a merged dataset. Raises BadConfiguration when ``dataset`` is not one."""
+    try:
+        return list(json.loads((dataset / LINEAGE).read_text(encoding="utf-8"))["videos"])
+    except (OSError, ValueError, KeyError) as error:
+        raise BadConfiguration(
+            f"{dataset} is not a merged dataset ({error}); `egoworld refresh` makes it once a video has episodes"
+        ) from error

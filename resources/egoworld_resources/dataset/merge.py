@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from egoworld_resources.dataset import card, stats
+from egoworld_resources.dataset.episodes import EpisodeArtifact
 from egoworld_resources.dataset.lineage import LINEAGE, entries_of
 from egoworld_resources.dataset.placing import link, replaced
 from egoworld_resources.dataset.rewrite import INDEX_COLUMNS, Place, rewrite_data, rewrite_episodes, write_tasks
-from egoworld_resources.dataset.source import DATA, EPISODES, VIDEO, BadSource, EpisodeArtifact, Source
+from egoworld_resources.dataset.source import DATA, EPISODES, VIDEO, BadSource, Source
 
 DECIDES_DATA = ("sha256", "data_version", "episodes", "frames", "place")
 Take = Callable[[Path, Path], None]

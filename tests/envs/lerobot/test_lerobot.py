@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from egoworld_resources.dataset import EpisodeArtifact, merge
+from egoworld_resources.dataset.episodes import EpisodeArtifact
+from egoworld_resources.dataset.merge import merge
 from egoworld_resources.environments.building.builder import EnvBuilder
 from tests.made_artifacts import MadeVideo, declared_params, joint_positions, level, make, run_stage
 

@@ -13,15 +13,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from egoworld_resources.dataset import (
-    ArtifactLineage,
-    EpisodeArtifact,
-    LicenceRefused,
-    export,
-    licence_changes,
-    merge,
-)
-from egoworld_resources.dataset.export import merged_videos
+from egoworld_resources.dataset.episodes import ArtifactLineage, EpisodeArtifact
+from egoworld_resources.dataset.export import LicenceRefused, export
+from egoworld_resources.dataset.lineage import licence_changes, merged_videos
+from egoworld_resources.dataset.merge import merge
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.licences import Licensing
 from egoworld_resources.rights.bearing import Bearing, Kind
