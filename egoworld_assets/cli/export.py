@@ -14,7 +14,7 @@ from rich.table import Table
 from egoworld_assets.cli.names import find_video
 from egoworld_assets.dataset import merged_episodes
 from egoworld_assets.dataset import stale_licences as stale_in_dataset
-from egoworld_resources import dataset
+from egoworld_resources.dataset.export import export as export_dataset
 from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.making.workbench import Workbench
@@ -74,7 +74,7 @@ def export(bench: Workbench, to: Path, console: Console, *, commercial: bool, le
     merged = bench.layout.dataset
     with exclusive(merged.with_suffix(".lock")), bench.store.reading():
         found = merged_episodes(bench)
-        done = dataset.export(merged, found, to.absolute(), commercial=commercial, leave_out=leave_out)
+        done = export_dataset(merged, found, to.absolute(), commercial=commercial, leave_out=leave_out)
     report = done.report
     if as_json:
         left_out = {video: list(why) for video, why in done.left_out.items()}
