@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from egoworld_resources.settings import PROJECT
 from egoworld_runner import clip_id, tables
 from tests.made_artifacts import (
     JOINTS,
@@ -240,3 +244,15 @@ def test_the_grid_never_leaves_the_clip_nor_goes_back(steps: list[float], fps: i
     wanted = times[start] + np.arange(len(chosen)) / fps
     best = np.abs(times[start:, None] - wanted).min(axis=0)
     np.testing.assert_allclose(np.abs(times[chosen] - wanted), best, atol=1e-6)
+
+
+def test_the_ten_lines_of_the_readme_read_it(dataset: Path, tmp_path: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)[0]
+    assert len([line for line in code.splitlines() if line and "import" not in line]) <= 10
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset").symlink_to(dataset)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows, joints = done.stdout.splitlines()
+    assert re.fullmatch(r"\d+ rows, \d+ with a right hand, 2 episodes", rows)
+    assert joints.startswith("['right.")
