@@ -337,7 +337,7 @@ def test_files_of_the_service(place: Place, writer: httpx.Client) -> None:
 
 
 def test_a_version_that_the_policy_excludes(writer: httpx.Client) -> None:
-    """The example of the seed, torch==2.0.0, gets a bare failure of the resolver."""
+    """torch==2.0.0, which no policy allows, gets a bare failure of the resolver."""
     said = refused(made(writer, "torch", "scikit-learn>=1.0", "torch==2.0.0"), "POLICY_REFUSED")
     for part in ("torch>=2.6", "rule constraints", "torch.load runs code", "policy.toml", "torch>=2.0.0"):
         assert part in said

@@ -1,4 +1,4 @@
-"""Configuration of the fabric by the environment variables of seed 003, section 4."""
+"""Configuration of the fabric by environment variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong with the envs of workflows: one code and one HTTP status each (seed 003, section 5, and our own).
+"""What can go wrong with the envs of workflows: one code and one HTTP status each.
 
 FabricError
 ├── InvalidKey             INVALID_KEY 400                 a name that cannot be part of a key

@@ -176,5 +176,5 @@ def _make_folder(folder: Path) -> None:
 
 
 def project_name(key: EnvKey) -> str:
-    """The name in the declaration of an env: its parts joined by "-" (seed 003)."""
+    """The name in the declaration of an env: its parts joined by "-"."""
     return "-".join(part for part in key.parts if part).rstrip("._-")

@@ -1,4 +1,4 @@
-"""Which env needs what of the main project: packages, versions, and where the two cannot agree (seed 003)."""
+"""Which env needs what of the main project: packages, versions, and where the two cannot agree."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The fabric of envs over HTTP (seed 003): FastAPI over the library, bearer tokens, one shape of errors, a page."""
+"""The fabric of envs over HTTP: FastAPI over the library, bearer tokens, one shape of errors, a page."""

@@ -1,4 +1,4 @@
-"""The body of POST /envs: the form of seed 003, or the same as JSON."""
+"""The body of POST /envs: a form, or the same as JSON."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def create_env(request: Request) -> CreateEnv:
 
 
 async def _of_form(form: FormData) -> dict[str, Any]:
-    """Fields by name. packages: repeated, or one that holds a JSON list, as in the seed."""
+    """Fields by name. packages: repeated, or one that holds a JSON list."""
     given: dict[str, Any] = {}
     for name in form:
         values = form.getlist(name)

@@ -1,4 +1,4 @@
-"""What the API takes and gives: the fields of seed 003, and more of what is known of an env."""
+"""What the API takes and gives: what a caller may send, and what is known of an env."""
 
 from __future__ import annotations
 

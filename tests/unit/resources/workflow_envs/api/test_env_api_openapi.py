@@ -25,7 +25,7 @@ SEED = {
     (f"{ENV}/deps", "get"),
     (f"{ENV}/run", "post"),
 }
-"""The endpoints of seed 003."""
+"""The endpoints of the original requirements."""
 IMPLIED = {
     ("/envs", "get"),
     (ENV, "get"),
