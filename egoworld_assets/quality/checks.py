@@ -105,12 +105,14 @@ def hands_move_physically(draft: Draft) -> Verdict:
 
 
 def boxes_inside(draft: Draft) -> Verdict:
-    """Boxes have an area and touch the picture."""
+    """Boxes have an area and lie inside the picture; their edges may lie on its border."""
+    size = draft.input_table("videos").to_pylist()[0]
     bad = 0
     for boxes in draft.by_clip("x0", "y0", "x1", "y1"):
         x0, y0, x1, y1 = (column.to_numpy() for column in boxes.columns)
-        bad += int(np.sum((x1 <= x0) | (y1 <= y0)))
-    return verdict("boxes_inside", f"{bad} boxes have no area" if bad else "")
+        good = (x0 >= 0) & (x0 < x1) & (x1 <= size["width"]) & (y0 >= 0) & (y0 < y1) & (y1 <= size["height"])
+        bad += int(np.sum(~good))
+    return verdict("boxes_inside", f"{bad} boxes have no area or reach out of the picture" if bad else "")
 
 
 def masks_not_empty(draft: Draft) -> Verdict:

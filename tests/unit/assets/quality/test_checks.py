@@ -112,7 +112,7 @@ GOOD_AND_BAD = {
         tables.Detection,
         [tables.Detection(0, "object", 1.0, 1, 1, 5, 5)],
         [tables.Detection(0, "object", 1.0, 5, 1, 5, 5)],
-        "1 boxes have no area",
+        "1 boxes have no area or reach out of the picture",
     ),
     "masks": (checks.masks_not_empty, tables.Mask, [mask(0, 50)], [mask(0, 0), mask(1, 100)], "2 of 2 masks"),
     "camera poses": (
@@ -182,3 +182,25 @@ def test_an_empty_or_absent_file_is_missing(tmp_path: Path) -> None:
     (made.folder / "overlay.mp4").write_bytes(b"x")
     verdict = checks.has_files("sheet.png", "overlay.mp4", "recording.rrd")(made)
     assert verdict.reason == "missing: sheet.png, recording.rrd"
+
+
+@pytest.mark.parametrize(
+    ("box", "passes"),
+    [
+        ((0, 0, 640, 480), True),
+        ((639, 479, 640, 480), True),
+        ((0, 0, 640.5, 480), False),
+        ((0, 0, 640, 480.5), False),
+        ((-0.5, 0, 640, 480), False),
+        ((0, -0.5, 640, 480), False),
+        ((640, 0, 640, 480), False),
+        ((700, 0, 710, 480), False),
+        ((float("nan"), 0, 640, 480), False),
+    ],
+)
+def test_boxes_at_the_border_of_the_picture(
+    tmp_path: Path, box: tuple[float, float, float, float], passes: bool
+) -> None:
+    """The picture has 640 x 480 px: its own box is inside, half a pixel more is not."""
+    rows = [tables.Detection(0, "object", 1.0, *box)]
+    assert checks.boxes_inside(draft(tmp_path, rows, tables.Detection)).passed is passes
