@@ -85,7 +85,7 @@ class ColourCut:
         if factor < 1:
             size = (max(8, round(small.shape[1] * factor)), max(8, round(small.shape[0] * factor)))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            small = cv2.resize(small, size, interpolation=cv2.INTER_NEAREST)
+            small = cv2.resize(small, size, interpolation=cv2.INTER_NEAREST_EXACT)
         inside = (small == cv2.GC_FGD) | (small == cv2.GC_PR_FGD)
         if inside.sum() < 20 or (~inside).sum() < 20:
             return likely

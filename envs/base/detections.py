@@ -54,6 +54,7 @@ class MovingObjects(Runner):
         scale = min(1.0, float(params["work_width"]) / clip.width)
         hands = hands_by_frame(inputs.rows("hand_poses"), scale)
         rows = [hand_row(clip, frame, hand, scale) for frame, found in hands.items() for hand in found]
+        rows = [row for row in rows if row.x0 < row.x1 and row.y0 < row.y1]
         finder = RegionFinder(clip, scale, bridged(hands, round(0.5 * clip.fps)))
         finder.learn_skin(hands)
         regions = [found for frame in clip.frames() if (found := finder.regions(frame.index, frame.rgb))]
@@ -167,7 +168,7 @@ def worth(track: Tracklet, fps: float, width: float) -> bool:
 
 
 def hand_row(clip: Clip, frame: int, hand: Hand, scale: float) -> tables.Detection:
-    """The box of a hand, cut to the picture."""
+    """The box of a hand, cut to the picture; without an area when the hand is outside."""
     return _row(clip, Box(frame, *hand.box(), hand.score), f"{hand.side} hand", scale)
 
 

@@ -14,13 +14,15 @@ from av.video.frame import PictureType, VideoFrame
 from lerobot_v3 import QUANTILES
 from numpy.typing import NDArray
 
+from egoworld_runner.pixels import resized
+
 STATS_STEP = 4
 """Every fourth pixel of every fourth line is counted for the statistics."""
 
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How a picture lies on the canvas: canvas px = picture px * scale + (left, top); sizes in px."""
+    """How a picture lies on the canvas: it is brought to ``scale`` of its size, then moved by (left, top); px."""
 
     width: int
     height: int
@@ -42,12 +44,12 @@ class Letterbox:
 
     def points(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Picture points [..., 2] in canvas px."""
-        return xy * (self.scale_x, self.scale_y) + (self.left, self.top)
+        return resized(xy, np.array([self.scale_x, self.scale_y])) + np.array([self.left, self.top])
 
     def intrinsics(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """fx, fy, cx, cy [..., 4] for the canvas."""
-        scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
-        return values * scale + (0, 0, self.left, self.top)
+        focal = values[..., :2] * (self.scale_x, self.scale_y)
+        return np.concatenate([focal, self.points(values[..., 2:])], axis=-1)
 
     def draw(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture on a black canvas, uint8 [height, width, 3]."""

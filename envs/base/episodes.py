@@ -119,7 +119,10 @@ def _choose(spans: Sequence[Any], inputs: Inputs, require: Sequence[str]) -> tup
 
 
 def _facts(clip: Clip, row: Any, letterbox: Letterbox) -> dict[str, Any]:
-    """Where an episode comes from and how its pictures lie on the canvas; more columns than LeRobot asks for."""
+    """Where an episode comes from and how its pictures lie on the canvas; more columns than LeRobot asks for.
+
+    A point x of the video lies at (x + 0.5) * canvas_scale_x - 0.5 + canvas_left of the canvas, px; y likewise.
+    """
     return {
         "egoworld/video": clip.video,
         "egoworld/clip_id": row["clip_id"],

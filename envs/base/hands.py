@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from egoworld_runner.pixels import resized, to_corner
+
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 Pixels = NDArray[np.bool_]
@@ -44,9 +46,10 @@ class Hand:
         return max(length, 1.3 * breadth, 1.0)
 
     def box(self, pad: float = 0.14) -> tuple[float, float, float, float]:
-        """x0, y0, x1, y1 around the joints, wider by ``pad`` palms: joints lie inside the flesh."""
+        """Edges x0, y0, x1, y1 around the joints, wider by ``pad`` palms: joints lie inside the flesh."""
         grow = pad * self.palm
-        low, high = self.joints.min(axis=0) - grow, self.joints.max(axis=0) + grow
+        joints = to_corner(self.joints)
+        low, high = joints.min(axis=0) - grow, joints.max(axis=0) + grow
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     def flesh(self, shape: tuple[int, int], width: float) -> Pixels:
@@ -81,11 +84,14 @@ class Hand:
 
 
 def hands_by_frame(rows: Iterable[Mapping[str, Any]], scale: float, least: float = 0.0) -> dict[int, list[Hand]]:
-    """Rows of hand_poses as hands per frame, joints times ``scale``, left before right; ``least``: score to count."""
+    """Rows of hand_poses as hands per frame, left before right; least: score to count.
+
+    scale: of the picture at hand to the video, which the joints are brought to.
+    """
     found: dict[int, list[Hand]] = {}
     for row in rows:
         if row["score"] >= least:
-            joints = np.asarray(row["keypoints_2d"], np.float32).reshape(21, 2) * np.float32(scale)
+            joints = resized(np.asarray(row["keypoints_2d"], np.float32).reshape(21, 2), scale)
             found.setdefault(int(row["frame"]), []).append(Hand(row["side"], float(row["score"]), joints))
     for hands in found.values():
         hands.sort(key=lambda hand: hand.side)

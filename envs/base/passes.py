@@ -174,7 +174,7 @@ class Passes:
 
     def _decoded(self, row: tables.Mask) -> Pixels:
         pixels = coco.decode({"size": [row.height, row.width], "counts": row.rle.encode("ascii")})
-        return cv2.resize(pixels, self._size, interpolation=cv2.INTER_NEAREST).astype(bool)
+        return cv2.resize(pixels, self._size, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
 
 
 def _renamed(row: tables.Mask, obj_id: int) -> tables.Mask:

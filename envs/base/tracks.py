@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
+from egoworld_runner.pixels import resized
 
 WINDOW = 9
 """px, side of the neighbourhood that Lucas-Kanade compares (Bouguet 2001)."""
@@ -78,7 +79,7 @@ class Points:
         gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         if self._scale < 1:
             gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-            owners = cv2.resize(owners, size, interpolation=cv2.INTER_NEAREST)
+            owners = cv2.resize(owners, size, interpolation=cv2.INTER_NEAREST_EXACT)
         rows = self._follow(frame, gray, owners)
         self._refill(gray, owners)
         self._last = gray
@@ -87,7 +88,7 @@ class Points:
         return sorted(rows, key=lambda row: row.track_id)
 
     def _row(self, frame: int, number: Any, at: Array, owner: Any, *, visible: bool) -> tables.TrackPoint:
-        x, y = ((float(v) + 0.5) / self._scale - 0.5 for v in at)
+        x, y = resized(at.astype(np.float64), 1 / self._scale).tolist()
         return tables.TrackPoint(int(number), frame, round(x, 3), round(y, 3), visible, int(owner))
 
     def _follow(self, frame: int, gray: Picture, owners: NDArray[np.uint8]) -> list[tables.TrackPoint]:

@@ -20,10 +20,12 @@ class MediaPipeHands(Runner):
     """Hands of a clip, followed from frame to frame; every clip starts with no memory of another.
 
     keypoints_2d: px, MediaPipe's joint order (0 wrist, 1-4 thumb, 5-8 index ... 17-20 little finger), possibly outside
-    the picture. keypoints_3d: MediaPipe's world landmarks, m, in axes parallel to the camera's (x right, y down, z
-    forward), from an origin at the hand's approximate centre, in the size of an average hand: neither the distance to
-    the camera nor the person's own hand size is in them. score: the model's probability, in this frame, of the side
-    that the row names; below 0.5 where the frames around it say otherwise.
+    the picture. MediaPipe's shares of width and height count from the centre of the first pixel, as the contract does:
+    the joints of a picture and of the same picture turned by 180 degrees add up to width - 1 and height - 1.
+    keypoints_3d: MediaPipe's world landmarks, m, in axes parallel to the camera's (x right, y down, z forward), from an
+    origin at the hand's approximate centre, in the size of an average hand: neither the distance to the camera nor the
+    person's own hand size is in them. score: the model's probability, in this frame, of the side that the row names;
+    below 0.5 where the frames around it say otherwise.
     Source: Zhang et al., "MediaPipe Hands: On-device Real-time Hand Tracking", 2020, arXiv:2006.10214.
     """
 

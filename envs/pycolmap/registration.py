@@ -10,9 +10,11 @@ import numpy as np
 import pycolmap
 from motion import follow
 from numpy.typing import NDArray
-from sfm import HALF, SEED
+from sfm import SEED
 from static_world import View, inside
 from world import observed
+
+from egoworld_runner.pixels import from_corner, to_corner
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Sight:
     def of(cls, view: View, image: pycolmap.Image, model: pycolmap.Reconstruction) -> Sight:
         """The points that the keyframe observes, at their projections: those belong to the pose, a keypoint may err."""
         xyz = np.array([model.points3D[point.point3D_id].xyz for point in observed(image)]).reshape(-1, 3)
-        pixels = image.camera.img_from_cam(transformed(image.cam_from_world(), xyz)) - HALF
+        pixels = from_corner(image.camera.img_from_cam(transformed(image.cam_from_world(), xyz)))
         seen = inside(view.static, pixels)
         return cls(view.grey, xyz[seen], pixels[seen].astype(np.float32), pixels[seen].astype(np.float32))
 
@@ -106,7 +108,7 @@ def locate(held: Waiting, camera: pycolmap.Camera, trust: Trust) -> pycolmap.Rig
     """Pose by LO-RANSAC and refinement (COLMAP) on the points found; None below the trusted number or share."""
     if not held.pixels:
         return None
-    pixels, xyz = np.concatenate(held.pixels) + HALF, np.concatenate(held.xyz)
+    pixels, xyz = to_corner(np.concatenate(held.pixels)), np.concatenate(held.xyz)
     if len(pixels) < trust.min_inliers:
         return None
     options = pycolmap.AbsolutePoseEstimationOptions()

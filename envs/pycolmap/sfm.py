@@ -1,7 +1,7 @@
 """Structure from motion on keyframes: SIFT, matching, verification and mapping by COLMAP.
 
 Everything runs on one thread with fixed seeds, because the order in which threads finish would decide the last bits.
-COLMAP's pixels have the first pixel's centre at 0.5; OpenCV's and ours have it at 0.
+COLMAP counts pixels from the picture's corner.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import pycolmap
 from numpy.typing import NDArray
 from static_world import View, inside
 
+from egoworld_runner.pixels import from_corner
+
 SEED = 1
-HALF = 0.5
 OFFSETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 ALL_PAIRS_UP_TO = 12
 MAX_RATIO = 0.8
@@ -74,7 +75,7 @@ class Sift:
         if not len(keypoints):
             empty = np.zeros((0, 3), np.uint8)
             return Keyframe(view.frame, np.zeros((0, 4), np.float32), np.zeros((0, 128), np.uint8), empty)
-        keep = inside(view.static, keypoints[:, :2] - HALF)
+        keep = inside(view.static, from_corner(keypoints[:, :2]))
         keypoints, descriptors = keypoints[keep], descriptors[keep]
         at = np.clip(keypoints[:, :2].astype(int), 0, [view.grey.shape[1] - 1, view.grey.shape[0] - 1])
         return Keyframe(view.frame, keypoints, descriptors, view.rgb[at[:, 1], at[:, 0]])

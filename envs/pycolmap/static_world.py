@@ -55,7 +55,7 @@ class StaticWorld:
         moving = np.zeros((self.size[1], self.size[0]), np.uint8)
         for row in self._masks.get(frame, ()):
             rle = {"size": [row["height"], row["width"]], "counts": row["rle"].encode("ascii")}
-            moving |= np.asarray(cv2.resize(coco.decode(rle), self.size, interpolation=cv2.INTER_NEAREST))
+            moving |= np.asarray(cv2.resize(coco.decode(rle), self.size, interpolation=cv2.INTER_NEAREST_EXACT))
         return cv2.dilate(moving, self._grow) == 0
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
-from sfm import HALF, Keyframe
+from sfm import Keyframe
+
+from egoworld_runner.pixels import from_corner
 
 VERTEX = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")])
 
@@ -44,7 +46,7 @@ def lens_of(camera: pycolmap.Camera, scale: NDArray[np.float64]) -> Lens:
     """The camera's parameters at the video's own size; ``scale`` [2]: working px per px."""
     named = dict(zip(camera.params_info.replace(" ", "").split(","), map(float, camera.params), strict=True))
     focal = np.array([named.get("fx", named.get("f", 0.0)), named.get("fy", named.get("f", 0.0))]) / scale
-    centre = np.array([named["cx"], named["cy"]]) / scale - HALF
+    centre = from_corner(np.array([named["cx"], named["cy"]]) / scale)
     k1 = named.get("k1", named.get("k", 0.0))
     distortion = (k1, named.get("k2", 0.0), named.get("p1", 0.0), named.get("p2", 0.0))
     return Lens((*focal.tolist(), *centre.tolist()), distortion)

@@ -13,6 +13,8 @@ from palette import AXIS_COLOURS, CONNECTIONS, SIDES, Colour, colour_of, colour_
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as coco
 
+from egoworld_runner.pixels import from_corner, resized
+
 Picture = NDArray[np.uint8]
 SHIFT = 3
 """Fractional bits of drawing coordinates: lines move by eighths of a pixel, so they do not jitter."""
@@ -90,7 +92,7 @@ class Painter:
             if row["label"] in masked:
                 continue
             colour = colour_of_label(row["label"])
-            corners = fixed(np.array([[row["x0"], row["y0"]], [row["x1"], row["y1"]]]) * self._scale)
+            corners = fixed(from_corner(np.array([[row["x0"], row["y0"]], [row["x1"], row["y1"]]]) * self._scale))
             cv2.rectangle(picture, corners[0].tolist(), corners[1].tolist(), colour, 1, cv2.LINE_AA, SHIFT)
             x, y = np.array([row["x0"], row["y0"]]) * self._scale
             texts.append(Label(f"{row['label']} {row['score']:.2f}", x, y - 2, colour))
@@ -105,7 +107,7 @@ class Painter:
         columns = {name: table[name].to_numpy() for name in ("track_id", "frame", "x", "y", "obj_id")}
         order = np.lexsort((columns["frame"], columns["track_id"]))
         ids, frames, objects = (columns[name][order] for name in ("track_id", "frame", "obj_id"))
-        points = fixed(np.stack([columns["x"][order], columns["y"][order]], axis=1) * self._scale)
+        points = fixed(resized(np.stack([columns["x"][order], columns["y"][order]], axis=1), self._scale))
         for part in np.split(np.arange(len(ids)), np.flatnonzero(np.diff(ids)) + 1):
             if frames[part[-1]] != frame:
                 continue
@@ -120,7 +122,7 @@ class Painter:
         texts: list[Label] = []
         for row in self._content.hands.rows(frame):
             colour = colour_of(SIDES.get(row["side"], 0))
-            points = np.array(row["keypoints_2d"], dtype=np.float64).reshape(21, 2) * self._scale
+            points = resized(np.array(row["keypoints_2d"], dtype=np.float64).reshape(21, 2), self._scale)
             at = fixed(points)
             for width, tint in ((self._line + 2, (0, 0, 0)), (self._line + 1, colour)):
                 for a, b in CONNECTIONS:
@@ -150,7 +152,7 @@ class Painter:
             ends = pose[:3, 3] + np.concatenate([np.zeros((1, 3)), pose[:3, :3].T * pose[2, 3] / 8])
             if (ends[:, 2] <= 0).any():
                 continue
-            px = (ends[:, :2] / ends[:, 2:] * (fx, fy) + (cx, cy)) * self._scale
+            px = resized(ends[:, :2] / ends[:, 2:] * (fx, fy) + (cx, cy), self._scale)
             for end, colour in zip(px[1:], AXIS_COLOURS, strict=True):
                 cv2.line(
                     picture, fixed(px[0]).tolist(), fixed(end).tolist(), colour, self._line + 1, cv2.LINE_AA, SHIFT

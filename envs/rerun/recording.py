@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from painter import mask_of
 from palette import AXIS_COLOURS, CONNECTIONS, SIDES, colour_of
 
 from egoworld_runner.clip import CLIP_NAMESPACE
+from egoworld_runner.pixels import to_corner
 
 BATCH = 128
 """Frames that are written together: the memory needed does not grow with the video."""
@@ -142,14 +143,18 @@ class Recording:
             outlines, _ = cv2.findContours(mask_of(row), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
             for outline in outlines:
                 points = outline.reshape(-1, 2)
-                yield ((np.concatenate([points, points[:1]]) + 0.5) * self._scale).astype(np.float32), row["obj_id"]
+                yield self._shown(np.concatenate([points, points[:1]])).astype(np.float32), row["obj_id"]
+
+    def _shown(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Points [n, 2] px of the video in recording px, which Rerun counts from the picture's corner."""
+        return to_corner(points.astype(np.float64)) * self._scale
 
     def _hands(self, frames: list[int], times: list[rr.TimeColumn]) -> None:
         rows = [self._content.hands.rows(frame) for frame in frames]
         for side in SIDES:
             points = [next((row["keypoints_2d"] for row in one if row["side"] == side), None) for one in rows]
             flat = np.array(list(chain.from_iterable(one for one in points if one)), dtype=np.float32).reshape(-1, 2)
-            columns = rr.Points2D.columns(positions=flat * self._scale)
+            columns = rr.Points2D.columns(positions=self._shown(flat))
             self._stream.send_columns(
                 f"video/hands/{side}", times, columns.partition([21 if one else 0 for one in points])
             )
@@ -160,7 +165,7 @@ class Recording:
         if any(len(table) for table in tables):
             xy = [np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1) for table in tables]
             ids = np.concatenate([table["obj_id"].to_numpy() for table in tables])
-            points = np.concatenate(xy) * self._scale
+            points = self._shown(np.concatenate(xy))
             columns = rr.Points2D.columns(positions=points, class_ids=ids, radii=np.full(len(ids), 1.2))
             self._stream.send_columns("video/tracks", times, columns.partition([len(table) for table in tables]))
 
@@ -196,7 +201,7 @@ class Recording:
         fx, fy, cx, cy = self._content.cameras.rows(int(frames[0]))[0]["intrinsics"]
         lens = rr.Pinhole(
             focal_length=[fx, fy],
-            principal_point=[cx, cy],
+            principal_point=to_corner(np.array([cx, cy])),
             resolution=[self._content.clip.width, self._content.clip.height],
             camera_xyz=rr.ViewCoordinates.RDF,
             image_plane_distance=reach * 0.15,

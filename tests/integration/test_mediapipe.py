@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 import pytest
 
 from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.catalog import Catalog
 from made_clips import ModelEnvRuns, Ran
+from made_videos import make_video
 from tests.accuracy.hands_by_eye import BY_EYE, SIDES, VIDEOS, by_the_tasks_interface, joints
 
 pytestmark = pytest.mark.env
@@ -111,3 +114,25 @@ def test_a_followed_hand_is_where_the_other_interface_finds_it_in_one_picture(
             ours = joints(one(ran, video, span, frame, side))
             error = np.linalg.norm(ours - at, axis=1).mean() / np.ptp(ours, axis=0).max()
             assert error < limit, (video, side)  # in coffee most fingers are hidden by what the hands hold
+
+
+def test_joints_count_from_the_centre_of_the_first_pixel(
+    hands: ModelEnvRuns, shared_data: Path, tmp_path: Path
+) -> None:
+    """A point and the same point of the picture turned by 180 degrees add up to size - 1; from the corner: to size."""
+    with av.open(str(shared_data / VIDEOS["webcam"][0])) as container:
+        whole = [
+            frame.to_ndarray(format="rgb24")
+            for n, frame in enumerate(container.decode(video=0))
+            if n < 300 and n % 15 == 0
+        ]
+    size = np.array([200, 112])
+    pictures = [cv2.resize(rgb, size.tolist(), interpolation=cv2.INTER_AREA).astype(np.uint8) for rgb in whole]
+    each = [(n, n + 1) for n in range(len(pictures))]
+    given = {"upright": pictures, "turned": [rgb[::-1, ::-1] for rgb in pictures]}
+    files = {name: make_video(tmp_path / f"{name}.mkv", some, None, "ffv1", "bgr0") for name, some in given.items()}
+    ran = hands.run(tmp_path / "out", {name: (path, each) for name, path in files.items()}, min_size=0.0)
+    found = [[ran.rows(name, span) for name in ("upright", "turned")] for span in each]
+    sums = [joints(a[0]) + joints(b[0]) for a, b in found if len(a) == len(b) == 1]
+    assert len(sums) > 10
+    np.testing.assert_allclose(np.mean(sums, axis=(0, 1)), size - 1, atol=0.2)

@@ -29,13 +29,16 @@ READ = """
 import json, sys
 from rerun.chunk import RrdReader
 reader = RrdReader(sys.argv[1])
-entities = {}
+entities, first = {}, {}
 for chunk in reader.stream(store=reader.recordings()[0]):
     seen = entities.setdefault(chunk.entity_path, {"rows": 0, "timelines": []})
     seen["rows"] += 0 if chunk.is_static else chunk.num_rows
     seen["timelines"] = sorted({*seen["timelines"], *chunk.timeline_names})
+    batch = chunk.to_record_batch()
+    for name in set(batch.schema.names) & {"Points2D:positions", "Boxes2D:centers", "Pinhole:image_from_camera"}:
+        first.setdefault(chunk.entity_path, batch.column(name)[0].as_py())
 (recording,), blueprints = reader.recordings(), reader.blueprints()
-print(json.dumps({"id": recording.recording_id, "blueprints": len(blueprints), "entities": entities}))
+print(json.dumps({"id": recording.recording_id, "blueprints": len(blueprints), "entities": entities, "first": first}))
 """
 
 Run = Callable[..., tuple[Path, dict[str, Any]]]
@@ -141,6 +144,12 @@ def test_the_recording_is_sound_and_holds_everything(
     assert rows["/clips/02/robot/left"] == 27
     assert {"/clips/01/world/points", "/clips/02/world/trajectory", "/clips/01/world/camera/lens"} <= set(rows)
     assert found["entities"]["/video/frames"]["timelines"] == ["frame", "time_s"]
+    # Rerun counts from the picture's corner: the centre of the first pixel is (0.5, 0.5); edges of boxes stay
+    points = {name: np.array(found["first"][f"/video/{name}"]) for name in ("hands/right", "tracks", "detections")}
+    np.testing.assert_allclose(points["hands/right"], hand_points(0, "right", 320, 180) + 0.5, atol=1e-3)
+    assert points["tracks"].tolist() == [[0.5 + 3 * n, 90.5 + 2 * n] for n in range(4)]
+    assert points["detections"].tolist() == [[8.0, 98.0]]
+    assert found["first"]["/clips/01/world/camera/lens"][0][6:8] == [160.5, 90.5]
 
 
 def test_the_same_inputs_show_the_same(

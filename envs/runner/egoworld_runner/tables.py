@@ -1,9 +1,9 @@
 """The artifact tables: one row class per table, one Arrow schema per row class.
 
-Units are pixels, metres, radians and seconds. ``T_a_b`` maps points of frame b into frame a, as a row-major
-4x4 matrix of 16 numbers; camera axes are OpenCV's (x right, y down, z forward). ``frame`` is the decode index in
-the whole video. ``clip_id`` is not a field of a row: the contract writes it, so a row cannot land under
-another clip.
+Units are pixels (pixels.py says where they begin), metres, radians and seconds. ``T_a_b`` maps points of frame b into
+frame a, as a row-major 4x4 matrix of 16 numbers; camera axes are OpenCV's (x right, y down, z forward). ``frame`` is
+the decode index in the whole video. ``clip_id`` is not a field of a row: the contract writes it, so a row cannot land
+under another clip.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class ClipSpan(Row):
 
 @dataclass(frozen=True)
 class Detection(Row):
-    """A labelled box in one frame; x0, y0, x1, y1 in px, x1 and y1 exclusive."""
+    """A labelled box in one frame, cut to the picture: edges x0, y0, x1, y1 in px, x1 and y1 exclusive (pixels.py)."""
 
     table = "detections"
     frame: Int
