@@ -38,7 +38,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("data"), description="Folder of everything that egoworld writes.")
     cache: Path | None = Field(None, description="Folder of what was read from S3; default <home>/cache.")
-    logs: Path | None = Field(None, description="Folder of logs of failures and of the server; default <home>/logs.")
+    logs: Path | None = Field(None, description="Folder of logs of failed and quarantined videos; default <home>/logs.")
     model_home: Path = Field(Path("models"), description="Folder of weights that no package carries.")
     extra: Extra = Field(default_factory=Extra, description="More, by name: extra.model_paths.")
     inbox: Path | None = Field(None, description="Folder watched for new videos; default <home>/inbox.")
