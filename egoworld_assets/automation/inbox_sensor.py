@@ -9,9 +9,13 @@ from egoworld_assets.orchestration.materializations import LOG, console
 from egoworld_assets.orchestration.partitions import VIDEOS, unknown
 from egoworld_assets.orchestration.shards import by_partition
 from egoworld_resources.artifacts.manifest import digest
+from egoworld_resources.faults.causes import Work, cause_of
+from egoworld_resources.faults.waits import NO_VIDEO
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
 
+INBOX = "inbox"
+"""The name of the sensor, and of what waits when it cannot take anything."""
 TAKEN_PER_TICK = 200
 
 
@@ -25,11 +29,19 @@ def look_into_inbox(
     """Takes what arrived in the inbox, a folder or a bucket, and runs the whole flow where there are new bytes.
 
     The cursor only saves work: the store knows what was taken and Dagster's run keys what was asked for, so a crash
-    in any tick loses and doubles nothing. A file that is refused keeps no other waiting. A dry run takes nothing.
+    in any tick loses and doubles nothing. A file that is refused keeps no other waiting. A dry run takes nothing. A
+    fault of the machine fails the tick, is said once beside those that videos wait for, and the next tick goes on.
     """
     if not pace.by_daemon(context):
         return dg.SkipReason(f"a dry run takes nothing out of {bench.inbox.where}; `egoworld status` says what waits")
-    tick = bench.inbox.tick(Arrivals(bench.store), context.cursor, TAKEN_PER_TICK)
+    work = Work(INBOX, "")
+    bench.waits.prepare()
+    try:
+        tick = bench.inbox.tick(Arrivals(bench.store), context.cursor, TAKEN_PER_TICK)
+    except Exception as error:
+        bench.waits.hit(cause_of(error, work), work, [NO_VIDEO])
+        raise
+    bench.waits.settle(INBOX, [NO_VIDEO], got_through=True)
     for reason in named(tick.refused):
         LOG.warning(f"refused: {reason}")
     arrived = by_partition(dict.fromkeys(arrival.video for arrival in tick.taken), bench.settings.shards)
@@ -50,7 +62,7 @@ def named(refused: Sequence[str]) -> list[str]:
 
 def inbox_every(seconds: int) -> dg.SensorDefinition:
     """The sensor of the inbox, looking every so many seconds."""
-    return pace.sensor(look_into_inbox, seconds, name="inbox", target=dg.AssetSelection.groups("video_to_dataset"))
+    return pace.sensor(look_into_inbox, seconds, name=INBOX, target=dg.AssetSelection.groups("video_to_dataset"))
 
 
 inbox = inbox_every(30)

@@ -17,9 +17,11 @@ from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.stage_asset import WAITS
 from egoworld_resources.artifacts.manifest import Manifest, Verdict, fingerprint
 from egoworld_resources.artifacts.stage import Draft
+from egoworld_resources.errors import DiskFull
 from egoworld_resources.faults.waits import in_words
 from egoworld_resources.store.folder import FolderStore
 from tests.made_faults import STAGE, Site, away, disk_full, outer_environment, own_file_system, rewritten
+from tests.made_up import video
 
 pytestmark = pytest.mark.xdist_group("machine-faults")
 CRASH = "import os, signal\n\nfrom egoworld_runner import Runner, tables"
@@ -38,7 +40,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def site(template: Path, tmp_path: Path) -> Iterator[Site]:
     with outer_environment():
-        yield Site(tmp_path, template)
+        yield Site(tmp_path, template, settle_s=0.0)
 
 
 @contextmanager
@@ -301,3 +303,25 @@ def test_failures_of_an_older_version(site: Site) -> None:
     assert first not in said, "what failed for this machine's sake is missing, not failed"
     assert "nothing failed" in site.command("refresh", "--retry-failed", "--plan", first)
     assert site.command("refresh", "--plan", second).count("failed: as it was") == 0
+
+
+def test_the_inbox_meets_a_full_disk(site: Site) -> None:
+    """The disk is full when a video arrives: the tick fails, it is said once, and a later tick takes the video."""
+    inbox = site.home / "inbox"
+    inbox.mkdir()
+    video(inbox / "late.mp4", shots=(9,), size=(32, 32))
+    before = set(site.keys)
+    with store_full(site):
+        for _ in range(2):
+            with pytest.raises(DiskFull, match="free some"):
+                site.look("inbox")
+        [said] = site.waits()
+        assert (said["cause"].startswith("no space left on"), said["stages"]) == (True, {"inbox": 0})
+        assert "df -h" in said["do"]
+        assert site.command("status").count("the inbox waits since") == 1
+        ticked = site.look("waiting")
+        assert (ticked.run_requests, ticked.skip_message.count("the inbox waits since")) == ([], 1)
+    assert (set(site.keys), site.condemned()) == (before, [])
+    [asked] = site.look("inbox").run_requests
+    assert set(site.keys) - before == {asked.partition_key}
+    assert (site.condemned(), site.waits()) == ([], [])

@@ -38,6 +38,9 @@ RESERVE_BYTES, PIECE = 1 << 20, 1 << 14
 SUSPECTED = 3
 """Videos in a row that must meet a cause that is not sure before it holds up others."""
 JITTER = 0.1
+NO_VIDEO = ""
+"""In place of a video: a step waits that belongs to none, as the inbox does."""
+COUNTED = "SELECT cause, stage, SUM(video != '') FROM items GROUP BY cause, stage"
 EVERYTHING = "*"
 """In place of a cause: whoever tries does so whatever is known."""
 
@@ -45,7 +48,7 @@ EVERYTHING = "*"
 @dataclass(frozen=True)
 class Waiting:
     """A cause and what waits for it. next: when it is tried again (s since 1970); gone: one got through since, and the
-    rest is being asked for. stages: how many videos by stage.
+    rest is being asked for. stages: how many videos by stage; 0 where the step itself waits.
     """
 
     cause: Cause
@@ -72,8 +75,11 @@ class Item:
 
 def in_words(waiting: Waiting) -> str:
     """A cause with what waits for it, in one sentence."""
-    cause, stages = waiting.cause, ", ".join(waiting.stages)
-    many = f"{waiting.videos} video{'s wait' if waiting.videos > 1 else ' waits'} at {stages}"
+    cause, stages = waiting.cause, ", ".join(stage for stage, videos in waiting.stages.items() if videos)
+    said = [f"the {step} waits" for step, videos in waiting.stages.items() if not videos]
+    if stages:
+        said.append(f"{waiting.videos} video{'s wait' if waiting.videos > 1 else ' waits'} at {stages}")
+    many = " and ".join(said)
     then = f"next try {clock(waiting.next)}" if waiting.next > time.time() else "tried as soon as it may be gone"
     then = "it is gone, they are being asked for" if waiting.gone else then
     return f"{cause.title}: {many} since {clock(waiting.since)}, {then}; {cause.fix} ({cause.detail})"
@@ -193,7 +199,7 @@ class Waits:
     def waiting(self) -> list[Waiting]:
         """Every cause for which something waits, the oldest first."""
         counted: dict[str, dict[str, int]] = {}
-        for cause, stage, count in self._rows("SELECT cause, stage, COUNT(*) FROM items GROUP BY cause, stage"):
+        for cause, stage, count in self._rows(COUNTED):
             counted.setdefault(cause, {})[stage] = count
         rows = self._rows("SELECT * FROM causes ORDER BY since, key")
         return [
@@ -203,9 +209,12 @@ class Waits:
         ]
 
     def items(self, cause: str, at_most: int = -1) -> list[Item]:
-        """What waits for a cause, in the order in which it is to be tried: what has waited longest for a try first."""
-        query = "SELECT stage, video, cause, since FROM items WHERE cause = ? ORDER BY since, stage, video LIMIT ?"
-        return [Item(*row) for row in self._rows(query, (cause, at_most))]
+        """Videos that wait for a cause, in the order in which they are to be tried: the longest without a try first."""
+        query = (
+            "SELECT stage, video, cause, since FROM items WHERE cause = ? AND video != ? "
+            "ORDER BY since, stage, video LIMIT ?"
+        )
+        return [Item(*row) for row in self._rows(query, (cause, NO_VIDEO, at_most))]
 
     def of(self, video: str) -> dict[str, str]:
         """What a video waits for, in a few words, by stage."""
