@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from egoworld_assets.planning.cost import Cost, cost_of, frames_expected, frames_per_byte
-from egoworld_resources.artifacts.manifest import Manifest, Recipe, fingerprint, reasons
+from egoworld_resources.artifacts.manifest import Manifest, Recipe
 from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.artifacts.staleness import fingerprint, reasons
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.making.workbench import Condition, State, Workbench
 

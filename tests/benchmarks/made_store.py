@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from itertools import repeat
 
 from egoworld_assets.orchestration.registry import stages
-from egoworld_resources.artifacts.manifest import ClipReport, Manifest, Verdict, data_version, fingerprint, stored_files
+from egoworld_resources.artifacts.manifest import ClipReport, Manifest, Verdict, data_version, stored_files
 from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.artifacts.staleness import fingerprint
 from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.settings import Settings
 from egoworld_runner import clip_id

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.artifacts.manifest import ClipReport, Manifest, StoredFile, recipe_reasons, stored_files
+from egoworld_resources.artifacts.manifest import ClipReport, Manifest, StoredFile, stored_files
+from egoworld_resources.artifacts.staleness import recipe_reasons
 from egoworld_resources.errors import DamagedArtifact, Terminal
 from egoworld_resources.inbox.arrivals import suffix_of
 from egoworld_resources.leases.scratch import scratch_folder

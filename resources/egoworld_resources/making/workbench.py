@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from egoworld_resources import gpu
-from egoworld_resources.artifacts.manifest import Manifest, Recipe, data_version, fingerprint, reasons, stored_files
+from egoworld_resources.artifacts.manifest import Manifest, Recipe, data_version, stored_files
 from egoworld_resources.artifacts.stage import Draft, Stage, verdict_of
+from egoworld_resources.artifacts.staleness import fingerprint, reasons
 from egoworld_resources.disk import naming_a_full_disk
 from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.catalog import Catalog

@@ -19,16 +19,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from egoworld_assets.planning.plan import WANTS_WORK, plan
-from egoworld_resources.artifacts.manifest import (
-    Manifest,
-    Recipe,
-    StoredFile,
-    Verdict,
-    data_version,
-    digest,
-    fingerprint,
-)
+from egoworld_resources.artifacts.manifest import Manifest, Recipe, StoredFile, Verdict, data_version, digest
 from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.artifacts.staleness import fingerprint
 from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.settings import Settings
 from egoworld_resources.store.folder import FolderStore

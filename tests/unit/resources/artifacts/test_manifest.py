@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egoworld_resources.artifacts.manifest import Manifest, Recipe, data_version, fingerprint, reasons, stored_files
+from egoworld_resources.artifacts.manifest import Manifest, Recipe, data_version, stored_files
+from egoworld_resources.artifacts.staleness import fingerprint, reasons
 
 RECIPE = Recipe(
     stage="masks",
