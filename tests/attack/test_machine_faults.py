@@ -15,8 +15,9 @@ import pytest
 
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.stage_asset import WAITS
-from egoworld_resources.artifacts.manifest import Manifest, Verdict, fingerprint
+from egoworld_resources.artifacts.manifest import Manifest, Verdict
 from egoworld_resources.artifacts.stage import Draft
+from egoworld_resources.artifacts.staleness import fingerprint
 from egoworld_resources.errors import DiskFull
 from egoworld_resources.faults.waits import in_words
 from egoworld_resources.store.folder import FolderStore
