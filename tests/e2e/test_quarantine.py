@@ -26,9 +26,9 @@ READS_NONE = RUNNER.replace(
 ).replace("import Runner, tables", "import ClipFailed, Runner, tables")
 
 
-def refreshed(installed: Installation) -> int:
+def refreshed(installed: Installation, *arguments: str) -> int:
     """Exit status of a refresh; failed videos make it 1."""
-    command = [sys.executable, "-m", "egoworld_assets.cli", "refresh"]
+    command = [sys.executable, "-m", "egoworld_assets.cli", "refresh", *arguments]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("EGOWORLD_")}
     env = {**kept, "EGOWORLD_CONFIG": installed.config}
     return subprocess.run(command, env=env, capture_output=True, check=False, timeout=600).returncode
@@ -73,3 +73,59 @@ def test_what_failed_is_shown_and_tried_again_once_its_runner_changed(tmp_path: 
     assert table(bench) == []
     assert refreshed(installed) == 0
     assert {entry["state"] for entry in json.loads(installed.ask("status", "--json"))["assets"]} == {"fresh"}
+
+
+def greedy_for(stage: str, video_key: str, source: str) -> str:
+    """The runner, which needs 3 GB at one stage of one video."""
+    head = f"class {stage}(Runner):"
+    before, after = source.split(head)
+    run = "    def run(self, clip, inputs, params):\n"
+    return before + head + after.replace(run, f"{run}        clip.video == {video_key!r} and bytearray(3 * 10**9)\n", 1)
+
+
+def failed(installed: Installation) -> set[tuple[str, str]]:
+    """Stage and video of what `egoworld status` calls failed."""
+    told = json.loads(installed.ask("status", "--json"))["assets"]
+    return {(entry["asset"], entry["video"]) for entry in told if entry["state"] == "failed"}
+
+
+def behind(stage: str) -> set[str]:
+    """Stages that are made of a stage, itself included."""
+    found = {stage}
+    for name, one in stages().items():
+        if found & {*one.inputs, *one.optional}:
+            found.add(name)
+    return found
+
+
+def test_retry_failed_makes_what_failed_and_nothing_else(tmp_path: Path) -> None:
+    """Two videos need more memory than `memory_gb` allows. More is allowed then: no recipe and no input has changed, so
+    a refresh leaves them alone until it is told to try again.
+    """
+    installed = Installation(tmp_path, memory_gb=2.0)
+    installed.make("ingest", *(str(video(tmp_path / f"{n}.mp4", shots=(8 + n,))) for n in range(3)))
+    good, at_hands, at_tracks = bench_of(installed).store.keys("videos")
+    source = greedy_for("Tracks", at_tracks, greedy_for("Hands", at_hands, RUNNER))
+    installed.runner.write_text(source, encoding="utf-8")
+    assert refreshed(installed) == 1
+    assert failed(installed) == {("hand_poses", at_hands), ("tracks", at_tracks)}
+    before = installed.runs()
+    assert {stage for stage, key in before if key == good} == set(stages())
+
+    installed.settings["memory_gb"] = 16.0
+    installed.configure()
+    assert refreshed(installed) == 1
+    assert failed(installed) == {("hand_poses", at_hands), ("tracks", at_tracks)}
+    assert installed.runs() == before, "what failed is not tried again unasked"
+
+    assert refreshed(installed, "--retry-failed", "--stage", "hand_poses") == 0
+    assert failed(installed) == {("tracks", at_tracks)}, "the other stage was not asked for"
+    assert refreshed(installed, "--retry-failed") == 0
+    assert failed(installed) == set()
+    after = installed.runs()
+    again = {made for made in before if after[made] != before[made]}
+    allowed = {(stage, at_hands) for stage in behind("hand_poses")} | {(stage, at_tracks) for stage in behind("tracks")}
+    assert again <= allowed, "what does not rest on what failed was not made again"
+    assert set(after) == {(stage, key) for stage in stages() for key in (good, at_hands, at_tracks)}
+    assert refreshed(installed, "--retry-failed") == 0
+    assert installed.runs() == after, "nothing failed, nothing is made"
