@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import dagster as dg
 import pytest
 import yaml
 
+from egoworld_assets.automation.jobs import DATASET
+from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import PROJECT, Settings
 from tests.faults import below, kill_pid
@@ -94,3 +97,23 @@ def bench_of(installed: Installation) -> Workbench:
     served = dict.fromkeys(installed.params, "quick")
     envs = (folder / "more" / "envs",)
     return Workbench(Settings.load(home=folder / "data", extra_envs=envs, stages=served, params=installed.params))
+
+
+def in_dataset(bench: Workbench) -> dict[str, str]:
+    """Data version of the episodes by video, as the merged dataset says."""
+    try:
+        listed = json.loads((bench.layout.dataset / "lineage.json").read_text(encoding="utf-8"))["videos"]
+    except FileNotFoundError:
+        return {}
+    return {entry["video"]: entry["data_version"] for entry in listed}
+
+
+def live(bench: Workbench) -> dict[str, str]:
+    """Data version of the fresh episodes by video."""
+    states = {video: bench.state(stages()["episodes"], video) for video in bench.store.keys("videos")}
+    return {v: s.manifest.data_version for v, s in states.items() if s.manifest and s.condition == "fresh"}
+
+
+def merges(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """The runs that merge the dataset, newest first."""
+    return list(instance.get_runs(dg.RunsFilter(job_name=DATASET.name)))

@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -112,16 +112,35 @@ class Service:
         for process in [*tree, psutil.Process(self.process.pid)] if self.process.poll() is None else tree:
             kill_pid(process.pid)
 
-    def backfill(self, keys: Sequence[str]) -> None:
-        """Ask for everything of some videos, again until the server answers."""
-        assets = [{"path": [name]} for name in stages()]
-        body = json.dumps({"query": BACKFILL, "variables": {"names": list(keys), "assets": assets}}).encode()
+    def asked(self, query: str, **variables: Any) -> Any:
+        """What the webserver answers to GraphQL. Raises OSError or ValueError while it is not up."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
         url = f"http://127.0.0.1:{self.port}/graphql"
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            told = json.load(answer)
+        if "errors" in told:
+            raise ValueError(told["errors"])
+        return told["data"]
+
+    def answered(self, query: str, **variables: Any) -> Any:
+        """What the webserver answers, once it is up and has loaded the definitions."""
+        end = time.monotonic() + 300
+        while True:
+            try:
+                return self.asked(query, **variables)
+            except (OSError, ValueError):
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+    def backfill(self, keys: Sequence[str], assets: Iterable[str] | None = None) -> None:
+        """Ask for some stages of some videos, by default for all stages, again until the server answers."""
+        paths = [{"path": [name]} for name in (stages() if assets is None else assets)]
         while True:
             self.keep_up()
-            with suppress(OSError, ValueError), urllib.request.urlopen(request, timeout=60) as answer:
-                told = json.load(answer)["data"]["launchPartitionBackfill"]
+            with suppress(OSError, ValueError):
+                told = self.asked(BACKFILL, names=list(keys), assets=paths)["launchPartitionBackfill"]
                 if told["__typename"] == "LaunchBackfillSuccess":
                     return
                 print(told, file=sys.stderr)

@@ -5,15 +5,11 @@ The clock is shortened by the configuration alone.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +21,7 @@ from egoworld_assets.automation.pace import UNFINISHED
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.leases.processes import Identity
 from egoworld_resources.making.workbench import Workbench
-from tests.daemons import Daemon, bench_of, daemon_of
+from tests.daemons import Daemon, bench_of, daemon_of, in_dataset, live, merges
 from tests.faults import SLOW, below
 from tests.made_graph import Installation
 from tests.made_up import video
@@ -41,35 +37,6 @@ SCHEDULE = """
 mutation($of: ScheduleSelector!, $at: Float) { scheduleDryRun(selectorData: $of, timestamp: $at) { __typename
   ... on DryRunInstigationTick { evaluationResult { error { message } skipReason runRequests { runKey } } } } }
 """
-
-
-def asked(service: Service, query: str, **variables: Any) -> Any:
-    """What the webserver answers."""
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    url = f"http://127.0.0.1:{service.port}/graphql"
-    with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})) as answer:
-        told = json.load(answer)
-    assert "errors" not in told, told
-    return told["data"]
-
-
-def in_dataset(bench: Workbench) -> dict[str, str]:
-    """Data version of the episodes by video, as the merged dataset says."""
-    try:
-        listed = json.loads((bench.layout.dataset / "lineage.json").read_text(encoding="utf-8"))["videos"]
-    except FileNotFoundError:
-        return {}
-    return {entry["video"]: entry["data_version"] for entry in listed}
-
-
-def live(bench: Workbench) -> dict[str, str]:
-    """Data version of the fresh episodes by video."""
-    states = {video: bench.state(stages()["episodes"], video) for video in bench.store.keys("videos")}
-    return {v: s.manifest.data_version for v, s in states.items() if s.manifest and s.condition == "fresh"}
-
-
-def merges(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    return list(instance.get_runs(dg.RunsFilter(job_name="merge_dataset")))
 
 
 def last_tick(instance: dg.DagsterInstance, sensor: str) -> float:
@@ -128,7 +95,7 @@ def test_what_a_range_made_is_fresh_for_dagster_too_and_a_dry_run_asks_for_nothi
     service = Service(tmp_path, installed.config)
     service.keep_up()
     try:
-        told = answered(service, STALE, partitions=keys)["assetNodes"]
+        told = service.answered(STALE, partitions=keys)["assetNodes"]
         found = {node["assetKey"]["path"][0]: node["staleStatusByPartition"] for node in told}
         assert found == {name: ["FRESH", "FRESH"] for name in stages()}
         with dg.DagsterInstance.from_config(str(bench.layout.dagster)) as instance:
@@ -145,15 +112,6 @@ def test_what_a_range_made_is_fresh_for_dagster_too_and_a_dry_run_asks_for_nothi
         service.stop()
 
 
-def answered(service: Service, query: str, **variables: Any) -> Any:
-    """What the webserver answers once it is up and has loaded the definitions."""
-    for _ in range(600):
-        with suppress(OSError, ValueError, AssertionError):
-            return asked(service, query, **variables)
-        time.sleep(0.5)
-    pytest.fail(f"the webserver never answered\n{(service.folder / 'service.log').read_text()[-4000:]}")
-
-
 def dry_runs(service: Service, bench: Workbench) -> list[dict[str, Any]]:
     """What "Test sensor" and "Test schedule" say of everything that there is."""
     from egoworld_assets.definitions import build
@@ -162,8 +120,8 @@ def dry_runs(service: Service, bench: Workbench) -> list[dict[str, Any]]:
     repository = build(bench).get_repository_def()
     sensors = [{**place, "sensorName": sensor.name} for sensor in repository.sensor_defs]
     schedules = [{**place, "scheduleName": schedule.name} for schedule in repository.schedule_defs]
-    found = [asked(service, SENSOR, of=of)["sensorDryRun"] for of in sensors]
-    return found + [asked(service, SCHEDULE, of=of, at=1.8e9)["scheduleDryRun"] for of in schedules]
+    found = [service.asked(SENSOR, of=of)["sensorDryRun"] for of in sensors]
+    return found + [service.asked(SCHEDULE, of=of, at=1.8e9)["scheduleDryRun"] for of in schedules]
 
 
 @pytest.mark.timeout(1500)
