@@ -22,20 +22,6 @@ SPLIT = [
     f"mig 2 0 {REST} NVIDIA H100 MIG 3g.40gb",
 ]
 
-REFUSED = """
-import json, os, sys
-from pathlib import Path
-from egoworld_resources.gpu import NoGpu, leased
-said = {}
-for name in json.loads(os.environ["NAMES"]):
-    os.environ["CUDA_VISIBLE_DEVICES"] = name
-    try:
-        with leased(Path(sys.argv[1])) as held:
-            said[name] = held.device.cuda
-    except NoGpu as error:
-        said[name] = str(error)
-print(json.dumps(said), flush=True)
-"""
 HOLD = """
 import json, os, sys
 from pathlib import Path
