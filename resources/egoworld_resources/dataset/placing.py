@@ -38,7 +38,7 @@ def replaced(target: Path) -> Generator[Path]:
     partial.mkdir()
     try:
         yield partial
-    except BaseException:
+    except BaseException:  # a merge that is terminated leaves no half of a dataset behind either
         shutil.rmtree(partial, ignore_errors=True)
         raise
     if target.exists():

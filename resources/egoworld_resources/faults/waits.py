@@ -271,11 +271,7 @@ class Waits:
             if not made:
                 _take_space(db)
             db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
+            yield db  # whatever ends the block early: what is closed without COMMIT is rolled back
             db.execute("COMMIT")
 
 

@@ -35,7 +35,7 @@ def open_lock(path: Path) -> int:
         raise
     try:
         _see_to(descriptor, path)
-    except BaseException:
+    except (OSError, BadConfiguration):
         os.close(descriptor)
         raise
     return descriptor

@@ -68,7 +68,7 @@ class FabricBase:
         try:
             with self._disks_named(), words_into(self.places.log(step.began.id)):
                 yield step
-        except BaseException as error:
+        except BaseException as error:  # an interrupted operation is an end, too, and has a row
             step.result = error.code if isinstance(error, FabricError) else FAULT
             step.message = redacted(str(error))[:4000]
             step.lock_after = step.lock_after or before

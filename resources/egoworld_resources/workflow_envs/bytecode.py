@@ -33,7 +33,7 @@ for name in names:
         text = ""
     print(text)
 """
-"""Prints a line for each source, empty for one that cannot be compiled."""
+"""Prints a line for each source, empty for one that cannot be compiled: foreign source may make it raise anything."""
 
 CODE = "/run/compile.py"
 AT_ONCE = 8 << 20

@@ -170,7 +170,7 @@ class Runs:
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
             os.write(held, json.dumps(asdict(replace(run, mark=file.name, began=time.monotonic()))).encode())
-        except BaseException:
+        except OSError:
             file.unlink()
             os.close(held)
             raise
