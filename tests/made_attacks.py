@@ -7,31 +7,9 @@ from pathlib import Path
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
+from tests.made_up import add_env
 
-PYPROJECT = """
-[project]
-name = "egoworld-hostile"
-version = "0"
-requires-python = ">=3.11"
-dependencies = []
-
-[tool.egoworld]
-interpreter = "base"
-
-[tool.egoworld.stages.attacks]
-runner = "runner:Hostile"
-device = "cpu"
-licence = "CC0-1.0"
-label = "made-up"
-
-[tool.egoworld.stages.attacks.params]
-secret = ""
-home = ""
-project = ""
-socket = ""
-port = 0
-"""
-
+PARAMS = {"secret": "", "home": "", "project": "", "socket": "", "port": 0}
 RUNNER = '''
 """Tries one thing a clip, chosen by its number."""
 
@@ -282,7 +260,7 @@ def rewritten(name, change):
 ATTACKS = [NAMES]
 
 
-class Hostile(Runner):
+class Attacks(Runner):
     writes = (Seen,)
 
     def run(self, clip, inputs, params):
@@ -332,10 +310,8 @@ def hostile_bench(folder: Path, secret: Path, **places: str | int) -> Workbench:
 
     Paths are given without their first slash: a file that a parameter names is one that the runner may read.
     """
-    env = folder / "more" / "envs" / "hostile"
-    env.mkdir(parents=True)
-    (env / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
-    (env / "runner.py").write_text(RUNNER.replace("NAMES", ", ".join(ATTACKS)), encoding="utf-8")
+    source = RUNNER.replace("NAMES", ", ".join(ATTACKS))
+    env = add_env(folder / "more" / "envs", "hostile", "Attacks", source, PARAMS)
     given = {name: place.removeprefix("/") if isinstance(place, str) else place for name, place in places.items()}
     attacks = {"secret": str(secret).removeprefix("/"), **given}
     params = {"attacks": attacks, "clips": {"max_clip_s": FRAMES / RATE}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import av
@@ -21,16 +23,16 @@ dependencies = []
 [tool.egoworld]
 interpreter = "base"
 
-[tool.egoworld.stages.brightness]
-runner = "runner:Brightness"
+[tool.egoworld.stages.{stage}]
+runner = "runner:{kind}"
 device = "cpu"
 licence = "CC0-1.0"
 label = "made-up"
 
-[tool.egoworld.stages.brightness.params]
-level = 0.0
-crash = ""
+[tool.egoworld.stages.{stage}.params]
+{params}
 """
+PARAMS = {"level": 0.0, "crash": ""}
 
 RUNNER = '''
 """Mean brightness of every frame."""
@@ -80,12 +82,20 @@ class Brightness(Runner):
 BRIGHTNESS = Stage("brightness", env="dimmer", inputs=("videos", "clips"))
 
 
-def add_env(folder: Path, name: str = "dimmer") -> Path:
-    """Write the made-up env into ``folder``; returns its folder."""
-    env = folder / name
+def add_env(
+    envs: Path,
+    name: str = "dimmer",
+    kind: str = "Brightness",
+    source: str = RUNNER,
+    params: Mapping[str, str | int | float] = PARAMS,
+) -> Path:
+    """Write a made-up env below ``envs`` whose runner ``kind`` serves the stage of that name; returns its folder."""
+    env = envs / name
     env.mkdir(parents=True)
-    (env / "pyproject.toml").write_text(PYPROJECT.format(name=name), encoding="utf-8")
-    (env / "runner.py").write_text(RUNNER, encoding="utf-8")
+    given = "\n".join(f"{param} = {json.dumps(value)}" for param, value in params.items())
+    declared = PYPROJECT.format(name=name, stage=kind.lower(), kind=kind, params=given)
+    (env / "pyproject.toml").write_text(declared, encoding="utf-8")
+    (env / "runner.py").write_text(source, encoding="utf-8")
     return env
 
 

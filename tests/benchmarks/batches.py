@@ -13,24 +13,10 @@ from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, middle, settings
+from tests.made_up import add_env
 
 SIZES = (1, 8, 64)
 TURNS = {1: 3, 8: 3, 64: 1}
-PYPROJECT = """
-[project]
-name = "egoworld-idle"
-version = "0"
-requires-python = ">=3.11"
-dependencies = []
-
-[tool.egoworld]
-interpreter = "base"
-
-[tool.egoworld.stages.idle]
-runner = "runner:Idle"
-device = "cpu"
-licence = "CC0-1.0"
-"""
 RUNNER = '''
 """A model that looks at nothing."""
 
@@ -75,11 +61,7 @@ def run(place: Place) -> Iterator[Measure]:
 
 def idle_env(envs: Path) -> Path:
     """A model env that does nothing, beside the checkout's own."""
-    folder = envs / "idle"
-    folder.mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
-    (folder / "runner.py").write_text(RUNNER, encoding="utf-8")
-    return envs
+    return add_env(envs, "idle", "Idle", RUNNER, params={}).parent
 
 
 def arrived(place: Place, bench: Workbench, count: int) -> list[str]:
