@@ -184,7 +184,7 @@ def summed(bench: Workbench, stage: Stage, tally: Tally) -> dict[str, Any]:
         **{f"rows/{table}": rows for table, rows in tally.rows.items()},
         "env": env_of(recipe),
         "lock": recipe.lock[:12],
-        "licences": ", ".join(sorted(tally.licences)),
+        "licences": ", ".join(sorted(tally.licences)) or "none",
         "code_licences": ", ".join(sorted(tally.code_licences)),
     }
 
@@ -204,7 +204,7 @@ def describe(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
         "env": env_of(manifest.recipe),
         "lock": manifest.recipe.lock[:12],
         "fingerprint": manifest.fingerprint[:12],
-        "licences": ", ".join(manifest.licences),
+        "licences": ", ".join(manifest.licences) or "none",
         "code_licences": ", ".join(manifest.code_licences),
         "folder": dg.MetadataValue.path(bench.store.location(manifest)),
         "clips": dg.MetadataValue.json([report.model_dump(mode="json") for report in manifest.clips]),

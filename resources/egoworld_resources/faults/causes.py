@@ -154,7 +154,11 @@ NAMES: tuple[
     ),
     (
         RunnerFailed,
-        _stage("runner", "the runner of {stage} (env '{env}') does not work", "see the log: egoworld doctor"),
+        _stage(
+            "runner",
+            "the runner of {stage} (env '{env}') does not work",
+            "correct its runner.py or its env; what is wrong with the env: egoworld doctor",
+        ),
     ),
     (
         MemoryShort,

@@ -175,7 +175,7 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
         if attempt.disk_full:
             raise DiskFull(f"{job.stage}: {attempt.error}; free some", process.scratch.parent)
         if attempt.error and attempt.unit is None:
-            raise failure(f"{job.stage}: the runner gave up: {attempt.error} (log: {process.log})")
+            raise failure(f"{job.stage}: the runner gave up: {attempt.error}")
         if (attempt.killed or attempt.over_bound) and attempt.unit not in killed:
             killed.add(attempt.unit)
             continue
