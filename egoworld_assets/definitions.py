@@ -19,6 +19,7 @@ from egoworld_assets.automation.schedules import QUARANTINE, hourly_quarantine, 
 from egoworld_assets.automation.waiting import waiting_sensor
 from egoworld_assets.orchestration.materializations import code_version
 from egoworld_assets.orchestration.registry import modules, stages
+from egoworld_assets.orchestration.request import Request
 from egoworld_assets.orchestration.stage_asset import stage_asset
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
@@ -27,9 +28,9 @@ log = logging.getLogger(__name__)
 LOGGERS = {"text": dg.colored_console_logger, "json": dg.json_console_logger}
 
 
-def build(bench: Workbench) -> dg.Definitions:
+def build(bench: Workbench, request: Request | None = None) -> dg.Definitions:
     """The definitions on one workbench; each asset carries the code version of the recipe in force."""
-    # Stages have batches of different sizes on purpose, see partitions.backfill_batches.
+    # Stages have batches of different sizes on purpose, see stage_asset.backfill_batches.
     warnings.filterwarnings("ignore", message="(?s)Asset job .* materializes assets with varying BackfillPolicies")
     versions = code_versions(bench)
 
@@ -45,10 +46,15 @@ def build(bench: Workbench) -> dg.Definitions:
         jobs=[FLOW, DATASET, QUARANTINE, event_log_retention],
         sensors=[*sensors(bench.settings.sensors_every_s), waiting_sensor(bench.settings)],
         schedules=[hourly_quarantine, nightly_retention],
-        resources={"bench": noting_processes(bench)},
+        resources=resources(bench, request),
         executor=dg.in_process_executor,
         loggers={"console": LOGGERS[bench.settings.log_format]},
     )
+
+
+def resources(bench: Workbench, request: Request | None = None) -> dict[str, dg.ResourceDefinition]:
+    """What the assets need: the workbench, and what a command asks of its runs."""
+    return {"bench": noting_processes(bench), "request": (request or Request()).for_each_run()}
 
 
 def sensors(every_s: int) -> list[dg.SensorDefinition]:

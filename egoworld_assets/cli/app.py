@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -105,15 +105,14 @@ def refresh(
 
     workbench = bench()
     keys = known_videos(workbench, videos)
+    retried = frozenset[tuple[str, str]]()
     if retry_failed or stage:
-        workbench.retried = refresh.failed(workbench, keys, stage, console, retry_failed)
-        keys = sorted({video for _, video in workbench.retried})
+        retried = refresh.failed(workbench, keys, stage, console, retry_failed)
+        keys = sorted({video for _, video in retried})
     if plan or max_hours is not None:
-        looking = workbench.snapshot()
-        looking.retried = workbench.retried
-        keys = refresh.chosen(looking, keys, console, max_hours, listed=plan)
+        keys = refresh.chosen(workbench.snapshot(), keys, console, max_hours, plan, retried)
     if keys and not plan:
-        run(keys, workbench)
+        run(keys, workbench, retried)
 
 
 @command
@@ -351,8 +350,11 @@ def taken(workbench: Workbench, paths: Sequence[Path]) -> tuple[list[Arrival], l
     return arrivals, refused
 
 
-def run(videos: Sequence[str], workbench: Workbench | None = None) -> None:
-    """Run the flow for some videos; ends with what came out, and with exit status 1 when something failed."""
+def run(videos: Sequence[str], workbench: Workbench | None = None, retried: Collection[tuple[str, str]] = ()) -> None:
+    """Run the flow for some videos; ends with what came out, and with exit status 1 when something failed.
+
+    retried: (stage, video) of failures that are asked for again.
+    """
     from egoworld_assets.cli import status
     from egoworld_assets.cli.flow import run_flow
     from egoworld_assets.cli.progress import FlowProgress, flow_bar
@@ -362,7 +364,8 @@ def run(videos: Sequence[str], workbench: Workbench | None = None) -> None:
 
     workbench = workbench or bench()
     with dagster_quiet(), instance_of(workbench) as instance, flow_bar(console) as bar:
-        faults = run_flow(workbench, instance, videos, FlowProgress(workbench, bar, list(stages().values()), videos))
+        progress = FlowProgress(workbench, bar, list(stages().values()), videos)
+        faults = run_flow(workbench, instance, videos, progress, retried)
     status.print_waiting(workbench, console)
     for fault in faults:
         console.print(f"[red]fault:[/red] {escape(fault)}", soft_wrap=True, highlight=False)

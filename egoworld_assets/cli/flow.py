@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,8 +12,9 @@ from egoworld_assets.automation.dead_runs import end_dead_runs, process_tag
 from egoworld_assets.automation.jobs import DATASET, FLOW
 from egoworld_assets.cli.progress import FlowProgress
 from egoworld_assets.definitions import build
-from egoworld_assets.orchestration.partitions import VIDEOS, add_partitions, lay_out
+from egoworld_assets.orchestration.partitions import VIDEOS, add_partitions, sync_partitions
 from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.request import Request
 from egoworld_assets.orchestration.shards import partition_of
 from egoworld_assets.planning.outdated import contiguous
 from egoworld_assets.planning.plan import MADE, WANTS_WORK
@@ -50,20 +51,25 @@ def state_beside(bench: Workbench, path: Path, video: str) -> None:
 
 
 def run_flow(
-    bench: Workbench, instance: dg.DagsterInstance, videos: Sequence[str], progress: FlowProgress
+    bench: Workbench,
+    instance: dg.DagsterInstance,
+    videos: Sequence[str],
+    progress: FlowProgress,
+    retried: Collection[tuple[str, str]] = (),
 ) -> list[str]:
     """Make all that is missing or stale of some videos, then the dataset.
 
     What fails of a video is recorded in the store, not raised. What could not be made for another reason, such as a
-    full disk, holds back what would be made of it. Returns the faults that are no video's: ours.
+    full disk, holds back what would be made of it. retried: (stage, video) of failures that are asked for again.
+    Returns the faults that are no video's: ours.
     """
     faults: list[str] = []
     end_dead_runs(instance)
-    bench.listener, bench.chosen = progress.listen, frozenset(videos)
+    request = Request(frozenset(videos), retried, progress.listen)
     bench.waits.try_now()
-    lay_out(bench, instance)
+    sync_partitions(bench, instance)
     partition = {video: partition_of(video, bench.settings.shards) for video in videos}
-    definitions = build(bench)
+    definitions = build(bench, request)
     flow = definitions.resolve_job_def(FLOW.name)
     keys = instance.get_dynamic_partitions(str(VIDEOS.name))
     unmade: dict[str, set[str]] = {}
@@ -72,8 +78,8 @@ def run_flow(
         waiting = set().union(*(unmade[asset] for asset in (*stage.inputs, *stage.optional)))
         states = {video: bench.state(stage, video).condition for video in videos if video not in waiting}
         untold = {video for video in states if partition[video] not in told}
-        retried = {v for v, state in states.items() if state == "failed" and (stage.name, v) in bench.retried}
-        wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v in untold)} | retried
+        again = {v for v, state in states.items() if state == "failed" and (stage.name, v) in retried}
+        wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v in untold)} | again
         progress.begin(stage, sorted(wanted))
         for group in contiguous(keys, {partition[video] for video in wanted}):
             run_id = str(uuid4())

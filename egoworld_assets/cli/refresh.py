@@ -14,7 +14,7 @@ from rich.table import Table
 
 from egoworld_assets.cli.status import coloured
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.planning.plan import Plan, Step, by_video, within
+from egoworld_assets.planning.plan import Failures, Plan, Step, by_video, within
 from egoworld_assets.planning.totals import planned, seconds, total, totals
 from egoworld_resources.errors import BadConfiguration, UnknownName
 from egoworld_resources.making.workbench import Workbench
@@ -134,9 +134,16 @@ def totals_table(found: Plan) -> Table:
     return table
 
 
-def chosen(bench: Workbench, videos: Sequence[str], console: Console, hours: float | None, listed: bool) -> list[str]:
+def chosen(
+    bench: Workbench,
+    videos: Sequence[str],
+    console: Console,
+    hours: float | None,
+    listed: bool,
+    retried: Failures = (),
+) -> list[str]:
     """The videos that a refresh of at most so many hours takes on; prints what it leaves and, if asked, the plan."""
-    found = planned(bench, videos)
+    found = planned(bench, videos, retried)
     if listed:
         show(found, console)
     if hours is None or not found.steps:

@@ -97,7 +97,7 @@ def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dic
                 "rows": sum(made.rows.values()) if made else 0,
                 "seconds": made.seconds if made else 0.0,
                 "folder": bench.store.location(made) if made else None,
-                "again": bench.again(stage, video) if condition in ("failed", "quarantined") else "",
+                "again": bench.rerun_command(stage, video) if condition in ("failed", "quarantined") else "",
             }
         )
     return entries

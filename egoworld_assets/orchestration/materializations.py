@@ -1,4 +1,4 @@
-"""What Dagster is told of a partition: one video in full, or what many videos came to."""
+"""What Dagster gets to know of a partition: one video in full, or what many videos came to."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def console(bench: Workbench) -> dict[str, Any]:
 
 
 @dataclass
-class Tally:
+class PartitionSummary:
     """What the videos of one partition came to in one step. It stays small however many there are."""
 
     partition: str
@@ -115,24 +115,28 @@ class Tally:
         return self.versions[0][1] if self.alone else digest(sorted(self.versions))[:32]
 
 
-def result(bench: Workbench, stage: Stage, tally: Tally, read: Mapping[str, str]) -> dg.MaterializeResult[Any]:
+def materialize_result(
+    bench: Workbench, stage: Stage, summary: PartitionSummary, read: Mapping[str, str]
+) -> dg.MaterializeResult[Any]:
     """One partition as the result of a step. read: tags that say what it was made from."""
     return dg.MaterializeResult(
-        metadata=described(bench, stage, tally),
-        data_version=dg.DataVersion(tally.data_version),
-        check_results=[verdict([tally])],
+        metadata=metadata_of(bench, stage, summary),
+        data_version=dg.DataVersion(summary.data_version),
+        check_results=[verdict([summary])],
         tags=read,
     )
 
 
-def materialization(bench: Workbench, stage: Stage, tally: Tally, read: Mapping[str, str]) -> dg.AssetMaterialization:
+def materialization(
+    bench: Workbench, stage: Stage, summary: PartitionSummary, read: Mapping[str, str]
+) -> dg.AssetMaterialization:
     """The same for one of several partitions in a run."""
     return dg.AssetMaterialization(
         asset_key=stage.name,
-        partition=tally.partition,
-        metadata=described(bench, stage, tally),
+        partition=summary.partition,
+        metadata=metadata_of(bench, stage, summary),
         tags={
-            "dagster/data_version": tally.data_version,
+            "dagster/data_version": summary.data_version,
             "dagster/data_version_is_user_provided": "true",
             "dagster/code_version": code_version(bench.recipe(stage)),
             **read,
@@ -140,12 +144,12 @@ def materialization(bench: Workbench, stage: Stage, tally: Tally, read: Mapping[
     )
 
 
-def verdict(tallies: Sequence[Tally]) -> dg.AssetCheckResult:
+def verdict(summaries: Sequence[PartitionSummary]) -> dg.AssetCheckResult:
     """The check of a run: it blocks when nothing of a single partition goes on, else it warns of what does not."""
-    bad = {v: why for tally in tallies for v, why in {**tally.quarantined, **tally.failed, **tally.waiting}.items()}
-    counts = sum((tally.states for tally in tallies), Counter[str]())
-    videos = sum(tally.videos for tally in tallies)
-    blocks = len(tallies) == 1 and not tallies[0].usable
+    bad = {v: why for one in summaries for v, why in {**one.quarantined, **one.failed, **one.waiting}.items()}
+    counts = sum((one.states for one in summaries), Counter[str]())
+    videos = sum(one.videos for one in summaries)
+    blocks = len(summaries) == 1 and not summaries[0].usable
     said = "; ".join(bad.values()) if videos == 1 else ""
     if videos > 1:
         stopped = [f"{counts[state]} {state}" for state in ("failed", "quarantined", "waiting") if counts[state]]
@@ -157,39 +161,39 @@ def verdict(tallies: Sequence[Tally]) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
         description=said or None,
         metadata={
-            "quarantined": dg.MetadataValue.json({v: w for tally in tallies for v, w in tally.quarantined.items()}),
-            "failed": dg.MetadataValue.json({v: w for tally in tallies for v, w in tally.failed.items()}),
-            "waiting": dg.MetadataValue.json({v: w for tally in tallies for v, w in tally.waiting.items()}),
+            "quarantined": dg.MetadataValue.json({v: w for one in summaries for v, w in one.quarantined.items()}),
+            "failed": dg.MetadataValue.json({v: w for one in summaries for v, w in one.failed.items()}),
+            "waiting": dg.MetadataValue.json({v: w for one in summaries for v, w in one.waiting.items()}),
         },
     )
 
 
-def described(bench: Workbench, stage: Stage, tally: Tally) -> dict[str, Any]:
+def metadata_of(bench: Workbench, stage: Stage, summary: PartitionSummary) -> dict[str, Any]:
     """Metadata of one materialization."""
-    return describe(bench, tally.alone) if tally.alone else summed(bench, stage, tally)
+    return metadata_of_one(bench, summary.alone) if summary.alone else metadata_of_many(bench, stage, summary)
 
 
-def summed(bench: Workbench, stage: Stage, tally: Tally) -> dict[str, Any]:
+def metadata_of_many(bench: Workbench, stage: Stage, summary: PartitionSummary) -> dict[str, Any]:
     """What many videos came to: numbers to plot, those that stopped, and a few contact sheets."""
     recipe = bench.recipe(stage)
-    sheets = "\n\n".join(f"![contact sheet]({sheet})" for sheet in tally.sheets)
+    sheets = "\n\n".join(f"![contact sheet]({sheet})" for sheet in summary.sheets)
     return {
         **({"contact_sheets": dg.MetadataValue.md(sheets)} if sheets else {}),
-        "videos": tally.videos,
-        "usable": tally.usable,
-        **{state: tally.states[state] for state in ("made", "failed", "waiting", "quarantined", "blocked", "left")},
-        "stopped": dg.MetadataValue.json({**tally.quarantined, **tally.lost, **tally.waiting}),
-        "seconds": round(tally.seconds, 3),
-        "bytes": tally.bytes,
-        **{f"rows/{table}": rows for table, rows in tally.rows.items()},
+        "videos": summary.videos,
+        "usable": summary.usable,
+        **{state: summary.states[state] for state in ("made", "failed", "waiting", "quarantined", "blocked", "left")},
+        "stopped": dg.MetadataValue.json({**summary.quarantined, **summary.lost, **summary.waiting}),
+        "seconds": round(summary.seconds, 3),
+        "bytes": summary.bytes,
+        **{f"rows/{table}": rows for table, rows in summary.rows.items()},
         "env": env_of(recipe),
         "lock": recipe.lock[:12],
-        "licences": ", ".join(sorted(tally.licences)) or "none",
-        "code_licences": ", ".join(sorted(tally.code_licences)),
+        "licences": ", ".join(sorted(summary.licences)) or "none",
+        "code_licences": ", ".join(sorted(summary.code_licences)),
     }
 
 
-def describe(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
+def metadata_of_one(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
     """One video: numbers to plot, provenance, and the contact sheet where there is one."""
     manifest = outcome.manifest
     assert manifest is not None

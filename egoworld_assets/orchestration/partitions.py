@@ -30,7 +30,7 @@ def add_partitions(bench: Workbench, instance: dg.DagsterInstance, videos: Itera
         instance.add_dynamic_partitions(str(VIDEOS.name), new[start : start + AT_ONCE])
 
 
-def lay_out(bench: Workbench, instance: dg.DagsterInstance) -> None:
+def sync_partitions(bench: Workbench, instance: dg.DagsterInstance) -> None:
     """Make Dagster's partitions those of the layout in force: add what a video lacks, drop those of another layout."""
     add_partitions(bench, instance, bench.store.keys("videos"))
     for partition in of_another_layout(bench, instance):

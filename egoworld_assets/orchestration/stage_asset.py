@@ -6,13 +6,21 @@ from typing import Any
 
 import dagster as dg
 
-from egoworld_assets.orchestration.materializations import CHECK, Tally, materialization, result, verdict
+from egoworld_assets.orchestration.materializations import (
+    CHECK,
+    PartitionSummary,
+    materialization,
+    materialize_result,
+    verdict,
+)
 from egoworld_assets.orchestration.partitions import VIDEOS
 from egoworld_assets.orchestration.provenance import inputs_of
+from egoworld_assets.orchestration.request import Request
 from egoworld_assets.orchestration.shards import videos_of
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.faults.causes import cause_of
 from egoworld_resources.faults.waits import EVERYTHING, in_words
+from egoworld_resources.making.waiting import Run, wait, work_at
 from egoworld_resources.making.workbench import Outcome, Workbench
 
 BATCH = 32
@@ -67,13 +75,15 @@ def stage_asset(stage: Stage) -> dg.AssetsDefinition:
             pool="cpu",
             check_specs=[dg.AssetCheckSpec(CHECK, asset=stage.name, blocking=True, description=rules)],
         )
-        def made(context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench]) -> Step:
-            yield from materialize(context, bench, stage)
+        def made(
+            context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench], request: dg.ResourceParam[Request]
+        ) -> Step:
+            yield from materialize(context, bench, request, stage)
 
     return made
 
 
-def materialize(context: dg.AssetExecutionContext, bench: Workbench, stage: Stage) -> Step:
+def materialize(context: dg.AssetExecutionContext, bench: Workbench, request: Request, stage: Stage) -> Step:
     """Make a stage's artifacts for the videos of this run's partitions.
 
     One partition: what its videos came to is the step's result. Several: each is logged by itself. A partition of which
@@ -82,43 +92,43 @@ def materialize(context: dg.AssetExecutionContext, bench: Workbench, stage: Stag
     fault ends the run as waiting, and the sensor ``waiting`` asks for it again once the fault is gone.
     """
     run_id, asked = context.run.run_id, context.run.tags.get(AGAIN, "")
-    bench.tried = EVERYTHING if context.retry_number else asked
-    bench.unrecorded.clear()
+    run = Run(run_id, request.listener, EVERYTHING if context.retry_number else asked)
     soon = context.retry_number < RETRIES and not asked
     partitions: dict[str, list[str]] = {}
     try:
-        partitions = videos_of(context.partition_keys, lambda: videos_in(bench, run_id))
+        partitions = videos_of(context.partition_keys, lambda: request.all_videos(bench))
         read = inputs_of(context.instance, stage, list(partitions))
-        tallies = tallied(bench, stage, partitions, run_id, (lambda: try_again(context, bench)) if soon else None)
+        stuck = (lambda: try_again(context, bench)) if soon else None
+        summaries = summarize_partitions(bench, run, request, stage, partitions, stuck)
     except (dg.RetryRequested, dg.Failure):
         raise
     except Exception as error:
-        bench.wait(stage, [video for videos in partitions.values() for video in videos], error)
-        bench.unrecorded.update(() if partitions else context.partition_keys)
-        mark_waiting(context, bench, [cause_of(error, bench.work_at(stage)).key])
+        wait(bench, run, stage, [video for videos in partitions.values() for video in videos], error)
+        run.unrecorded.update(() if partitions else context.partition_keys)
+        mark_waiting(context, run, [cause_of(error, work_at(bench, stage)).key])
         raise
-    if any(tally.waits and (soon or (tally.nothing and not tally.causes)) for tally in tallies):
+    if any(summary.waits and (soon or (summary.nothing and not summary.causes)) for summary in summaries):
         raise try_again(context, bench)
-    causes = sorted({key for tally in tallies for key in tally.causes})
+    causes = sorted({key for summary in summaries for key in summary.causes})
     if causes:
-        mark_waiting(context, bench, causes)
-    lost = [tally for tally in tallies if tally.nothing]
-    told = [tally for tally in tallies if not tally.nothing]
-    if len(tallies) == 1 and not lost:
-        yield result(bench, stage, tallies[0], read[tallies[0].partition])
+        mark_waiting(context, run, causes)
+    lost = [summary for summary in summaries if summary.nothing]
+    told = [summary for summary in summaries if not summary.nothing]
+    if len(summaries) == 1 and not lost:
+        yield materialize_result(bench, stage, summaries[0], read[summaries[0].partition])
         return
-    if others_in_run(context) and not lost:
+    if run_has_other_assets(context) and not lost:
         yield dg.MaterializeResult()
-    for tally in told:
-        context.log_event(materialization(bench, stage, tally, read[tally.partition]))
+    for summary in told:
+        context.log_event(materialization(bench, stage, summary, read[summary.partition]))
     if lost:
-        raise not_made(bench, stage, lost, tallies)
+        raise not_made(bench, stage, lost, summaries)
     yield verdict(told)
 
 
-def mark_waiting(context: dg.AssetExecutionContext, bench: Workbench, causes: Sequence[str]) -> None:
+def mark_waiting(context: dg.AssetExecutionContext, run: Run, causes: Sequence[str]) -> None:
     """Let the run be found by what it waits for. What the ledger could not take is found by its tag alone."""
-    unrecorded = {UNRECORDED: "yes"} if bench.unrecorded else {}
+    unrecorded = {UNRECORDED: "yes"} if run.unrecorded else {}
     context.instance.add_run_tags(context.run.run_id, {WAITS: ", ".join(causes)[:TAG_LENGTH], **unrecorded})
 
 
@@ -127,30 +137,31 @@ def try_again(context: dg.AssetExecutionContext, bench: Workbench) -> dg.RetryRe
     return dg.RetryRequested(RETRIES, bench.settings.retry_delay_s * 2**context.retry_number)
 
 
-def tallied(
+def summarize_partitions(
     bench: Workbench,
+    run: Run,
+    request: Request,
     stage: Stage,
     partitions: Mapping[str, Sequence[str]],
-    run_id: str,
     stuck: Callable[[], Exception] | None,
-) -> list[Tally]:
+) -> list[PartitionSummary]:
     """What the videos of each partition came to. Raises ``stuck``, if given, when a whole batch could only be tried
     later: then the others can, too.
     """
-    tallies = {partition: Tally(partition) for partition in partitions}
-    tally_of = {video: tallies[partition] for partition, videos in partitions.items() for video in videos}
+    summaries = {partition: PartitionSummary(partition) for partition in partitions}
+    summary_of = {video: summaries[partition] for partition, videos in partitions.items() for video in videos}
     alone = {video for videos in partitions.values() if len(videos) == 1 for video in videos}
     waiting = 0
-    for outcome in make_each(bench, stage, tally_of, run_id, alone):
-        tally_of[outcome.video].add(bench, outcome)
+    for outcome in make_in_batches(bench, run, request, stage, summary_of, alone):
+        summary_of[outcome.video].add(bench, outcome)
         waiting = waiting + 1 if outcome.transient else 0 if outcome.state == "made" else waiting
         if stuck and waiting >= bench.settings.batch:
             raise stuck()
-    return list(tallies.values())
+    return list(summaries.values())
 
 
-def make_each(
-    bench: Workbench, stage: Stage, videos: Iterable[str], run_id: str, again: Container[str]
+def make_in_batches(
+    bench: Workbench, run: Run, request: Request, stage: Stage, videos: Iterable[str], again: Container[str]
 ) -> Iterator[Outcome]:
     """Make an asset for any number of videos, ``settings.batch`` to a load of the model.
 
@@ -159,20 +170,20 @@ def make_each(
     """
     todo: list[str] = []
     for video in videos:
-        settled = settled_outcome(bench, stage, video, video in again)
-        if settled:
+        skipped = skip_reason(bench, request, stage, video, video in again)
+        if skipped:
             bench.waits.settle(stage.name, [video])
-            yield settled
+            yield skipped
             continue
         todo.append(video)
         if len(todo) >= bench.settings.batch:
-            yield from bench.make(stage, todo, run_id)
+            yield from bench.make(stage, todo, run)
             todo = []
     if todo:
-        yield from bench.make(stage, todo, run_id)
+        yield from bench.make(stage, todo, run)
 
 
-def settled_outcome(bench: Workbench, stage: Stage, video: str, again: bool) -> Outcome | None:
+def skip_reason(bench: Workbench, request: Request, stage: Stage, video: str, again: bool) -> Outcome | None:
     """What a video comes to without a model; None when it is to be made."""
     try:
         state = bench.state(stage, video)
@@ -183,19 +194,22 @@ def settled_outcome(bench: Workbench, stage: Stage, video: str, again: bool) -> 
             return Outcome(video, "blocked", state.why)
         case "fresh" | "quarantined":
             return Outcome(video, "fresh", manifest=state.manifest)
-        case "failed" if not again and (stage.name, video) not in bench.retried:
+        case "failed" if not again and (stage.name, video) not in request.retried:
             return Outcome(video, "failed", state.why)
         case _:
-            return Outcome(video, "left") if bench.chosen is not None and video not in bench.chosen else None
+            left = request.chosen is not None and video not in request.chosen
+            return Outcome(video, "left") if left else None
 
 
-def not_made(bench: Workbench, stage: Stage, lost: Sequence[Tally], tallies: Sequence[Tally]) -> dg.Failure:
+def not_made(
+    bench: Workbench, stage: Stage, lost: Sequence[PartitionSummary], summaries: Sequence[PartitionSummary]
+) -> dg.Failure:
     """The end of a run that has partitions of which nothing came out. Each cause for which some wait is said once."""
-    reasons = {video: why for tally in lost for video, why in {**tally.lost, **tally.waiting}.items()}
-    own = {video: why for tally in lost for video, why in tally.lost.items()}
-    count = f"{sum(tally.videos for tally in lost)} of {sum(tally.videos for tally in tallies)}"
+    reasons = {video: why for summary in lost for video, why in {**summary.lost, **summary.waiting}.items()}
+    own = {video: why for summary in lost for video, why in summary.lost.items()}
+    count = f"{sum(summary.videos for summary in lost)} of {sum(summary.videos for summary in summaries)}"
     known = {one.cause.key: one for one in bench.waits.waiting()}
-    causes = {key: cause for tally in lost for key, cause in tally.causes.items()}
+    causes = {key: cause for summary in lost for key, cause in summary.causes.items()}
     said = [in_words(known[key]) if key in known else f"{c.title}: {c.detail}" for key, c in sorted(causes.items())]
     said += [f"{video}: {why}" for video, why in list(own.items())[:NAMED]]
     begin = f"{stage.name}: {count} not made" if own or not causes else f"{stage.name}: {count} wait for this machine"
@@ -206,17 +220,10 @@ def not_made(bench: Workbench, stage: Stage, lost: Sequence[Tally], tallies: Seq
     )
 
 
-def others_in_run(context: dg.AssetExecutionContext) -> bool:
+def run_has_other_assets(context: dg.AssetExecutionContext) -> bool:
     """Whether this run makes more than this asset of its videos; then the next step waits for an output.
 
     An output makes Dagster log all partitions of the run under one data version; what is logged of each behind it
     counts. A backfill of assets gives each stage its own run, so there it never happens.
     """
     return len(context.job_def.nodes) > 1
-
-
-def videos_in(bench: Workbench, run_id: str) -> Sequence[str]:
-    """Keys of all videos, listed once in a run; what arrives later is for the next."""
-    if bench.listed is None or bench.listed[0] != run_id:
-        bench.listed = (run_id, bench.store.keys("videos"))
-    return bench.listed[1]

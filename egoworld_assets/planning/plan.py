@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from egoworld_assets.planning.cost import Cost, cost_of, frames_expected, frames_per_byte
@@ -58,12 +58,16 @@ class Plan:
         return list(dict.fromkeys(step.video for step in self.steps))
 
 
-def plan(bench: Workbench, stages: Sequence[Stage], videos: Iterable[str]) -> Plan:
+Failures = Container[tuple[str, str]]
+"""(stage, video) of what failed and is asked for again."""
+
+
+def plan(bench: Workbench, stages: Sequence[Stage], videos: Iterable[str], retried: Failures = ()) -> Plan:
     """What a refresh of some videos makes. What failed under this recipe and these inputs is a step of it only when it
-    is in ``bench.retried``.
+    is in ``retried``.
     """
     faults: dict[str, None] = {}
-    steps = [step for video in videos for step in steps_of(bench, stages, video, faults)]
+    steps = [step for video in videos for step in steps_of(bench, stages, video, faults, retried)]
     wanted = {step.asset for step in steps}
     costs = {stage.name: cost_of(bench, stage) for stage in stages if stage.name in wanted}
     per_byte = frames_per_byte(bench) if steps else None
@@ -77,12 +81,14 @@ def priced(step: Step, cost: Cost, frames: float | None) -> Step:
     return replace(step, seconds=seconds, gpu_seconds=seconds if cost.gpu else 0.0)
 
 
-def steps_of(bench: Workbench, stages: Iterable[Stage], video: str, faults: dict[str, None]) -> list[Step]:
+def steps_of(
+    bench: Workbench, stages: Iterable[Stage], video: str, faults: dict[str, None], retried: Failures
+) -> list[Step]:
     """The steps of one video; an asset that cannot be judged goes into ``faults``."""
     steps: dict[str, Step] = {}
     for stage in stages:
         try:
-            step = step_of(bench, stage, video, steps)
+            step = step_of(bench, stage, video, steps, retried)
         except EgoworldError as error:
             faults[f"{stage.name}: {error}"] = None
             continue
@@ -91,12 +97,12 @@ def steps_of(bench: Workbench, stages: Iterable[Stage], video: str, faults: dict
     return list(steps.values())
 
 
-def step_of(bench: Workbench, stage: Stage, video: str, steps: Mapping[str, Step]) -> Step | None:
+def step_of(bench: Workbench, stage: Stage, video: str, steps: Mapping[str, Step], retried: Failures) -> Step | None:
     """What becomes of an asset when the steps before it are taken; None when it stays as it is."""
     state = bench.state(stage, video)
     before = {asset: steps[asset] for asset in (*stage.inputs, *stage.optional) if asset in steps}
     if not before:
-        if state.condition == "failed" and (stage.name, video) in bench.retried:
+        if state.condition == "failed" and (stage.name, video) in retried:
             why = f"failed: {state.why}"
             return Step(video, stage.name, state.condition, certain=True, roots={stage.name: why})
         if state.condition not in WANTS_WORK:
@@ -105,27 +111,31 @@ def step_of(bench: Workbench, stage: Stage, video: str, steps: Mapping[str, Step
     lacking = [asset for asset in stage.inputs if state.inputs[asset] is None]
     if any(asset not in before for asset in lacking):
         return None
-    own = own_reasons(state, bench.recipe(stage), before)
+    own = direct_reasons(state, bench.recipe(stage), before)
     failed_once = bench.store.recorded("failures", f"{stage.name}/{video}") is not None
     certain = bool(own) and not failed_once and all(before[asset].certain for asset in lacking)
     behind = {asset: reason for step in before.values() for asset, reason in step.roots.items()}
     return Step(video, stage.name, state.condition, certain, {stage.name: "; ".join(own)} if certain else behind)
 
 
-def own_reasons(state: State, recipe: Recipe, before: Mapping[str, Step]) -> list[str]:
+def direct_reasons(state: State, recipe: Recipe, before: Mapping[str, Step]) -> list[str]:
     """Why an asset is made whatever contents the steps before it give; empty when it depends on them."""
     made = state.manifest
     if made is None:
         return ["never made"]
     rest = {name: version for name, version in state.inputs.items() if name not in before}
-    settled = made.model_copy(update={"inputs": {n: v for n, v in made.inputs.items() if n not in before}})
-    found = reasons(settled, recipe, rest)
+    found = reasons(without_pending_inputs(made, before), recipe, rest)
     if not found and fingerprint(recipe, made.inputs) != made.fingerprint:
         found = ["made by another recipe"]
-    return found + [f"input {name} is new" for name in before if appears(name, made, state, before[name])]
+    return found + [f"input {name} is new" for name in before if input_appears(name, made, state, before[name])]
 
 
-def appears(name: str, made: Manifest, state: State, step: Step) -> bool:
+def without_pending_inputs(made: Manifest, before: Mapping[str, Step]) -> Manifest:
+    """A manifest without the inputs that a step before makes again: their contents are not known yet."""
+    return made.model_copy(update={"inputs": {n: v for n, v in made.inputs.items() if n not in before}})
+
+
+def input_appears(name: str, made: Manifest, state: State, step: Step) -> bool:
     """Whether an input that an artifact was made without is there once its step is taken."""
     return made.inputs.get(name) is None and (step.certain or state.inputs[name] is not None)
 

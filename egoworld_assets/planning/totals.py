@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.planning.plan import Plan, Step, plan
+from egoworld_assets.planning.plan import Failures, Plan, Step, plan
 from egoworld_resources.making.workbench import Workbench
 
 
@@ -23,9 +23,9 @@ class Total:
     unknown: int
 
 
-def planned(bench: Workbench, videos: Iterable[str]) -> Plan:
+def planned(bench: Workbench, videos: Iterable[str], retried: Failures = ()) -> Plan:
     """The plan of a refresh of some videos, by the stages that there are."""
-    return plan(bench, list(stages().values()), videos)
+    return plan(bench, list(stages().values()), videos, retried)
 
 
 def total(found: Plan, steps: Sequence[Step]) -> Total:

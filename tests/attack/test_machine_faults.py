@@ -20,6 +20,7 @@ from egoworld_resources.artifacts.stage import Draft
 from egoworld_resources.artifacts.staleness import fingerprint
 from egoworld_resources.errors import DiskFull
 from egoworld_resources.faults.waits import in_words
+from egoworld_resources.making.waiting import work_at
 from egoworld_resources.store.folder import FolderStore
 from tests.made_faults import STAGE, Site, away, disk_full, outer_environment, own_file_system, rewritten
 from tests.made_up import video
@@ -239,7 +240,7 @@ def test_one_trial_for_many(site: Site) -> None:
         site.run(site.keys[0])
         many = [f"made-up-{number:08x}" for number in range(200)]
         cause = bench.waits.waiting()[0].cause
-        bench.waits.join(cause, bench.work_at(stages()[STAGE]), many)
+        bench.waits.join(cause, work_at(bench, stages()[STAGE]), many)
         [said] = site.waits()
         assert said["videos"] == 201
         time.sleep(0.1)

@@ -22,7 +22,7 @@ from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.manifest import Verdict
 from egoworld_resources.artifacts.stage import Check, Draft, Stage
 from egoworld_resources.inbox.arrivals import Arrivals
-from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.making.workbench import Run, Workbench
 from egoworld_resources.running.process import Event
 from egoworld_resources.settings import Settings
 
@@ -78,10 +78,10 @@ def only_told(check: Check) -> Check:
 def peak_of(bench: Workbench, stage: Stage, video: str) -> dict[str, Any]:
     """Make one stage of a video; raises RuntimeError with the reason when it cannot be made."""
     peaks = Peaks()
-    bench.listener = peaks.listen
     began = time.monotonic()
     with peaks.watched():
-        (outcome,) = bench.make(replace(stage, checks=tuple(map(only_told, stage.checks))), [video], "benchmark")
+        run = Run("benchmark", peaks.listen)
+        (outcome,) = bench.make(replace(stage, checks=tuple(map(only_told, stage.checks))), [video], run)
     if outcome.manifest is None:
         raise RuntimeError(f"{stage.name}: {outcome.why}")
     failed = [clip.reason for clip in outcome.manifest.clips if clip.state == "failed"]

@@ -17,7 +17,7 @@ import dagster as dg
 
 from egoworld_assets.automation.inbox_sensor import inbox
 from egoworld_assets.cli import status
-from egoworld_assets.orchestration.partitions import lay_out
+from egoworld_assets.orchestration.partitions import sync_partitions
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import by_partition
 from egoworld_assets.planning import totals
@@ -69,7 +69,7 @@ def at_size(configured: Settings, count: int, looked: int) -> None:
         with measured("facts of all videos"):
             sum(1 for _ in bench.store.records("videos"))
         with measured("Dagster's partitions, told or compared"):
-            lay_out(bench, instance)
+            sync_partitions(bench, instance)
         cursor = Cursor(time.time_ns(), {file.folder for file in look(configured.inbox_folder, 0.0)}).write()
         for what in ("at rest", "with one new video"):
             with measured(f"tick of the inbox sensor, {what}"):

@@ -18,6 +18,7 @@ from egoworld_assets.automation import inbox_sensor
 from egoworld_assets.cli import status
 from egoworld_assets.cli.flow import RANGE
 from egoworld_assets.clips import STAGE as CLIPS
+from egoworld_assets.definitions import resources
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.stage_asset import stage_asset
 from egoworld_assets.videos import STAGE as VIDEOS
@@ -88,7 +89,7 @@ def run(bench: Workbench, instance: dg.DagsterInstance, asset: dg.AssetsDefiniti
         [videos, clips],
         selection=[asset],
         instance=instance,
-        resources={"bench": bench},
+        resources=resources(bench),
         tags=dict(zip(RANGE, (keys[0], keys[-1]), strict=True)),
         raise_on_error=False,
     )

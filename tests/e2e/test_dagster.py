@@ -8,7 +8,9 @@ import pytest
 
 from egoworld_assets.automation.inbox_sensor import inbox
 from egoworld_assets.cli.flow import RANGE, unexpected
+from egoworld_assets.definitions import resources
 from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.request import Request
 from egoworld_assets.orchestration.stage_asset import stage_asset
 from egoworld_assets.quality import checks
 from egoworld_resources.artifacts.manifest import Verdict
@@ -55,13 +57,19 @@ def arrive(bench: Workbench, instance: dg.DagsterInstance, *paths: Path) -> list
     return keys
 
 
-def run(bench: Workbench, instance: dg.DagsterInstance, asset: object, keys: list[str]) -> dg.ExecuteInProcessResult:
+def run(
+    bench: Workbench,
+    instance: dg.DagsterInstance,
+    asset: object,
+    keys: list[str],
+    request: Request | None = None,
+) -> dg.ExecuteInProcessResult:
     """One asset for a range of videos, as a backfill does it."""
     return dg.materialize(
         ASSETS,
         selection=[asset],
         instance=instance,
-        resources={"bench": bench},
+        resources=resources(bench, request),
         tags=dict(zip(RANGE, (keys[0], keys[-1]), strict=True)),
         raise_on_error=False,
     )
@@ -71,10 +79,10 @@ def test_a_batch_loads_the_model_once_and_keeps_videos_apart(
     bench: Workbench, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     loads: list[str] = []
-    bench.listener = lambda stage, event: loads.append(stage) if event["event"] == "loaded" else None
+    request = Request(listener=lambda stage, event: loads.append(stage) if event["event"] == "loaded" else None)
     keys = arrive(bench, instance, *(video(tmp_path / f"{n}.mp4", shots=(10 + n, 12)) for n in range(4)))
     for asset in (videos, clips, brightness):
-        assert run(bench, instance, asset, keys).success
+        assert run(bench, instance, asset, keys, request).success
     assert loads == ["videos", "clips", "brightness"]
     for number, key in enumerate(keys):
         manifest = bench.store.current("brightness", key)
@@ -113,7 +121,7 @@ def test_a_failed_check_blocks_what_follows_and_names_the_reason(
     result = dg.materialize(
         ASSETS,
         instance=instance,
-        resources={"bench": bench},
+        resources=resources(bench),
         partition_key=key,
         raise_on_error=False,
     )
@@ -123,7 +131,7 @@ def test_a_failed_check_blocks_what_follows_and_names_the_reason(
     assert instance.get_materialized_partitions(dg.AssetKey("behind")) == set()
     state = bench.state(LIT, key)
     assert (state.condition, state.why) == ("quarantined", "bright_enough: it is dark throughout")
-    assert bench.again(LIT, key).endswith(f"quarantine/brightness/{key}/job.json")
+    assert bench.rerun_command(LIT, key).endswith(f"quarantine/brightness/{key}/job.json")
 
 
 def test_in_a_batch_the_quarantined_video_stays_behind_and_the_others_go_on(
@@ -151,7 +159,7 @@ def test_a_whole_flow_of_good_videos_in_one_run_goes_through(
     result = dg.materialize(
         [videos, clips, brightness],
         instance=instance,
-        resources={"bench": bench},
+        resources=resources(bench),
         tags=dict(zip(RANGE, (keys[0], keys[-1]), strict=True)),
         raise_on_error=False,
     )
@@ -179,7 +187,7 @@ def test_each_video_of_a_range_says_which_versions_it_was_made_from(
     made = [videos, clips, brightness]
     for selected in [made] if together else [[asset] for asset in made]:
         tags = dict(zip(RANGE, (keys[0], keys[-1]), strict=True))
-        done = dg.materialize(made, selection=selected, instance=instance, resources={"bench": bench}, tags=tags)
+        done = dg.materialize(made, selection=selected, instance=instance, resources=resources(bench), tags=tags)
         assert done.success
     said = {key: told_of(instance, "brightness", key)[0][1] for key in keys}
     for key in keys:
@@ -191,7 +199,7 @@ def test_each_video_of_a_range_says_which_versions_it_was_made_from(
             assert said[key][f"dagster/input_data_version/{asset}"] == version.data_version
             assert said[key][f"dagster/input_event_pointer/{asset}"] == str(number)
     single = dg.materialize(
-        made, selection=[brightness], instance=instance, resources={"bench": bench}, partition_key=keys[0]
+        made, selection=[brightness], instance=instance, resources=resources(bench), partition_key=keys[0]
     )
     assert single.success
     alone = told_of(instance, "brightness", keys[0])[0][1]
@@ -222,7 +230,7 @@ def test_only_transient_faults_are_tried_again(
     result = dg.materialize(
         [videos],
         instance=instance,
-        resources={"bench": flaky},
+        resources=resources(flaky),
         partition_key=keys[0],
         raise_on_error=False,
     )

@@ -10,7 +10,9 @@ import pytest
 
 from egoworld_assets.automation.inbox_sensor import inbox
 from egoworld_assets.automation.night import Night
+from egoworld_assets.definitions import resources
 from egoworld_assets.orchestration.registry import stages
+from egoworld_assets.orchestration.request import Request
 from egoworld_assets.orchestration.shards import partition_of
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
@@ -43,10 +45,12 @@ def asked(result: dg.SensorResult) -> list[str]:
     return [str(request.partition_key) for request in result.run_requests or []]
 
 
-def run(bench: Workbench, instance: dg.DagsterInstance, partition: str) -> dg.ExecuteInProcessResult:
+def run(
+    bench: Workbench, instance: dg.DagsterInstance, partition: str, asked: Request | None = None
+) -> dg.ExecuteInProcessResult:
     """The whole flow over one partition, as the sensor asks for it."""
     return dg.materialize(
-        ASSETS, instance=instance, resources={"bench": bench}, partition_key=partition, raise_on_error=False
+        ASSETS, instance=instance, resources=resources(bench, asked), partition_key=partition, raise_on_error=False
     )
 
 
@@ -67,11 +71,9 @@ def data_version(materialization: dg.AssetMaterialization) -> str:
     return (materialization.tags or {})["dagster/data_version"]
 
 
-def listening(bench: Workbench) -> list[tuple[str, str]]:
-    """Stage and video of every clip that a runner starts from now on."""
-    started: list[tuple[str, str]] = []
-    bench.listener = lambda stage, event: started.append((stage, event["video"])) if event["event"] == "start" else None
-    return started
+def heard(of: str, what: list[tuple[str, str]]) -> Request:
+    """A request that notes the stage and the video, if any, of each event of a kind."""
+    return Request(listener=lambda stage, e: what.append((stage, e.get("video", ""))) if e["event"] == of else None)
 
 
 def test_arrivals_ask_for_their_shards_and_everything_gets_fresh(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -97,8 +99,8 @@ def test_arrivals_ask_for_their_shards_and_everything_gets_fresh(tmp_path: Path,
     second = tick(bench, instance, first.cursor)
     (late,) = set(bench.store.keys("videos")) - set(keys)
     assert partition_of(late, 2) in asked(second)
-    started = listening(bench)
-    assert run(bench, instance, partition_of(late, 2)).success
+    started: list[tuple[str, str]] = []
+    assert run(bench, instance, partition_of(late, 2), heard("start", started)).success
     assert {key for _, key in started} == {late}, "only the new one is made"
     after = told(instance, "brightness", partition_of(late, 2))
     assert numbers(after, "made") == [1]
@@ -129,9 +131,9 @@ def test_a_bad_video_costs_itself_and_is_told_with_its_reason(tmp_path: Path, in
     assert numbers(told(instance, "brightness", "shard-0-of-1"), *names) == [3, 1, 2, 0, 1, 1, 0]
     assert [bench.state(LIT, key).condition for key in (good, bad, dark)] == ["fresh", "blocked", "quarantined"]
 
-    started = listening(bench)
+    started: list[tuple[str, str]] = []
     version = data_version(told(instance, "brightness", "shard-0-of-1"))
-    assert run(bench, instance, "shard-0-of-1").success
+    assert run(bench, instance, "shard-0-of-1", heard("start", started)).success
     assert started == [], "nothing that failed as it is is tried again beside others"
     assert data_version(told(instance, "brightness", "shard-0-of-1")) == version
 
@@ -154,17 +156,16 @@ def test_a_range_of_shards_loads_a_model_once_a_batch(tmp_path: Path, instance: 
     keys = [Arrivals(bench.store).take(video(tmp_path / f"{n}.mp4", shots=(8 + n,))).video for n in range(6)]
     shards = sorted({partition_of(key, 3) for key in keys})
     instance.add_dynamic_partitions("videos", shards)
-    loads: list[str] = []
-    bench.listener = lambda stage, event: loads.append(stage) if event["event"] == "loaded" else None
+    loads: list[tuple[str, str]] = []
     result = dg.materialize(
         ASSETS,
         selection=[videos],
         instance=instance,
-        resources={"bench": bench},
+        resources=resources(bench, heard("loaded", loads)),
         tags={"dagster/asset_partition_range_start": shards[0], "dagster/asset_partition_range_end": shards[-1]},
     )
     assert result.success
-    assert loads == ["videos", "videos"]
+    assert [stage for stage, _ in loads] == ["videos", "videos"]
     assert instance.get_materialized_partitions(dg.AssetKey("videos")) == set(shards)
     assert {bench.state(STAGES[0], key).condition for key in keys} == {"fresh"}
 
@@ -187,10 +188,11 @@ def test_what_a_batch_made_stays_when_the_next_one_is_lost(tmp_path: Path, insta
     instance.add_dynamic_partitions("videos", ["shard-0-of-1"])
     crashing = Crashing(bench.settings)
     with pytest.raises(SystemExit):
-        dg.materialize([videos], instance=instance, resources={"bench": crashing}, partition_key="shard-0-of-1")
+        dg.materialize([videos], instance=instance, resources=resources(crashing), partition_key="shard-0-of-1")
     assert len(bench.store.videos("videos")) == 2
-    started = listening(bench)
-    assert dg.materialize([videos], instance=instance, resources={"bench": bench}, partition_key="shard-0-of-1").success
+    started: list[tuple[str, str]] = []
+    again = resources(bench, heard("start", started))
+    assert dg.materialize([videos], instance=instance, resources=again, partition_key="shard-0-of-1").success
     assert len(started) == 3, "the first batch is not made again"
     assert {bench.state(STAGES[0], key).condition for key in keys} == {"fresh"}
 
@@ -202,7 +204,7 @@ def test_a_fault_of_the_moment_is_tried_again(tmp_path: Path, instance: dg.Dagst
     instance.add_dynamic_partitions("videos", [partition_of(key, shards)])
     flaky = Flaky(bench.settings)
     assert dg.materialize(
-        [videos], instance=instance, resources={"bench": flaky}, partition_key=partition_of(key, shards)
+        [videos], instance=instance, resources=resources(flaky), partition_key=partition_of(key, shards)
     ).success
     assert flaky.tries == 2
 

@@ -26,6 +26,7 @@ from egoworld_assets.automation.event_log_retention import Pruned, event_log_ret
 from egoworld_assets.automation.quarantine import quarantine
 from egoworld_assets.cli.app import app
 from egoworld_assets.cli.flow import RANGE
+from egoworld_assets.definitions import resources
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.stage_asset import stage_asset
 from egoworld_resources.inbox.arrivals import Arrivals
@@ -144,8 +145,7 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
 def run(
     bench: Workbench, instance: dg.DagsterInstance, asset: dg.AssetsDefinition, tags: dict[str, str]
 ) -> dg.ExecuteInProcessResult:
-    resources = {"bench": bench}
-    options: dict[str, Any] = {"resources": resources, "tags": tags, "raise_on_error": False}
+    options: dict[str, Any] = {"resources": resources(bench), "tags": tags, "raise_on_error": False}
     partition = tags.get("dagster/partition")
     return dg.materialize(ASSETS, selection=[asset], instance=instance, partition_key=partition, **options)
 

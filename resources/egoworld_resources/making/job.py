@@ -20,7 +20,7 @@ VIDEOS = "videos"
 
 
 @dataclass(frozen=True)
-class Work:
+class VideoWork:
     """One video of a job: its bytes under the name people know, its inputs, its clips, where the result goes.
 
     folders: artifact folder by input asset, None for an optional one that does not exist. clips: clip id, start and
@@ -53,10 +53,10 @@ class Work:
         )
 
 
-def job_of(
+def build_job(
     recipe: Recipe,
     model: StageModel,
-    works: Sequence[Work],
+    works: Sequence[VideoWork],
     python: Path,
     bucket: WeightsBucket | None = None,
     paths: ModelPaths | None = None,

@@ -15,7 +15,7 @@ from pathlib import Path
 from egoworld_resources.artifacts.manifest import Manifest
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.faults.causes import sounds_like_the_machine
-from egoworld_resources.making.job import Work
+from egoworld_resources.making.job import VideoWork
 from egoworld_resources.running.events import units_of as units_in
 from egoworld_resources.running.process import Ran, RunnerDies, choose, failure, without
 from egoworld_resources.store.protocol import Store
@@ -89,7 +89,7 @@ def candidates(store: Store, stage: str, others: Container[str]) -> Iterator[Man
             yield made
 
 
-def one_clip(work: Work, made: Manifest) -> Work | None:
+def one_clip(work: VideoWork, made: Manifest) -> VideoWork | None:
     """A work with only the shortest of the clips of an artifact that got through; None when none did."""
     done = {clip.unit for clip in made.clips if clip.state == "done"}
     if work.clips is None:

@@ -15,7 +15,7 @@ from egoworld_runner.job import Job
 LOG = "runner.log"
 
 
-def keep(scratch: Path, job: Job | None, kept: Path, video: str, python: Path | None) -> str:
+def keep_failed_job(scratch: Path, job: Job | None, kept: Path, video: str, python: Path | None) -> str:
     """Write the job of one video and copy the log out of a scratch folder; returns the command, empty without a job.
 
     The kept job writes to ``<kept>/output`` and can be run again by hand as long as its inputs are in the store. It is
@@ -29,7 +29,7 @@ def keep(scratch: Path, job: Job | None, kept: Path, video: str, python: Path | 
     given = kept / "job.json"
     alone = [dataclasses.replace(v, output=str(kept / "output")) for v in job.videos if v.video == video]
     dataclasses.replace(job, videos=tuple(alone)).write(given)
-    return shlex.join([*bare(), str(python), "-I", "-m", "egoworld_runner", "run", "--job", str(given)])
+    return shlex.join([*clean_environment(), str(python), "-I", "-m", "egoworld_runner", "run", "--job", str(given)])
 
 
 def _copy_log(scratch: Path, kept: Path) -> None:
@@ -37,6 +37,6 @@ def _copy_log(scratch: Path, kept: Path) -> None:
         (kept / LOG).write_bytes(os.pread(log, os.fstat(log).st_size, 0))
 
 
-def bare() -> list[str]:
+def clean_environment() -> list[str]:
     """What starts a program without the caller's variables: one such as OPENBLAS_CORETYPE can change what comes out."""
     return ["env", "-i", f"PATH={os.environ.get('PATH', os.defpath)}"]

@@ -13,7 +13,7 @@ from egoworld_resources.errors import DamagedArtifact, Terminal
 from egoworld_resources.inbox.arrivals import suffix_of
 from egoworld_resources.leases.scratch import scratch_folder
 from egoworld_resources.making.assemble import assemble
-from egoworld_resources.making.job import Work, job_of
+from egoworld_resources.making.job import VideoWork, build_job
 from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.running.process import Event, run_job
 from egoworld_resources.weights import ModelPaths
@@ -50,7 +50,7 @@ def reproduce(bench: Workbench, made: Manifest, listener: Callable[[Event], None
         work = work_of(bench, made, scratch / "videos" / made.video)
         with bench.process(recipe, scratch) as process:
             model, paths = bench.catalog.model(made.asset, recipe.env), ModelPaths.of(bench.settings)
-            job = job_of(recipe, model, [work], process.python, bench.weights, paths)
+            job = build_job(recipe, model, [work], process.python, bench.weights, paths)
             ran = run_job(job, process, listener)
         taken = scratch / "taken"
         reports = assemble(work.output, work.units, taken, ran.deaths_in(made.video))
@@ -77,7 +77,7 @@ def refuse_another_recipe(bench: Workbench, made: Manifest) -> None:
         )
 
 
-def work_of(bench: Workbench, made: Manifest, output: Path) -> Work:
+def work_of(bench: Workbench, made: Manifest, output: Path) -> VideoWork:
     """What the runner was given, from the versions that the manifest names; raises CannotReproduce, DamagedArtifact."""
     source = made.source
     path = bench.store.source(source["sha256"], suffix_of(source["name"]))
@@ -85,7 +85,7 @@ def work_of(bench: Workbench, made: Manifest, output: Path) -> Work:
         raise CannotReproduce(f"{made.asset} of {made.video}: the bytes of {source['name']!r} ({path}) are gone")
     inputs = {asset: input_of(bench, made, asset) for asset in made.inputs if asset != SOURCE}
     whole = [report.unit for report in made.clips] == [WHOLE]
-    return Work(
+    return VideoWork(
         video=made.video,
         path=path,
         name=source["name"],

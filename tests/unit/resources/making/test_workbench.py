@@ -152,10 +152,10 @@ def test_a_bad_video_fails_with_a_reason_and_not_again_until_something_changes(
     assert "not a readable video" in failed.why
     assert bench.state(PROBE, bad).condition == "failed"
     assert bench.state(CLIPS, bad).condition == "blocked"
-    again = subprocess.run(shlex.split(bench.again(PROBE, bad)), capture_output=True, text=True, check=False)
+    again = subprocess.run(shlex.split(bench.rerun_command(PROBE, bad)), capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert "not a readable video" in again.stdout, "the kept command fails in the same way"
-    assert bench.again(PROBE, good) == ""
+    assert bench.rerun_command(PROBE, good) == ""
 
 
 def test_nothing_is_left_in_scratch(bench: Workbench, clipped: str) -> None:
