@@ -11,9 +11,9 @@ from typing import Any, Self
 import av
 import numpy as np
 from av.video.frame import PictureType, VideoFrame
-from lerobot_v3 import QUANTILES
 from numpy.typing import NDArray
 
+from egoworld_runner.lerobot import QUANTILES
 from egoworld_runner.pixels import resized
 
 STATS_STEP = 4
@@ -127,7 +127,7 @@ def picture_stats(histogram: NDArray[np.int64], pictures: int) -> dict[str, Any]
         "mean": mean,
         "std": np.sqrt(np.maximum(shares @ values**2 - mean**2, 0.0)),
     }
-    for share in QUANTILES:
-        found[f"q{round(share * 100):02d}"] = values[(below < share - 1e-12).sum(axis=1)]
+    for name, share in QUANTILES.items():
+        found[name] = values[(below < share - 1e-12).sum(axis=1)]
     stats: dict[str, Any] = {name: value.reshape(3, 1, 1).tolist() for name, value in found.items()}
     return {**stats, "count": [pictures]}

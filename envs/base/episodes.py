@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 from ego_video import EgoVideo, Letterbox
 from episode_values import ROBOT, JointLayout, features, grid, values_of_clip
-from lerobot_v3 import VIDEO_FILE, VIDEO_KEY, DatasetFiles, video
+from lerobot_v3 import DatasetFiles, video
 from numpy.typing import NDArray
 
 from egoworld_runner import Clip, ClipFailed, Inputs, Params, Runner, tables
+from egoworld_runner.lerobot import VIDEO_KEY, video_file
 from egoworld_runner.video import frames as decoded_frames
 
 READS = (tables.HandPose, tables.CameraPose, tables.ObjectPose, tables.RobotPose)
@@ -56,7 +57,7 @@ class LeRobotEpisodes(Runner):
         declared = {name: feature for name, feature in declared.items() if feature["shape"] != [0]}
         files = DatasetFiles(clip.folder, declared, fps, layout.robot, str(params["task"]))
         held, total = 0.0, 0
-        path = clip.folder / VIDEO_FILE
+        path = clip.folder / video_file()
         with EgoVideo(path, fps, letterbox, int(params["crf"]), int(params["keyframe_interval"])) as ego:
             for row, frames in chosen:
                 span = (row["start_frame"], row["end_frame"])

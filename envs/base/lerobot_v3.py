@@ -1,8 +1,4 @@
-"""Write the LeRobot dataset format v3.0 with pyarrow alone: one data and one episodes file, tasks, info, statistics.
-
-Source of the format: https://huggingface.co/docs/lerobot/lerobot-dataset-v3 (codebase_version "v3.0"). The keys
-``chunk_index`` and ``chunks_size`` are the format's own words.
-"""
+"""Write a LeRobot dataset with pyarrow alone: one data and one episodes file, tasks, info, statistics."""
 
 from __future__ import annotations
 
@@ -17,14 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-VIDEO_KEY = "observation.images.ego"
-DATA_FILE = "data/chunk-000/file-000.parquet"
-VIDEO_FILE = f"videos/{VIDEO_KEY}/chunk-000/file-000.mp4"
-EPISODES_FILE = "meta/episodes/chunk-000/file-000.parquet"
+from egoworld_runner import lerobot
+from egoworld_runner.lerobot import VIDEO_KEY, vector_stats, write_tasks
+
 COMPONENTS_AT_ONCE = 8
 ROWS_AT_ONCE = 1000
 """How much of the data file is held while its statistics are taken: 8 numbers a frame however many there are."""
-QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
 
 Feature = dict[str, Any]
 Stats = dict[str, Any]
@@ -65,16 +59,6 @@ def arrow_type(feature: Feature) -> pa.DataType:
     return value if size == 1 else pa.list_(value, size)
 
 
-def vector_stats(values: NDArray[Any]) -> Stats:
-    """min, max, mean, std, count and quantiles per component of values [n, size]."""
-    wide = values.reshape(len(values), -1).astype(np.float64)
-    found: Stats = {"min": wide.min(0), "max": wide.max(0), "mean": wide.mean(0), "std": wide.std(0)}
-    found["count"] = np.array([len(wide)])
-    for share, row in zip(QUANTILES, np.quantile(wide, QUANTILES, axis=0), strict=True):
-        found[f"q{round(share * 100):02d}"] = row
-    return {name: value.tolist() for name, value in found.items()}
-
-
 class DatasetFiles:
     """Collects the episodes of one video and writes every file but the mp4 below a folder.
 
@@ -86,8 +70,9 @@ class DatasetFiles:
         self.features = {**features, **INDEX_FEATURES}
         columns = {name: f for name, f in self.features.items() if f["dtype"] != "video"}
         self._schema = pa.schema([pa.field(name, arrow_type(f)) for name, f in columns.items()])
-        (folder / DATA_FILE).parent.mkdir(parents=True)
-        self._data = pq.ParquetWriter(folder / DATA_FILE, self._schema, compression="snappy")
+        self._file = folder / lerobot.data_file()
+        self._file.parent.mkdir(parents=True)
+        self._data = pq.ParquetWriter(self._file, self._schema, compression="snappy")
         self._episodes: list[dict[str, Any]] = []
         self.frames = 0
 
@@ -134,27 +119,28 @@ class DatasetFiles:
     def close(self, image_stats: Stats) -> None:
         """Finish the data file and write the metadata. image_stats: of the pictures of all episodes."""
         self._data.close()
-        (self._folder / EPISODES_FILE).parent.mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(self._episodes), self._folder / EPISODES_FILE, compression="snappy")
-        write_tasks(self._folder / "meta" / "tasks.parquet", [self._task])
+        episodes = self._folder / lerobot.episodes_file()
+        episodes.parent.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(self._episodes), episodes, compression="snappy")
+        write_tasks(self._folder / lerobot.TASKS, [self._task])
         info = {
-            "codebase_version": "v3.0",
+            "codebase_version": lerobot.VERSION,
             "robot_type": self._robot_type,
             "total_episodes": len(self._episodes),
             "total_frames": self.frames,
             "total_tasks": 1,
-            "chunks_size": 1000,
+            "chunks_size": lerobot.CHUNKS_SIZE,
             "data_files_size_in_mb": 100,
             "video_files_size_in_mb": 200,
             "fps": self._fps,
             "splits": {"train": f"0:{len(self._episodes)}"},
-            "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
-            "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+            "data_path": lerobot.DATA,
+            "video_path": lerobot.VIDEO,
             "features": self.features,
         }
-        for name, value in (("info", info), ("stats", {VIDEO_KEY: image_stats, **self._stats_of_all()})):
+        for name, value in ((lerobot.INFO, info), (lerobot.STATS, {VIDEO_KEY: image_stats, **self._stats_of_all()})):
             text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
-            (self._folder / "meta" / f"{name}.json").write_text(text, encoding="utf-8")
+            (self._folder / name).write_text(text, encoding="utf-8")
 
     def _stats_of_all(self) -> dict[str, Stats]:
         """Statistics over all episodes, a few components of one column of the written file at a time."""
@@ -171,7 +157,7 @@ class DatasetFiles:
         """Some components of a written column, [frames, n]."""
         values = np.empty((self.frames, some.stop - some.start))
         at = 0
-        with pq.ParquetFile(self._folder / DATA_FILE) as file:
+        with pq.ParquetFile(self._file) as file:
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=[name], use_threads=False):
                 column = batch.column(0)
                 flat = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
@@ -185,21 +171,3 @@ def _column(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values.reshape(-1), type=kind)
     flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1), type=kind.value_type)
     return pa.FixedSizeListArray.from_arrays(flat, type=kind)
-
-
-def write_tasks(path: Path, tasks: Sequence[str]) -> None:
-    """The task table; its text column is the index of a pandas frame, which is how LeRobot reads it."""
-    level = "__index_level_0__"
-    described = [
-        {
-            "name": "task_index",
-            "field_name": "task_index",
-            "pandas_type": "int64",
-            "numpy_type": "int64",
-            "metadata": None,
-        },
-        {"name": None, "field_name": level, "pandas_type": "unicode", "numpy_type": "object", "metadata": None},
-    ]
-    pandas = {"index_columns": [level], "column_indexes": [], "columns": described, "pandas_version": "2.0.0"}
-    table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), level: pa.array(tasks, pa.string())})
-    pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), path, compression="snappy")

@@ -14,8 +14,9 @@ from egoworld_resources.dataset import card, stats
 from egoworld_resources.dataset.episodes import EpisodeArtifact
 from egoworld_resources.dataset.lineage import LINEAGE, entries_of
 from egoworld_resources.dataset.placing import link, replaced
-from egoworld_resources.dataset.rewrite import INDEX_COLUMNS, Place, rewrite_data, rewrite_episodes, write_tasks
-from egoworld_resources.dataset.source import DATA, EPISODES, VIDEO, BadSource, Source
+from egoworld_resources.dataset.rewrite import INDEX_COLUMNS, Place, rewrite_data, rewrite_episodes
+from egoworld_resources.dataset.source import BadSource, Source
+from egoworld_runner import lerobot
 
 DECIDES_DATA = ("sha256", "data_version", "episodes", "frames", "place")
 Take = Callable[[Path, Path], None]
@@ -121,17 +122,17 @@ def _places(sources: Sequence[Source], tasks: Sequence[str]) -> Iterator[tuple[S
 
 def _take(source: Source, place: Place, folder: Path, previous: Path | None, take: Take) -> dict[str, Any]:
     """Bring one video's files in; gives the statistics of its frames at their new place."""
-    names = {"chunk": place.chunk, "file": place.file}
-    data, listed = folder / DATA.format(**names), folder / EPISODES.format(**names)
-    take(source.video, folder / VIDEO.format(**names))
+    at = (place.chunk, place.file)
+    data, listed = folder / lerobot.data_file(*at), folder / lerobot.episodes_file(*at)
+    take(source.video, folder / lerobot.video_file(*at))
     if previous is not None:
-        take(previous / DATA.format(**names), data)
-        take(previous / EPISODES.format(**names), listed)
+        take(previous / lerobot.data_file(*at), data)
+        take(previous / lerobot.episodes_file(*at), listed)
     else:
         rewrite_data(source.data, data, place)
         rewrite_episodes(source.episode_file, listed, data, place)
     columns = pq.read_table(data, columns=list(INDEX_COLUMNS))
-    return {**source.stats, **{name: stats.of_column(columns[name].to_numpy()) for name in INDEX_COLUMNS}}
+    return {**source.stats, **{name: lerobot.vector_stats(columns[name].to_numpy()) for name in INDEX_COLUMNS}}
 
 
 def _entry(source: Source, place: Place) -> dict[str, Any]:
@@ -175,8 +176,8 @@ def _describe(
     counts = {"total_episodes": report.episodes, "total_frames": report.frames, "total_tasks": len(tasks)}
     info = {**sources[0].info, **counts, "splits": {"train": f"0:{report.episodes}"}}
     lineage = {"commercial": report.commercial, "videos": entries, "refused": report.refused}
-    for name, value in (("meta/info.json", info), ("meta/stats.json", all_stats), (LINEAGE, lineage)):
+    for name, value in ((lerobot.INFO, info), (lerobot.STATS, all_stats), (LINEAGE, lineage)):
         (folder / name).write_text(json.dumps(value, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
-    write_tasks(sources[0].artifact.folder / "meta" / "tasks.parquet", folder / "meta" / "tasks.parquet", tasks)
+    lerobot.write_tasks(folder / lerobot.TASKS, tasks)
     text = card.text(info, entries, report.refused, commercial=report.commercial)
     (folder / "README.md").write_text(text, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from egoworld_resources.dataset import stats
-from egoworld_resources.dataset.source import VIDEO_KEY
+from egoworld_runner.lerobot import VIDEO_KEY, vector_stats
 
 INDEX_COLUMNS = ("episode_index", "index", "task_index")
 
@@ -64,7 +62,7 @@ def rewrite_episodes(source: Path, target: Path, data: Path, place: Place) -> No
     for name in INDEX_COLUMNS:
         values = frames[name].to_numpy()
         found = [
-            stats.of_column(values[start - place.first_frame : end - place.first_frame])
+            vector_stats(values[start - place.first_frame : end - place.first_frame])
             for start, end in zip(starts, ends, strict=True)
         ]
         changed |= {f"stats/{name}/{kind}": [one[kind] for one in found] for kind in found[0]}
@@ -72,15 +70,6 @@ def rewrite_episodes(source: Path, target: Path, data: Path, place: Place) -> No
         table = _replace(table, name, values)
     target.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, target, compression="snappy")
-
-
-def write_tasks(source: Path, target: Path, tasks: Sequence[str]) -> None:
-    """A task table of the same form as ``source``, in which the text column is the index of a pandas frame."""
-    schema = pq.read_schema(source)
-    columns = [tasks if name != "task_index" else range(len(tasks)) for name in schema.names]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    arrays = [pa.array(list(values), type=kind) for values, kind in zip(columns, schema.types, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), target, compression="snappy")
 
 
 def _replace(table: pa.Table, name: str, values: Any) -> pa.Table:

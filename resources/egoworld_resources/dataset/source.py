@@ -15,11 +15,7 @@ from av.error import FFmpegError
 
 from egoworld_resources.dataset.episodes import EpisodeArtifact
 from egoworld_resources.errors import Terminal
-
-VIDEO_KEY = "observation.images.ego"
-DATA = "data/chunk-{chunk:03d}/file-{file:03d}.parquet"
-VIDEO = f"videos/{VIDEO_KEY}/chunk-{{chunk:03d}}/file-{{file:03d}}.mp4"
-EPISODES = "meta/episodes/chunk-{chunk:03d}/file-{file:03d}.parquet"
+from egoworld_runner import lerobot
 
 
 class BadSource(Terminal):
@@ -31,32 +27,27 @@ class Source:
 
     def __init__(self, artifact: EpisodeArtifact) -> None:
         self.artifact = artifact
-        self.data = artifact.folder / DATA.format(chunk=0, file=0)
-        self.video = artifact.folder / VIDEO.format(chunk=0, file=0)
-        self.episode_file = artifact.folder / EPISODES.format(chunk=0, file=0)
-        info = artifact.folder / "meta" / "info.json"
+        self.data = artifact.folder / lerobot.data_file()
+        self.video = artifact.folder / lerobot.video_file()
+        self.episode_file = artifact.folder / lerobot.episodes_file()
+        info, of_all, tasks = (artifact.folder / name for name in (lerobot.INFO, lerobot.STATS, lerobot.TASKS))
         if not info.is_file():
-            raise BadSource("it has no episode (no meta/info.json)")
-        for file in (
-            self.data,
-            self.video,
-            self.episode_file,
-            info.with_name("stats.json"),
-            info.with_name("tasks.parquet"),
-        ):
+            raise BadSource(f"it has no episode (no {lerobot.INFO})")
+        for file in (self.data, self.video, self.episode_file, of_all, tasks):
             if not file.is_file():
                 raise BadSource(f"{file.relative_to(artifact.folder)} is missing; make its episodes again")
         try:
             self.info: dict[str, Any] = json.loads(info.read_text(encoding="utf-8"))
-            self.stats: dict[str, Any] = json.loads(info.with_name("stats.json").read_text(encoding="utf-8"))
+            self.stats: dict[str, Any] = json.loads(of_all.read_text(encoding="utf-8"))
             schema = set(pq.read_schema(self.data).names)
             rows = pq.read_metadata(self.data).num_rows
             pictures = _pictures(self.video)
             listed = pq.read_table(self.episode_file, columns=["length"])["length"].to_pylist()
         except (OSError, ValueError, FFmpegError) as error:
             raise BadSource(f"its files cannot be read ({error}); make its episodes again") from error
-        if self.info.get("codebase_version") != "v3.0":
-            raise BadSource(f"its format is {self.info.get('codebase_version')}, not v3.0; make its episodes again")
+        version = self.info.get("codebase_version")
+        if version != lerobot.VERSION:
+            raise BadSource(f"its format is {version}, not {lerobot.VERSION}; make its episodes again")
         numbers = {name for name, feature in self.info["features"].items() if feature["dtype"] != "video"}
         if numbers != schema or set(self.info["features"]) != set(self.stats):
             odd = sorted(numbers ^ schema) or sorted(set(self.info["features"]) ^ set(self.stats))
@@ -78,7 +69,7 @@ class Source:
     @cached_property
     def tasks(self) -> list[str]:
         """Task texts in the order of their task_index."""
-        table = pq.read_table(self.artifact.folder / "meta" / "tasks.parquet")
+        table = pq.read_table(self.artifact.folder / lerobot.TASKS)
         column = next(name for name in table.column_names if name != "task_index")
         pairs = zip(table["task_index"].to_pylist(), table[column].to_pylist(), strict=True)
         return [text for _, text in sorted(pairs)]

@@ -8,16 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from egoworld_runner.lerobot import QUANTILES
+
 Stats = Mapping[str, Any]
-
-QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
-
-
-def of_column(values: NDArray[np.int64]) -> dict[str, list[float]]:
-    """min, max, mean, std, count and quantiles of a column of whole numbers, each a list of one."""
-    found = {"min": values.min(), "max": values.max(), "mean": values.mean(), "std": values.std()}
-    found |= {name: np.quantile(values, share) for name, share in QUANTILES.items()}
-    return {**{name: [float(value)] for name, value in found.items()}, "count": [len(values)]}
 
 
 def merged(parts: Sequence[Mapping[str, Stats]]) -> dict[str, dict[str, Any]]:
