@@ -29,19 +29,19 @@ CHUNKS_SIZE = 1000
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
 
-def data_file(chunk: int = 0, file: int = 0) -> str:
+def data_file(chunk_index: int = 0, file_index: int = 0) -> str:
     """The frame table, below the dataset's folder."""
-    return DATA.format(chunk_index=chunk, file_index=file)
+    return DATA.format(chunk_index=chunk_index, file_index=file_index)
 
 
-def video_file(chunk: int = 0, file: int = 0) -> str:
+def video_file(chunk_index: int = 0, file_index: int = 0) -> str:
     """The ego video, below the dataset's folder."""
-    return VIDEO.format(video_key=VIDEO_KEY, chunk_index=chunk, file_index=file)
+    return VIDEO.format(video_key=VIDEO_KEY, chunk_index=chunk_index, file_index=file_index)
 
 
-def episodes_file(chunk: int = 0, file: int = 0) -> str:
+def episodes_file(chunk_index: int = 0, file_index: int = 0) -> str:
     """The table of episodes, below the dataset's folder."""
-    return EPISODES.format(chunk_index=chunk, file_index=file)
+    return EPISODES.format(chunk_index=chunk_index, file_index=file_index)
 
 
 def vector_stats(values: NDArray[Any]) -> dict[str, list[float]]:
