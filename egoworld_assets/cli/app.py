@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from egoworld_assets.cli import kit, licences
-from egoworld_assets.cli.env.app import env
+from egoworld_assets.cli.console import Json, Known, Socket, Videos, console
 from egoworld_assets.cli.errors import errors_shown
-from egoworld_assets.cli.videos import video_files
-from egoworld_assets.cli.weights import weights
+from egoworld_assets.cli.families import Envs, Kits, Weights
 from egoworld_resources.errors import BadConfiguration, EgoworldError
-from egoworld_resources.inbox.arrivals import Arrival
-from egoworld_resources.making.workbench import Workbench
-from egoworld_resources.settings import Settings
+
+if TYPE_CHECKING:
+    from egoworld_resources.making.workbench import Workbench
+    from egoworld_resources.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="First-person video to robot-learning data.")
-app.add_typer(env, name="env")
-app.add_typer(kit.app, name="kit")
-app.add_typer(weights, name="weights")
-console = Console(width=None if sys.stdout.isatty() else 200)
-"""Programs and files that read our output get lines that are not cut at 80 columns."""
-
-Socket = Annotated[Path | None, typer.Option(help="A Unix socket instead, in a folder that only you may enter.")]
-Videos = Annotated[list[str] | None, typer.Argument(help="Video files, folders or globs.")]
-Known = Annotated[list[str] | None, typer.Argument(help="Video keys or names; default all.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+FAMILIES = {
+    "env": (Envs, "Envs: what they may contain, what they need, where they stand."),
+    "kit": (Kits, "Kits for machines without a network: infra/AIRGAP.md."),
+    "weights": (Weights, "Weights in the bucket, for machines on whose disk they are not."),
+}
+for name, (family, about) in FAMILIES.items():
+    app.add_typer(typer.Typer(cls=family, no_args_is_help=True, help=about), name=name)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -43,24 +36,18 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return app.command()(errors_shown(function))
 
 
-command(licences.rights)
-command(licences.export)
+def settings() -> Settings:
+    """The configuration in force."""
+    from egoworld_resources.settings import Settings
+
+    return Settings.load()
 
 
 def bench() -> Workbench:
     """The workbench of the configuration in force."""
-    return Workbench(Settings.load())
+    from egoworld_resources.making.workbench import Workbench
 
-
-@contextmanager
-def dagster_quiet() -> Iterator[None]:
-    """Dagster marks some of what is used as beta on every start; people at a terminal need not read that."""
-    import dagster as dg
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        yield
+    return Workbench(settings())
 
 
 def known_videos(workbench: Workbench, names: Sequence[str] | None) -> list[str]:
@@ -71,10 +58,49 @@ def known_videos(workbench: Workbench, names: Sequence[str] | None) -> list[str]
 
 
 @command
+def rights(
+    video: Annotated[str | None, typer.Argument(help="Video key or name; default all.")] = None,
+    licence: Annotated[str | None, typer.Option(help="SPDX expression, or LicenseRef-... of your own.")] = None,
+    source: Annotated[str, typer.Option(help="Who holds the rights, or where that is written.")] = "",
+    table: Annotated[
+        Path | None, typer.Option("--csv", help="State many: columns video and licence, and source if you like.")
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take back what was stated for this video.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Under which licence source videos were given, who said so and when; or state it. Unknown is not commercial."""
+    from egoworld_assets.cli.rights import change_rights, show_rights
+
+    workbench = bench()
+    change_rights(workbench, video, licence, source, table, remove)
+    show_rights(workbench, video, console, as_json)
+
+
+@command
+def export(
+    to: Annotated[Path, typer.Option(help="Folder that does not exist yet.")],
+    commercial: Annotated[bool, typer.Option("--commercial", help="Refuse what forbids it, or is unclear.")] = False,
+    exclude: Annotated[
+        bool, typer.Option("--exclude-noncommercial", help="With --commercial: leave those videos out instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Hand the dataset out: a copy with a card of today's licences, whole or not at all."""
+    from egoworld_assets.cli.export import export_dataset
+
+    export_dataset(bench(), to, console, commercial=commercial, leave_out=exclude, as_json=as_json)
+
+
+@command
 def demo(videos: Videos = None, seconds: float = 12.0, seed: int = 0) -> None:
     """Turn videos (default: a generated sample) into a dataset, and say where to look."""
-    found = video_files(videos, console) if videos else [sample(bench(), seconds, seed)]
-    flow(found)
+    from egoworld_assets.cli.videos import video_files
+
+    paths = video_files(videos, console)
+    from egoworld_assets.cli.flow import flow, sample  # Dagster is loaded once the names are known to be right
+
+    workbench = bench()
+    flow(workbench, paths if videos else [sample(workbench, seconds, seed)])
 
 
 @command
@@ -82,7 +108,12 @@ def ingest(videos: Videos = None) -> None:
     """Take videos into the store without running anything; `egoworld refresh` or Dagster makes the rest."""
     if not videos:
         raise BadConfiguration("no video given; name files, folders or globs")
-    _, refused = taken(bench(), video_files(videos, console))
+    from egoworld_assets.cli.videos import video_files
+
+    paths = video_files(videos, console)
+    from egoworld_assets.cli.flow import taken
+
+    _, refused = taken(bench(), paths)
     if refused:
         raise typer.Exit(1)
 
@@ -101,30 +132,33 @@ def refresh(
     stage: Annotated[str | None, typer.Option(help="With --retry-failed: only what failed at this stage.")] = None,
 ) -> None:
     """Make what is missing or stale, through Dagster."""
-    from egoworld_assets.cli import refresh
+    from egoworld_assets.cli.refresh import chosen, failed
 
     workbench = bench()
     keys = known_videos(workbench, videos)
     retried = frozenset[tuple[str, str]]()
     if retry_failed or stage:
-        retried = refresh.failed(workbench, keys, stage, console, retry_failed)
+        retried = failed(workbench, keys, stage, console, retry_failed)
         keys = sorted({video for _, video in retried})
     if plan or max_hours is not None:
-        keys = refresh.chosen(workbench.snapshot(), keys, console, max_hours, plan, retried)
+        keys = chosen(workbench.snapshot(), keys, console, max_hours, plan, retried)
     if keys and not plan:
-        run(keys, workbench, retried)
+        from egoworld_assets.cli.flow import run
+
+        run(workbench, keys, retried)
 
 
 @command
 def stale(videos: Known = None, as_json: Json = False) -> None:
     """What a refresh would make, why, and what it costs by past runs; nothing is run."""
-    from egoworld_assets.cli import export, refresh
+    from egoworld_assets.cli.export import stale_licences
+    from egoworld_assets.cli.refresh import show
     from egoworld_assets.planning.totals import planned
 
     workbench = bench().snapshot()
     keys = known_videos(workbench, videos)
-    licences = export.stale_licences(workbench, keys if videos else None)
-    refresh.show(planned(workbench, keys), console, as_json, licences)
+    licences = stale_licences(workbench, keys if videos else None)
+    show(planned(workbench, keys), console, as_json, licences)
 
 
 @command
@@ -182,26 +216,26 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Make an artifact again from its manifest alone, beside the store, and compare the bytes."""
-    from egoworld_assets.cli import reproduce
+    from egoworld_assets.cli.reproduce import show, use_cores
 
-    reproduce.use_cores(cores)
-    if not reproduce.show(bench(), artifact, console, as_json):
+    use_cores(cores)
+    if not show(bench(), artifact, console, as_json):
         raise typer.Exit(1)
 
 
 @command
 def accuracy(as_json: Json = False) -> None:
     """How far results on sample videos lie from what is true in them, stage by stage, and how that is measured."""
-    from egoworld_assets.quality import accuracy
+    from egoworld_assets.quality.accuracy import accuracy_of, accuracy_table, sample_truth
 
     workbench = bench()
     for video, facts in workbench.store.records("videos"):
-        truth = accuracy.sample_truth(workbench, video)
-        measured = accuracy.accuracy_of(workbench, video, truth) if truth else []
+        truth = sample_truth(workbench, video)
+        measured = accuracy_of(workbench, video, truth) if truth else []
         if as_json and truth:
             print(json.dumps({"video": video, "measured": [asdict(m) for m in measured]}, ensure_ascii=False))
         elif truth:
-            console.print(escape(facts["name"]), accuracy.accuracy_table(measured), sep="\n")
+            console.print(escape(facts["name"]), accuracy_table(measured), sep="\n")
 
 
 @command
@@ -214,11 +248,11 @@ def doctor(
     free_gb: Annotated[float, typer.Option(min=0, help="Free disk (GB) below which there is a warning.")] = 10.0,
 ) -> None:
     """Whether this machine can do what the configuration asks; each warning and fault with its mend."""
-    from egoworld_assets.cli import doctor
+    from egoworld_assets.cli.doctor import examined, show
 
     patience = seconds or (3600.0 if thorough else 60.0)
-    findings = doctor.examined(Settings.load(), patience, free_gb, thorough)
-    if doctor.show(findings, console, as_json):
+    findings = examined(settings(), patience, free_gb, thorough)
+    if show(findings, console, as_json):
         raise typer.Exit(1)
 
 
@@ -231,7 +265,7 @@ def fsck(
     """Look through the whole store: name what is missing, damaged or orphaned."""
     from egoworld_assets.cli import store
 
-    if not store.look_through(Settings.load(), console, quick, as_json, mend):
+    if not store.look_through(settings(), console, quick, as_json, mend):
         raise typer.Exit(1)
 
 
@@ -245,7 +279,7 @@ def gc(
     """Free what old versions and orphaned files take; never what is live or what something live was made from."""
     from egoworld_assets.cli import store
 
-    store.collect(Settings.load(), console, store.policy_of(keep, older_than), apply, as_json)
+    store.collect(settings(), console, store.policy_of(keep, older_than), apply, as_json)
 
 
 @command
@@ -255,10 +289,11 @@ def prune(
     as_json: Json = False,
 ) -> None:
     """Take log and step events of old runs out of Dagster's event log; what is known of assets stays."""
-    from egoworld_assets.cli import prune
+    from egoworld_assets.cli.prune import prune_event_log
+    from egoworld_assets.orchestration.instance import dagster_quiet
 
     with dagster_quiet():
-        prune.prune_event_log(bench(), console, days, apply, as_json)
+        prune_event_log(bench(), console, days, apply, as_json)
 
 
 @command
@@ -273,7 +308,7 @@ def buckets(
     if keys:
         store.role_keys(keys, hours, console, name)
     else:
-        store.make_buckets(Settings.load(), console)
+        store.make_buckets(settings(), console)
 
 
 @command
@@ -297,6 +332,7 @@ def ui(port: int = 3000) -> None:
 def metrics(port: int = 9464, socket: Socket = None) -> None:
     """Serve what Prometheus asks for: http://127.0.0.1:PORT/metrics, on this machine only."""
     from egoworld_assets.cli import serve
+    from egoworld_assets.orchestration.instance import dagster_quiet
 
     with dagster_quiet():
         serve.metrics(bench(), socket or port)
@@ -308,75 +344,3 @@ def files(port: int = 3001, socket: Socket = None) -> None:
     from egoworld_assets.cli import serve
 
     serve.files(bench(), socket or port)
-
-
-def sample(workbench: Workbench, seconds: float, seed: int) -> Path:
-    """The generated sample video of a seed, rendered once."""
-    from egoworld_assets.cli.progress import flow_bar
-    from egoworld_resources.sample import SampleOptions, is_rendered, render
-
-    path = workbench.layout.home / "sample" / f"sample-{seed}-{seconds:g}s.mp4"
-    options = SampleOptions(seed=seed, seconds=seconds)
-    if not is_rendered(path, options):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with flow_bar(console) as bar:
-            task = bar.add_task(f"rendering a sample video of {seconds:g} s", total=None)
-            render(path, options, lambda done, total: bar.update(task, completed=done, total=total))
-    return path
-
-
-def flow(paths: Sequence[Path]) -> None:
-    """Take files in and run everything for them; a file that is refused is named and the others go on."""
-    arrivals, refused = taken(bench(), paths)
-    if arrivals:
-        run(list(dict.fromkeys(arrival.duplicate_of or arrival.video for arrival in arrivals)))
-    if refused or not arrivals:
-        raise typer.Exit(1)
-
-
-def taken(workbench: Workbench, paths: Sequence[Path]) -> tuple[list[Arrival], list[str]]:
-    """Take files into the store and say what became of each; returns what was taken, and why others were refused."""
-    from egoworld_assets.cli.flow import take
-    from egoworld_assets.orchestration.instance import instance_of
-
-    with dagster_quiet(), instance_of(workbench) as instance:
-        arrivals, refused = take(workbench, instance, paths)
-    for reason in refused:
-        console.print(f"[red]refused:[/red] {escape(reason)}", soft_wrap=True, highlight=False)
-    for arrival in arrivals:
-        told = f" (same bytes as {arrival.duplicate_of}, not processed again)" if arrival.duplicate_of else ""
-        said = f"{escape(arrival.name)}: {arrival.state}{told}, video {arrival.video}"
-        console.print(said, soft_wrap=True, highlight=False)
-    return arrivals, refused
-
-
-def run(videos: Sequence[str], workbench: Workbench | None = None, retried: Collection[tuple[str, str]] = ()) -> None:
-    """Run the flow for some videos; ends with what came out, and with exit status 1 when something failed.
-
-    retried: (stage, video) of failures that are asked for again.
-    """
-    from egoworld_assets.cli import status
-    from egoworld_assets.cli.flow import run_flow
-    from egoworld_assets.cli.progress import FlowProgress, flow_bar
-    from egoworld_assets.orchestration.instance import instance_of
-    from egoworld_assets.orchestration.registry import stages
-    from egoworld_assets.quality import accuracy
-
-    workbench = workbench or bench()
-    with dagster_quiet(), instance_of(workbench) as instance, flow_bar(console) as bar:
-        progress = FlowProgress(workbench, bar, list(stages().values()), videos)
-        faults = run_flow(workbench, instance, videos, progress, retried)
-    status.print_waiting(workbench, console)
-    for fault in faults:
-        console.print(f"[red]fault:[/red] {escape(fault)}", soft_wrap=True, highlight=False)
-    if faults:
-        console.print("is this machine the cause? `egoworld doctor` looks", highlight=False)
-    entries = [entry for video in videos for entry in status.status_of(workbench, stages().values(), video)]
-    console.print(status.run_table(entries, stages().values()))
-    for video in videos:
-        truth = accuracy.sample_truth(workbench, video)
-        if truth:
-            console.print(accuracy.accuracy_table(accuracy.accuracy_of(workbench, video, truth), brief=True))
-    status.print_where_to_look(workbench, console, entries)
-    if faults or any(entry["state"] in ("failed", "missing", "stale") or entry["waits"] for entry in entries):
-        raise typer.Exit(1)

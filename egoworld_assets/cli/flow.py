@@ -7,11 +7,16 @@ from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
+import typer
+from rich.markup import escape
 
 from egoworld_assets.automation.dead_runs import end_dead_runs, process_tag
 from egoworld_assets.automation.jobs import DATASET, FLOW
-from egoworld_assets.cli.progress import FlowProgress
+from egoworld_assets.cli import status
+from egoworld_assets.cli.console import console
+from egoworld_assets.cli.progress import FlowProgress, flow_bar
 from egoworld_assets.definitions import build
+from egoworld_assets.orchestration.instance import dagster_quiet, instance_of
 from egoworld_assets.orchestration.partitions import VIDEOS, add_partitions, sync_partitions
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.request import Request
@@ -25,6 +30,68 @@ from egoworld_resources.sample.arrays import licence_of_sample
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+def sample(workbench: Workbench, seconds: float, seed: int) -> Path:
+    """The generated sample video of a seed, rendered once."""
+    from egoworld_resources.sample import SampleOptions, is_rendered, render
+
+    path = workbench.layout.home / "sample" / f"sample-{seed}-{seconds:g}s.mp4"
+    options = SampleOptions(seed=seed, seconds=seconds)
+    if not is_rendered(path, options):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with flow_bar(console) as bar:
+            task = bar.add_task(f"rendering a sample video of {seconds:g} s", total=None)
+            render(path, options, lambda done, total: bar.update(task, completed=done, total=total))
+    return path
+
+
+def flow(workbench: Workbench, paths: Sequence[Path]) -> None:
+    """Take files in and run everything for them; a file that is refused is named and the others go on."""
+    arrivals, refused = taken(workbench, paths)
+    if arrivals:
+        run(workbench, list(dict.fromkeys(arrival.duplicate_of or arrival.video for arrival in arrivals)))
+    if refused or not arrivals:
+        raise typer.Exit(1)
+
+
+def taken(workbench: Workbench, paths: Sequence[Path]) -> tuple[list[Arrival], list[str]]:
+    """Take files into the store and say what became of each; returns what was taken, and why others were refused."""
+    with dagster_quiet(), instance_of(workbench) as instance:
+        arrivals, refused = take(workbench, instance, paths)
+    for reason in refused:
+        console.print(f"[red]refused:[/red] {escape(reason)}", soft_wrap=True, highlight=False)
+    for arrival in arrivals:
+        known = f" (same bytes as {arrival.duplicate_of}, not processed again)" if arrival.duplicate_of else ""
+        line = f"{escape(arrival.name)}: {arrival.state}{known}, video {arrival.video}"
+        console.print(line, soft_wrap=True, highlight=False)
+    return arrivals, refused
+
+
+def run(workbench: Workbench, videos: Sequence[str], retried: Collection[tuple[str, str]] = ()) -> None:
+    """Run the flow for some videos; ends with what came out, and with exit status 1 when something failed.
+
+    retried: (stage, video) of failures that are asked for again.
+    """
+    from egoworld_assets.quality import accuracy
+
+    with dagster_quiet(), instance_of(workbench) as instance, flow_bar(console) as bar:
+        progress = FlowProgress(workbench, bar, list(stages().values()), videos)
+        faults = run_flow(workbench, instance, videos, progress, retried)
+    status.print_waiting(workbench, console)
+    for fault in faults:
+        console.print(f"[red]fault:[/red] {escape(fault)}", soft_wrap=True, highlight=False)
+    if faults:
+        console.print("is this machine the cause? `egoworld doctor` looks", highlight=False)
+    entries = [entry for video in videos for entry in status.status_of(workbench, stages().values(), video)]
+    console.print(status.run_table(entries, stages().values()))
+    for video in videos:
+        truth = accuracy.sample_truth(workbench, video)
+        if truth:
+            console.print(accuracy.accuracy_table(accuracy.accuracy_of(workbench, video, truth), brief=True))
+    status.print_where_to_look(workbench, console, entries)
+    if faults or any(entry["state"] in ("failed", "missing", "stale") or entry["waits"] for entry in entries):
+        raise typer.Exit(1)
 
 
 def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) -> tuple[list[Arrival], list[str]]:

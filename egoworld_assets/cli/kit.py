@@ -13,7 +13,7 @@ from egoworld_resources.environments.checkout import PROFILE, checkout_catalog, 
 from egoworld_resources.errors import UnknownName
 from egoworld_resources.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Kits for machines without a network: infra/AIRGAP.md.")
+app = typer.Typer()
 console = Console(soft_wrap=True, highlight=False)
 
 KEY = Path("~/.config/egoworld/kit.key")

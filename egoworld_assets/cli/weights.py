@@ -13,15 +13,10 @@ from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.opening import S3_NEEDS, open_weights
 from egoworld_resources.settings import Settings
 
-weights = typer.Typer(no_args_is_help=True, help="Weights in the bucket, for machines on whose disk they are not.")
+app = typer.Typer()
 
 
-@weights.callback()
-def _family() -> None:
-    """Keeps `push` a command of its own while it is the only one."""
-
-
-@weights.command()
+@app.command()
 @errors_shown
 def push(files: Annotated[list[Path], typer.Argument(help="Files of weights, each as it is declared.")]) -> None:
     """Upload files to the weights bucket under their sha256; needs keys that may write there, such as the owner's."""

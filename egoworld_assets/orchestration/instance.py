@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -32,3 +35,12 @@ def instance_of(bench: Workbench) -> dg.DagsterInstance:
     """The Dagster instance of this installation."""
     dagster_home(bench)
     return dg.DagsterInstance.get()
+
+
+@contextmanager
+def dagster_quiet() -> Iterator[None]:
+    """Dagster marks some of what is used as beta on every start; people at a terminal need not read that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        yield

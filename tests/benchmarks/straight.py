@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 
 from egoworld_resources.making.assemble import assemble
 from egoworld_runner import clip_id
-from egoworld_runner.execute import WHOLE
-from egoworld_runner.job import Job, Span, VideoJob
+from egoworld_runner.job import WHOLE, Job, Span, VideoJob
 
 
 def run_stage(stage: dict[str, Any], sources: dict[str, list[str]], work: Path) -> None:

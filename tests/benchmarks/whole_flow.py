@@ -14,10 +14,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from egoworld_assets.cli.app import dagster_quiet
 from egoworld_assets.cli.flow import run_flow, take
 from egoworld_assets.cli.progress import FlowProgress, flow_bar
-from egoworld_assets.orchestration.instance import instance_of
+from egoworld_assets.orchestration.instance import dagster_quiet, instance_of
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.making.workbench import Workbench

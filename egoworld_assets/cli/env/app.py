@@ -6,9 +6,9 @@ import typer
 
 from egoworld_assets.cli.env import changes, policy, runs, serve, views
 
-env = typer.Typer(no_args_is_help=True, help="Envs: what they may contain, what they need, where they stand.")
-env.add_typer(policy.app)
-env.add_typer(views.app)
-env.add_typer(changes.app)
-env.add_typer(runs.app)
-env.add_typer(serve.app)
+app = typer.Typer()
+app.add_typer(policy.app)
+app.add_typer(views.app)
+app.add_typer(changes.app)
+app.add_typer(runs.app)
+app.add_typer(serve.app)

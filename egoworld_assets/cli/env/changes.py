@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from egoworld_assets.cli.console import Json
 from egoworld_assets.cli.env.options import (
-    Json,
     Packages,
     Python,
     Wait,

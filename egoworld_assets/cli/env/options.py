@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 
 from egoworld_assets.cli.errors import errors_shown
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from egoworld_resources.workflow_envs.fabric import Fabric
     from egoworld_resources.workflow_envs.keys import EnvKey
 
-console = Console(width=None if sys.stdout.isatty() else 200)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for an env that is locked.")]
 Which = Annotated[str, typer.Argument(metavar="ENV", help="WORKFLOW/NODE or WORKFLOW/NODE/VERSION")]
 Packages = Annotated[list[str], typer.Argument(metavar="PACKAGE...")]

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from egoworld_assets.cli.console import Json, console
 from egoworld_assets.cli.errors import errors_shown
 from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.catalog import Catalog
@@ -22,9 +22,6 @@ from egoworld_resources.environments.policy.rules import Policy
 from egoworld_resources.settings import Settings
 
 app = typer.Typer()
-console = Console(width=None if sys.stdout.isatty() else 200)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

@@ -16,11 +16,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from egoworld_assets.cli.console import Json, console
 from egoworld_assets.cli.env.options import (
-    Json,
     Which,
     commands_of,
-    console,
     fabric,
     fabric_so_far,
     fabric_with,

@@ -9,14 +9,13 @@ from typing import Annotated
 
 import typer
 
+from egoworld_assets.cli.console import Json
 from egoworld_assets.cli.errors import errors_shown
 from egoworld_resources.settings import Settings
 
 app = typer.Typer()
 token = typer.Typer(no_args_is_help=True, help="Tokens of the API: who may look, who may change.")
 app.add_typer(token, name="token")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @app.command()

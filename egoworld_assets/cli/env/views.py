@@ -11,11 +11,10 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from egoworld_assets.cli.console import Json, console
 from egoworld_assets.cli.env.options import (
-    Json,
     Which,
     commands_of,
-    console,
     fabric_so_far,
     fabric_with,
     key_of,

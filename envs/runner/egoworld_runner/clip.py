@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from egoworld_runner.job import clip_id
 from egoworld_runner.video import Frame, FrameIndex, frames
-
-CLIP_NAMESPACE = uuid.UUID("6f1b8b0e-6c0a-5d3f-9a51-2f6f1e6d7a10")
-
-
-def clip_id(video: str, start_frame: int, end_frame: int) -> str:
-    """The id of frames [start_frame, end_frame) of a video: uuid5, so the same span always has the same id."""
-    return str(uuid.uuid5(CLIP_NAMESPACE, f"{video}\n{start_frame}\n{end_frame}"))
 
 
 def _no_progress(done: int, of: int) -> None:

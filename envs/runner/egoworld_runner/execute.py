@@ -14,22 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from egoworld_runner.clip import Clip, clip_id
+from egoworld_runner.clip import Clip
 from egoworld_runner.errors import BadJob, BadVideo, ClipFailed
 from egoworld_runner.events import Events
 from egoworld_runner.inputs import Inputs
-from egoworld_runner.job import Job, Span, VideoJob
+from egoworld_runner.job import REPORT, WHOLE, Job, Span, VideoJob, clip_id
 from egoworld_runner.memory import memory_bound
 from egoworld_runner.runner import Runner
 from egoworld_runner.space import NoSpace, ran_out
 from egoworld_runner.video import FrameIndex
 from egoworld_runner.writer import ClipWriter
-
-WHOLE = "whole"
-"""Name of the output folder of a clip that is the whole video."""
-
-REPORT = "clip.json"
-"""The report of one clip; its presence means that the clip is finished, done or failed."""
 
 
 def load_runner(folder: Path, entry: str) -> Runner:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Literal
 
 from egoworld_resources.artifacts.manifest import ClipReport, Verdict
 from egoworld_resources.errors import CheckRaised, EgoworldError
-from egoworld_runner.clip_rows import by_clip
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
 class Draft:
-    """An artifact before it is published: what the checks look at.
+    """An artifact before it is published: what the checks look at. Arrow is loaded when a table is read.
 
     folder: its files; inputs: folders of the artifacts that it was made from.
     """
@@ -29,18 +28,26 @@ class Draft:
 
     def table(self, *columns: str) -> pa.Table:
         """Rows of its table, of these columns only when any is named; what grows with a video is read by clip."""
+        import pyarrow.parquet as pq
+
         return pq.read_table(self.folder / f"{self.asset}.parquet", columns=list(columns) or None)
 
     def by_clip(self, *columns: str) -> Iterator[pa.Table]:
         """These columns of its table, the rows of one clip after the other."""
+        from egoworld_runner.clip_rows import by_clip
+
         return by_clip(self.folder / f"{self.asset}.parquet", columns)
 
     def rows(self, table: str) -> int:
         """How many rows one of its tables has, without reading them."""
+        import pyarrow.parquet as pq
+
         return pq.read_metadata(self.folder / f"{table}.parquet").num_rows
 
     def input_table(self, asset: str) -> pa.Table:
         """Rows of an input's table."""
+        import pyarrow.parquet as pq
+
         return pq.read_table(self.inputs[asset] / f"{asset}.parquet")
 
 

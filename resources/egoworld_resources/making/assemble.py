@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from egoworld_resources.artifacts.manifest import ClipReport
 from egoworld_resources.running.clip_report import clip_report, failed
 from egoworld_resources.running.outputs import Missing, NotTaken, opened, take
-from egoworld_runner.execute import REPORT, WHOLE
+from egoworld_runner.job import REPORT, WHOLE
 from egoworld_runner.space import FULL
 
 CLIP_ID = "clip_id"

@@ -17,7 +17,7 @@ from egoworld_resources.making.job import VideoWork, build_job
 from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.running.process import Event, run_job
 from egoworld_resources.weights import ModelPaths
-from egoworld_runner.execute import WHOLE
+from egoworld_runner.job import WHOLE
 
 
 class CannotReproduce(Terminal):

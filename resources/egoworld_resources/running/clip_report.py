@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from egoworld_resources.artifacts.manifest import ClipReport
 from egoworld_resources.running.outputs import NotTaken, read_small
-from egoworld_runner.execute import REPORT
+from egoworld_runner.job import REPORT
 
 REPORT_BYTES = 4 << 20
 TEXT = 2000

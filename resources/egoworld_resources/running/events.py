@@ -9,9 +9,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
-from egoworld_runner import clip_id
-from egoworld_runner.execute import WHOLE
-from egoworld_runner.job import Job
+from egoworld_runner.job import WHOLE, Job, clip_id
 
 Event = Mapping[str, Any]
 Unit = tuple[str, str]

@@ -21,9 +21,8 @@ from egoworld_resources.running.confinement import Confinement, confinement
 from egoworld_resources.running.events import Event, Lines, Unit, event_of, units_of
 from egoworld_resources.sandbox import SandboxFailed
 from egoworld_resources.sandbox.running import not_started
-from egoworld_runner import clip_id, keeper
-from egoworld_runner.execute import WHOLE
-from egoworld_runner.job import Job, VideoJob
+from egoworld_runner import keeper
+from egoworld_runner.job import WHOLE, Job, VideoJob, clip_id
 
 OnEvent = Callable[[Event], None]
 
