@@ -130,8 +130,8 @@ def role_keys(role: str, hours: float, console: Console, name: str = "") -> None
 
     name: of an uploader, whose folder of the inbox the keys are for.
     """
-    from egoworld_resources.s3.access import S3Access
-    from egoworld_resources.s3.buckets import ROLES, UPLOADER, temporary, uploader
+    from egoworld_resources.s3.access import ROLES, UPLOADER, S3Access
+    from egoworld_resources.s3.buckets import temporary, uploader
     from egoworld_resources.server.environment import ACCOUNT
 
     known: dict[str, Any] = {name: name for name in ROLES}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from painter import mask_of
 from palette import AXIS_COLOURS, CONNECTIONS, SIDES, colour_of
 
-from egoworld_runner.job import CLIP_NAMESPACE
+from egoworld_runner.clip_ids import CLIP_NAMESPACE
 from egoworld_runner.pixels import to_corner
 
 BATCH = 128

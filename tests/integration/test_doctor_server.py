@@ -11,8 +11,8 @@ import pytest
 
 from egoworld_resources.doctor import Finding, server
 from egoworld_resources.doctor.checks.server import TABLES
-from egoworld_resources.s3.access import S3Access
-from egoworld_resources.s3.buckets import ROLES, client
+from egoworld_resources.s3.access import ROLES, S3Access
+from egoworld_resources.s3.buckets import client
 from egoworld_resources.s3.objects import Objects
 from egoworld_resources.server import s3_accounts
 from egoworld_resources.server.backup.last import LastBackup, note

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 from egoworld_resources.errors import StoreRefused
 from egoworld_resources.inbox.bucket import BucketInbox
-from egoworld_resources.s3.access import BUCKETS, S3Access
-from egoworld_resources.s3.buckets import ROLES, Role, client, role_policy, temporary
+from egoworld_resources.s3.access import BUCKETS, ROLES, Role, S3Access
+from egoworld_resources.s3.buckets import client, role_policy, temporary
 from egoworld_resources.s3.objects import Objects, Transfer
 from egoworld_resources.server import s3_accounts
 from egoworld_resources.server.s3_servers import S3Address

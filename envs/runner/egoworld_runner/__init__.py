@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from egoworld_runner import tables
     from egoworld_runner.clip import Clip
+    from egoworld_runner.clip_ids import clip_id
     from egoworld_runner.errors import BadJob, BadVideo, ClipFailed, RunnerError
     from egoworld_runner.inputs import Inputs
-    from egoworld_runner.job import clip_id
     from egoworld_runner.runner import Params, Runner
     from egoworld_runner.video import Frame, FrameIndex
 
@@ -34,9 +34,9 @@ __all__ = [
 ]
 _MODULES = {
     "clip": ("Clip",),
+    "clip_ids": ("clip_id",),
     "errors": ("BadJob", "BadVideo", "ClipFailed", "RunnerError"),
     "inputs": ("Inputs",),
-    "job": ("clip_id",),
     "runner": ("Params", "Runner"),
     "video": ("Frame", "FrameIndex"),
 }

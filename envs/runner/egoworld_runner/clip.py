@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from egoworld_runner.job import clip_id
+from egoworld_runner.clip_ids import clip_id
 from egoworld_runner.video import Frame, FrameIndex, frames
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from egoworld_runner.clip import Clip
+from egoworld_runner.clip_ids import clip_id
 from egoworld_runner.errors import BadJob, BadVideo, ClipFailed
 from egoworld_runner.events import Events
 from egoworld_runner.inputs import Inputs
-from egoworld_runner.job import REPORT, WHOLE, Job, Span, VideoJob, clip_id
+from egoworld_runner.job import REPORT, WHOLE, Job, Span, VideoJob
 from egoworld_runner.memory import memory_bound
 from egoworld_runner.runner import Runner
 from egoworld_runner.space import NoSpace, ran_out

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from egoworld_runner.clip import Clip
+from egoworld_runner.clip_ids import clip_id
 from egoworld_runner.errors import BadRow
-from egoworld_runner.job import clip_id
 from egoworld_runner.tables import ClipSpan, Row, columns, plain, schema
 
 BATCH_ROWS = 4096

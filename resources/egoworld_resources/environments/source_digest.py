@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
 
 from egoworld_resources.errors import BadConfiguration
 
-Answer = TypeVar("Answer")
+Import = ast.Import | ast.ImportFrom
+Parsed = tuple[Sequence[Import], str]
+IMPORTS = (ast.Import, ast.ImportFrom)
+HAVE_DOCSTRINGS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 FILES = 512
 """Sources whose answers are kept: stages share modules, and the same bytes always give the same answer."""
@@ -26,7 +28,7 @@ def closure(folder: Path, module: str) -> list[Path]:
         if file in found:
             continue
         found.add(file)
-        for name in _read(_imports, file, _package(folder, file)):
+        for name in _imported(_parsed(file)[0], _package(folder, file)):
             waiting.extend(_files(folder, name))
     return sorted(found)
 
@@ -35,7 +37,7 @@ def source_digest(folder: Path, files: Iterable[Path], data: Iterable[Path] = ()
     """sha256 over Python files as normalised source and over data files as bytes, under their paths in ``folder``."""
     digest = hashlib.sha256()
     for file in sorted(set(files)):
-        text = _read(_normalised, file)
+        text = _parsed(file)[1]
         digest.update(f"{file.relative_to(folder).as_posix()}\0{text}\0".encode())
     for file in sorted(set(data)):
         content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -43,22 +45,26 @@ def source_digest(folder: Path, files: Iterable[Path], data: Iterable[Path] = ()
     return digest.hexdigest()
 
 
-def _read(what: Callable[..., Answer], file: Path, *more: Any) -> Answer:
-    """What is asked of a Python file's source; raises BadConfiguration naming the line when it is none."""
+def _parsed(file: Path) -> Parsed:
+    """A Python file; raises BadConfiguration naming the line when it is none."""
     try:
-        return what(file.read_bytes(), *more)
+        return _parsed_source(file.read_bytes())
     except SyntaxError as error:
         raise BadConfiguration(f"{file}:{error.lineno}: not Python: {error.msg}") from error
 
 
 @lru_cache(FILES)
-def _imports(source: bytes, package: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_imported(ast.parse(source), list(package)))
-
-
-@lru_cache(FILES)
-def _normalised(source: bytes) -> str:
-    return ast.unparse(_without_docstrings(ast.parse(source)))
+def _parsed_source(source: bytes) -> Parsed:
+    """What source imports, and its text without docstrings, comments and formatting."""
+    tree = ast.parse(source)
+    imports: list[Import] = []
+    for node in ast.walk(tree):
+        if isinstance(node, HAVE_DOCSTRINGS):
+            body = [statement for statement in node.body if not _is_text(statement)]
+            node.body = body or [ast.Pass()]
+        elif isinstance(node, IMPORTS):
+            imports.append(node)
+    return imports, ast.unparse(tree)
 
 
 def _files(folder: Path, name: str) -> Iterator[Path]:
@@ -79,24 +85,16 @@ def _package(folder: Path, file: Path) -> tuple[str, ...]:
     return file.parent.relative_to(folder).parts
 
 
-def _imported(tree: ast.Module, package: list[str]) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _imported(imports: Iterable[Import], package: Sequence[str]) -> Iterator[str]:
+    for node in imports:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             above = package[: len(package) - (node.level - 1)] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             if base:
                 yield base
             yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = [statement for statement in node.body if not _is_text(statement)]
-            node.body = body or [ast.Pass()]
-    return tree
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -9,7 +9,8 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
-from egoworld_runner.job import WHOLE, Job, clip_id
+from egoworld_runner.clip_ids import clip_id
+from egoworld_runner.job import WHOLE, Job
 
 Event = Mapping[str, Any]
 Unit = tuple[str, str]

@@ -22,7 +22,8 @@ from egoworld_resources.running.events import Event, Lines, Unit, event_of, unit
 from egoworld_resources.sandbox import SandboxFailed
 from egoworld_resources.sandbox.running import not_started
 from egoworld_runner import keeper
-from egoworld_runner.job import WHOLE, Job, VideoJob, clip_id
+from egoworld_runner.clip_ids import clip_id
+from egoworld_runner.job import WHOLE, Job, VideoJob
 
 OnEvent = Callable[[Event], None]
 

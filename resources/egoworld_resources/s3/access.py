@@ -16,6 +16,10 @@ from egoworld_resources.errors import BadConfiguration, BucketMissing, StoreRefu
 
 Bucket = Literal["inbox", "artifacts", "weights"]
 BUCKETS: tuple[Bucket, ...] = get_args(Bucket)
+Role = Literal["uploader", "reader", "pipeline"]
+ROLES: tuple[Role, ...] = get_args(Role)
+UPLOADER = "uploader"
+"""The role, and the uploader whose account every server has: its folder in the inbox has this name too."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,50}")
 SAID = re.compile(r"<Code>([^<]*)</Code>(?:.*?<Message>([^<]*)</Message>)?", re.DOTALL)
 

@@ -8,22 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from egoworld_resources.errors import StoreRefused, StoreUnreachable
-from egoworld_resources.s3.access import BUCKETS, Bucket, S3Access
+from egoworld_resources.s3.access import BUCKETS, UPLOADER, Bucket, Role, S3Access
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-Role = Literal["uploader", "reader", "pipeline"]
-ROLES: tuple[Role, ...] = get_args(Role)
-UPLOADER = "uploader"
-"""The role, and the uploader whose account every server has: its folder in the inbox has this name too."""
 LIST = ("s3:ListBucket", "s3:GetBucketLocation")
 READ = ("s3:GetObject",)
 WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")

@@ -23,8 +23,7 @@ from pydantic import (
 
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.leases.locks import write_private
-from egoworld_resources.s3.access import S3Access
-from egoworld_resources.s3.buckets import ROLES, Role
+from egoworld_resources.s3.access import ROLES, Role, S3Access
 from egoworld_resources.server.launch import LOOPBACK
 from egoworld_resources.server.places import Places
 from egoworld_resources.server.postgres import SOCKET_PORT, PostgresAddress

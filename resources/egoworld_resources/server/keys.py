@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from egoworld_resources.errors import BadConfiguration, UnknownName
-from egoworld_resources.s3.access import BUCKETS
-from egoworld_resources.s3.buckets import UPLOADER, rights
+from egoworld_resources.s3.access import BUCKETS, UPLOADER
+from egoworld_resources.s3.buckets import rights
 from egoworld_resources.server.environment import EnvFile
 from egoworld_resources.server.proxy import ROOT_CERTIFICATE
 from egoworld_resources.server.uploaders import Uploaders

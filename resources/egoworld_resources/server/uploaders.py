@@ -16,8 +16,8 @@ from pathlib import Path
 from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, UnknownName
 from egoworld_resources.leases.locks import write_private
-from egoworld_resources.s3.access import S3Access
-from egoworld_resources.s3.buckets import ROLES, uploader
+from egoworld_resources.s3.access import ROLES, S3Access
+from egoworld_resources.s3.buckets import uploader
 from egoworld_resources.server import s3_accounts
 from egoworld_resources.server.environment import ServerSettings
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.doctor.asking import ask
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 from egoworld_resources.doctor.installed import live, rebuilding, unlike_the_lock
+from egoworld_resources.doctor.subprocess_with_timeout import ask
 from egoworld_resources.environments.building.generations import Ready
 from egoworld_resources.environments.building.installed_files import damaged_files, stamp_of
 from egoworld_resources.environments.catalog import BASE, ModelEnv

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from egoworld_resources.doctor.asking import ask
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, ok, warning
 from egoworld_resources.doctor.places import TRACE, existing, own, written
+from egoworld_resources.doctor.subprocess_with_timeout import ask
 
 ANOTHER_PROCESS = """
 import fcntl, sys

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from packaging.version import Version
 
-from egoworld_resources.doctor.asking import ask
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 from egoworld_resources.doctor.installed import interpreter
+from egoworld_resources.doctor.subprocess_with_timeout import ask
 from egoworld_resources.environments.catalog import ModelEnv
 from egoworld_resources.environments.policy.drivers import OLDEST_DRIVER, cuda_version
 from egoworld_resources.errors import EgoworldError

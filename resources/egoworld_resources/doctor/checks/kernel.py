@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from egoworld_resources.doctor.asking import ask
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, ok, warning
+from egoworld_resources.doctor.subprocess_with_timeout import ask
 from egoworld_resources.environments.contract import contract_folder
 from egoworld_resources.sandbox import capabilities
 from egoworld_resources.sandbox.means import MEMORY_GROUP, PROCESS_GROUP

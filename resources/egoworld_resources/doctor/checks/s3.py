@@ -6,12 +6,8 @@ import secrets
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
-
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from egoworld_resources.doctor import server
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
@@ -19,10 +15,6 @@ from egoworld_resources.doctor.places import TRACE
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.opening import in_s3
 from egoworld_resources.s3.access import BUCKETS, S3Access
-from egoworld_resources.s3.buckets import CONFIG, session
-
-if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
 
 CLOCK_NEAR_S, CLOCK_FAR_S = 60.0, 900.0
 """S3 refuses requests that were signed more than a quarter of an hour away from its own time."""
@@ -40,6 +32,8 @@ def s3(subject: Subject) -> Iterator[Finding]:
     if access is None:
         yield not_needed("server", "artifacts lie in a folder, and no server was set up here")
         return
+    from egoworld_resources.doctor.s3_requests import asked, kept, listed, patient  # boto3, where there is an S3 server
+
     client = patient(access, subject.patience_s)
     try:
         yield reached(access, subject.patience_s)
@@ -69,12 +63,6 @@ def in_force(subject: Subject) -> S3Access | None:
     return settings.s3_as("pipeline") if settings else None
 
 
-def patient(access: S3Access, seconds: float) -> S3Client:
-    """A client that tries once and not for long."""
-    short = CONFIG.merge(Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1}))
-    return session(access).client("s3", endpoint_url=access.endpoint, config=short)
-
-
 def reached(access: S3Access, seconds: float) -> Finding:
     """That somebody answers there, and how far its clock is from ours; raises OSError."""
     try:
@@ -90,32 +78,3 @@ def reached(access: S3Access, seconds: float) -> Finding:
     if apart >= CLOCK_FAR_S:
         return fault("server", f"{found}: it refuses what we sign", SET_CLOCK)
     return warning("server", found, SET_CLOCK) if apart >= CLOCK_NEAR_S else ok("server", found)
-
-
-def asked(about: str, good: str, attempt: Callable[[], object]) -> Finding:
-    """What came of an attempt."""
-    try:
-        attempt()
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code == "NoSuchBucket":
-            return fault(about, "there is no such bucket", "make up, or with the owner's key: egoworld buckets")
-        return fault(
-            about, f"{error}", "give the key the rights of the pipeline, or check S3_ACCESS_KEY and S3_SECRET_KEY"
-        )
-    except BotoCoreError as error:
-        return fault(about, f"{error}", "check that the server runs: make ps")
-    return ok(about, good)
-
-
-def listed(client: S3Client, bucket: str) -> None:
-    client.list_objects_v2(Bucket=bucket, MaxKeys=1)
-
-
-def kept(client: S3Client, bucket: str, key: str) -> None:
-    """Write an object of ours, read it, remove it."""
-    client.put_object(Bucket=bucket, Key=key, Body=b"doctor")
-    try:
-        client.get_object(Bucket=bucket, Key=key)["Body"].read()
-    finally:
-        client.delete_object(Bucket=bucket, Key=key)

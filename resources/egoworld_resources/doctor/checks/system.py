@@ -13,15 +13,15 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from egoworld_resources.doctor.asking import ask
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok
+from egoworld_resources.doctor.subprocess_with_timeout import ask
 from egoworld_resources.environments.contract import requires_python
 from egoworld_resources.environments.policy.rules import Policy
 
 CLOCK_SLACK_S = 60.0
 """Seconds that the clock of a file server may be ahead of ours."""
 
-WHAT_VIDEO_DOES = "from egoworld_resources.doctor.film import round_trip; print(round_trip())"
+TEST_VIDEO = Path(__file__).parents[1] / "test_video.py"
 
 
 @check("Python")
@@ -92,7 +92,7 @@ def _locks(project: Path) -> Iterator[tuple[float, Path | None]]:
 @check("video")
 def video(subject: Subject) -> Iterator[Finding]:
     """PyAV encodes and decodes a clip in memory; in a process of its own, which may crash."""
-    done = ask([sys.executable, "-P", "-c", WHAT_VIDEO_DOES], subject.patience_s)
+    done = ask([sys.executable, "-P", TEST_VIDEO], subject.patience_s)
     if done.status == 0:
         yield ok("PyAV", done.out.strip())
     else:

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from egoworld_resources.doctor import Finding, Subject, examine, worst
-from egoworld_resources.doctor.asking import ask
 from egoworld_resources.doctor.examine import all_checks
 from egoworld_resources.doctor.finding import check, fault, not_needed, ok, warning
+from egoworld_resources.doctor.subprocess_with_timeout import ask
 from egoworld_resources.sandbox.cgroups import Grant, granted
 from made_doctor import subject
 

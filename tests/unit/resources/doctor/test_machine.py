@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from egoworld_resources.doctor.checks.limits import memory_finding
-from egoworld_resources.doctor.film import round_trip
+from egoworld_resources.doctor.test_video import round_trip
 from made_doctor import elsewhere, findings, one, subject
 
 INFINITE = resource.RLIM_INFINITY
