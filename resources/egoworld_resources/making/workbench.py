@@ -8,33 +8,34 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from egoworld_resources import gpu
 from egoworld_resources.artifacts.manifest import Manifest, Recipe
 from egoworld_resources.artifacts.stage import Stage
-from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.checkout import catalog_of, checkout_wheels
 from egoworld_resources.faults.waits import Waits, ledger_of
 from egoworld_resources.inbox.folder import Inbox
-from egoworld_resources.making import batch
 from egoworld_resources.making.recipes import recipe_of
 from egoworld_resources.making.state import SOURCE, Condition, Outcome, State, state_of
 from egoworld_resources.making.waiting import Run
 from egoworld_resources.opening import open_inbox, open_store, open_weights
 from egoworld_resources.rights.bearing import LicenceBook
-from egoworld_resources.running.process import Process
 from egoworld_resources.settings import Settings
 from egoworld_resources.store.protocol import Store
 from egoworld_resources.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from egoworld_resources.environments.building.builder import EnvBuilder
+    from egoworld_resources.running.process import Process
     from egoworld_resources.weights.bucket import WeightsBucket
 
 __all__ = ["SOURCE", "Condition", "Outcome", "Run", "State", "Workbench"]
 
 
 class Workbench:
-    """What there is to work with. Nothing of a single run is kept here: see Run."""
+    """What there is to work with. Nothing of a single run is kept here: see Run.
+
+    Whoever only looks at what was made loads neither Arrow nor what starts processes.
+    """
 
     def __init__(self, settings: Settings, store: Store | None = None) -> None:
         self.settings = settings
@@ -65,6 +66,8 @@ class Workbench:
 
     @cached_property
     def builder(self) -> EnvBuilder:
+        from egoworld_resources.environments.building.builder import EnvBuilder
+
         settings = self.settings
         wheels = checkout_wheels(settings.project, settings.wheelhouse)
         return EnvBuilder(self.layout.envs, self.catalog, settings.uv, settings.uv_cache_folder, wheels=wheels)
@@ -102,6 +105,8 @@ class Workbench:
 
     def make(self, stage: Stage, videos: Sequence[str], run: Run | str, force: bool = False) -> list[Outcome]:
         """Make an asset for many videos with one load of the model, see ``batch.make``. run: or its id alone."""
+        from egoworld_resources.making import batch
+
         return batch.make(self, run if isinstance(run, Run) else Run(run), stage, videos, force)
 
     @contextmanager
@@ -110,6 +115,9 @@ class Workbench:
 
         Raises what building an env raises, LockBusy, NoGpu.
         """
+        from egoworld_resources import gpu
+        from egoworld_resources.running.process import Process
+
         with ExitStack() as stack:
             lease = stack.enter_context(gpu.leased(self.layout.home / "leases")) if recipe.device == "cuda" else None
             yield Process(
@@ -125,7 +133,9 @@ class Workbench:
 
     def clips(self, made: Manifest | None) -> list[tuple[str, int, int]]:
         """Clip id, start and end frame of every clip in an artifact of clips, in time order; none without one."""
-        return batch.clips_of(self.store, made)
+        from egoworld_resources.making.batch import clips_of
+
+        return clips_of(self.store, made)
 
     def rerun_command(self, stage: Stage, video: str) -> str:
         """The command that runs a failed or quarantined stage of a video by hand; empty when there is none."""
