@@ -152,7 +152,7 @@ def test_the_commands_on_a_project(project: Project) -> None:
     )
     checked = subprocess.run(command, env=outer, capture_output=True, text=True, check=False)
     assert checked.returncode == 1
-    assert "envs/matrix.md: matrix: there is none; egoworld env matrix" in checked.stdout.splitlines()
+    assert "envs/matrix.md: matrix: missing; egoworld env matrix" in checked.stdout.splitlines()
     assert project.run("matrix").stdout.splitlines()[0] == "red: first lock: 4 packages"
     whole = project.run("check")
     assert whole.exit_code == 0, whole.output
@@ -182,4 +182,4 @@ def test_envs_of_other_folders_are_asked_too(project: Project) -> None:
         app, ["env", "check"], env={**project.settings, "EGOWORLD_EXTRA_ENVS": json.dumps([str(more.parent)])}
     )
     assert "more/envs/mine/runner.py: run time: line 1 installs at run time (import pip)" in result.stdout
-    assert "more/locks/pylock.mine.toml: lock: there is none; make lock ENV=mine" in result.stdout
+    assert "more/locks/pylock.mine.toml: lock: missing; make lock ENV=mine" in result.stdout

@@ -48,7 +48,7 @@ def phase(as_json: Json = False) -> None:
     catalog, host = everything(Settings.load()), Host.of_this_machine()
     found = phases(catalog, catalog.names, host)
     if as_json:
-        told = {"machine": host.told(), "envs": [asdict(one) for one in found]}
+        told = {"machine": host.summary(), "envs": [asdict(one) for one in found]}
         print(json.dumps(told, indent=2, ensure_ascii=False))
         return
     table = Table(show_edge=False, pad_edge=False, box=None)
@@ -57,7 +57,7 @@ def phase(as_json: Json = False) -> None:
     for one in found:
         lacks = "; ".join(one.lacks) or "nothing of the driver gate; no image of it is made yet"
         table.add_row(one.env, f"{one.phase}: {one.why}", one.driver or "no CUDA", escape(lacks))
-    console.print(host.told(), highlight=False)
+    console.print(host.summary(), highlight=False)
     console.print(table)
 
 
@@ -82,7 +82,7 @@ def check(as_json: Json = False) -> None:
         found = [{"file": str(one.file), **asdict(one.breach)} for one in checked.found]
         print(json.dumps({"profile": rules.profile, "breaches": found, "told": checked.summary()}, indent=2))
     else:
-        sys.stdout.writelines(f"{one.told(project)}\n" for one in checked.found)
+        sys.stdout.writelines(f"{one.line(project)}\n" for one in checked.found)
         under = f", profile {rules.profile}: not for servers" if rules.profile else ""
         console.print(f"{checked.summary()}{under}", highlight=False, soft_wrap=True)
     if checked.found:
@@ -91,7 +91,7 @@ def check(as_json: Json = False) -> None:
 
 @command
 def matrix(
-    check_only: Annotated[bool, typer.Option("--check", help="Write nothing; fail when it is not of today.")] = False,
+    check_only: Annotated[bool, typer.Option("--check", help="Write nothing; fail when it is out of date.")] = False,
 ) -> None:
     """Write envs/matrix.md: driver, glibc, CUDA and tools that each lock needs, and what changed in which lock."""
     from egoworld_resources.environments.policy.check import Found
@@ -101,7 +101,7 @@ def matrix(
     file, rules = envs / MATRIX, Policy.read(envs / "policy.toml")
     if check_only:
         if breach := matrix_breach(checkout(), rules, file):
-            print(Found(file, breach).told(envs.parent))
+            print(Found(file, breach).line(envs.parent))
             raise typer.Exit(1)
         return
     for change in write_matrix(checkout(), rules, file, dt.datetime.now(dt.UTC).date()):
@@ -126,7 +126,7 @@ def conflicts(
         print(json.dumps({**asdict(answer), "split_without_conflict": answer.unneeded()}, indent=2, ensure_ascii=False))
         return
     for pair in answer.pairs:
-        print(f"{' + '.join(pair.envs)}: {pair.told()}{', uv says:' if pair.words else ''}")
+        print(f"{' + '.join(pair.envs)}: {pair.summary()}{', uv says:' if pair.words else ''}")
         sys.stdout.writelines(f"    {line}\n" for line in pair.words.splitlines())
     print(f"fewest envs, taken in this order: {len(answer.groups)}")
     sys.stdout.writelines(f"    {' + '.join(group)}\n" for group in answer.groups)

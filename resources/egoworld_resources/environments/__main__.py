@@ -17,7 +17,7 @@ from egoworld_resources.errors import EgoworldError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Locks and builds the model envs of this checkout.")
 
-Names = Annotated[list[str] | None, typer.Argument(help="names of model envs; all of them when none is given")]
+Names = Annotated[list[str] | None, typer.Argument(help="names of model envs; default: all of them")]
 Fresh = Annotated[bool, typer.Option(help="a new generation even if the old one is whole")]
 Upgrade = Annotated[bool, typer.Option(help="take the newest versions that fit")]
 
@@ -59,7 +59,7 @@ def audit(
     database: Annotated[Path | None, typer.Option(envvar="AUDIT_DB", help="OSV's export for PyPI, a zip")] = None,
     osv_url: Annotated[str, typer.Option(envvar="AUDIT_OSV_URL", help="a server of OSV's protocol")] = "",
     required: Annotated[
-        bool, typer.Option(envvar="AUDIT_REQUIRED", help="fail when a package was not asked about")
+        bool, typer.Option(envvar="AUDIT_REQUIRED", help="fail if a package could not be checked")
     ] = False,
 ) -> None:
     """Known vulnerabilities of every locked package; exit status 1 when there is one that is not known to us."""
@@ -68,7 +68,7 @@ def audit(
     made = audits.by_database(packages, database) if database else audits.by_pip_audit(packages, osv_url)
     lines, good = audits.judged(made, audits.known(project / "envs" / audits.KNOWN))
     typer.echo("\n".join(lines))
-    if not good or (required and made.unasked):
+    if not good or (required and made.unchecked):
         raise typer.Exit(1)
 
 

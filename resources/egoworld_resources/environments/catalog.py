@@ -15,7 +15,7 @@ from egoworld_resources.errors import BadConfiguration, UnknownName
 __all__ = ["BASE", "Catalog", "ModelEnv", "StageModel", "Weights"]
 
 DECIDES_CONTENTS = ("runner", "writer")
-"""Modules of the contract whose closure decides contents: frames and inputs given, rows taken."""
+"""Modules of the contract whose closure decides contents: the frames and inputs passed in, the rows accepted."""
 
 BASE = "base"
 """The env that is our own interpreter; its lock is that of the root pyproject.toml."""
@@ -42,7 +42,7 @@ class Catalog:
     def load(cls, envs_folder: Folders, locks_folder: Folders, *, apart: bool = False) -> Catalog:
         """Read every ``<envs_folder>/<name>/pyproject.toml``; raises BadDeclaration naming the file and the field.
 
-        apart: an env whose declaration is wrong is no fault of the others: whoever asks for that one gets the error.
+        apart: a wrong declaration does not affect the other envs: the error is raised when that env is used.
         """
         envs_folders, locks_folders = _folders(envs_folder), _folders(locks_folder)
         envs: dict[str, ModelEnv] = {}
@@ -101,7 +101,7 @@ class Catalog:
         return found.stages[stage]
 
     def lock_path(self, env: str) -> Path:
-        """Where the lock of ``env`` lies or, when there is none yet, belongs: in ``locks`` beside its envs folder."""
+        """Path of the lock of ``env``, whether or not it exists yet: in ``locks`` next to its envs folder."""
         found = self.env(env)
         file = f"pylock.{BASE if found.interpreter == BASE else env}.toml"
         for folder in self.locks_folders:
@@ -140,7 +140,7 @@ class Catalog:
         return source_digest(model.folder, closure(model.folder, model.module), model.data_files())
 
     def contract_digest(self) -> str:
-        """Digest of the part of egoworld_runner that decides what a runner is given and what becomes of its rows.
+        """Digest of the part of egoworld_runner that decides what a runner receives and what happens to its rows.
 
         How a process is started, reported on and ended is not in it: a change of that makes nothing stale.
         """
@@ -155,5 +155,5 @@ class Catalog:
         return next((file for file in beside if file.is_file()), beside[0])
 
 
-def _folders(given: Folders) -> tuple[Path, ...]:
-    return (given.absolute(),) if isinstance(given, Path) else tuple(folder.absolute() for folder in given)
+def _folders(folders: Folders) -> tuple[Path, ...]:
+    return (folders.absolute(),) if isinstance(folders, Path) else tuple(folder.absolute() for folder in folders)

@@ -45,14 +45,14 @@ def checkout_uv(project: Path) -> Uv:
     return Uv(find_uv(project), cache.absolute())
 
 
-def checkout_wheels(project: Path, given: Path | None = None) -> Path | None:
-    """The folder of wheels that envs are installed from before the network is asked; None where there is none.
+def checkout_wheels(project: Path, named: Path | None = None) -> Path | None:
+    """The folder of wheels to install envs from before using the network; None if there is none.
 
-    given: default EGOWORLD_WHEELHOUSE; without it, that of the kit which the project was installed from.
+    named: default EGOWORLD_WHEELHOUSE; without it, that of the kit which the project was installed from.
     """
-    named = given or os.environ.get(WHEELHOUSE)
-    if named:
-        return Path(named).absolute()
+    folder = named or os.environ.get(WHEELHOUSE)
+    if folder:
+        return Path(folder).absolute()
     return project.absolute() / KIT_WHEELS if from_kit(project) else None
 
 

@@ -54,7 +54,7 @@ def requires_python(pyproject: Path) -> str:
 
 
 def strings(pyproject: Path, dotted: str, missing: list[str] | None = None) -> list[str]:
-    """A list of strings in a TOML file; raises BadDeclaration when it is not there and ``missing`` is not given."""
+    """A list of strings in a TOML file; raises BadDeclaration when it is absent and ``missing`` is None."""
     value = _at(read_toml(pyproject), dotted)
     if value is None and missing is not None:
         return missing

@@ -64,7 +64,7 @@ class StageModel(_Declared):
     device: Literal["cpu", "cuda"]
     licence: str = Field(min_length=1, description="SPDX id of the model's code; not stamped on what it makes")
     outputs: str = Field("", description="SPDX id that the model's terms put on what it makes; empty: none")
-    label: str = Field("", description="said in every manifest, for instance 'classical'")
+    label: str = Field("", description="written into every manifest, for instance 'classical'")
     params: dict[str, Param] = Field(default_factory=dict, description="parameters and their defaults")
     weights: tuple[Weights, ...] = ()
     endpoint: str = Field("", description="URL of a service that the runner asks; empty: it has no network")
@@ -122,7 +122,7 @@ class ModelEnv(_Declared):
 def read_toml(file: Path) -> dict[str, Any]:
     """Parse a TOML file; raises BadDeclaration naming the file and the line.
 
-    Not to be changed by who gets it: files with the same text share it, since a lock is asked for again and again.
+    Callers must not change it: files with the same text share one object, because locks are read again and again.
     """
     try:
         return _parsed(file.read_text(encoding="utf-8"))

@@ -9,9 +9,9 @@ Terminal
 │   ├── UvMissing         uv is not there or cannot be started
 │   └── LockStale         the lock was made from other dependencies than the pyproject names now
 │       └── LockEdited    the lock is not as it was written
-├── LockRefused           the resolver or the policy does not allow what was asked for
+├── LockRefused           the resolver or the policy does not allow what was requested
 ├── EnvBuildFailed        uv could not make the env; its own words are carried
-└── EnvDamaged            an installed file is not what its RECORD says
+└── EnvDamaged            an installed file differs from its RECORD
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class LockEdited(LockStale):
     """A lock was changed by hand after it was made: nobody resolved what it names now."""
 
     def __init__(self, env: str, path: Path) -> None:
-        mend = f"put it back, or make it anew with: make lock ENV={env}"
-        BadConfiguration.__init__(self, f"{path} was changed by hand; {mend}")
+        fix = f"restore it, or make it again with: make lock ENV={env}"
+        BadConfiguration.__init__(self, f"{path} was changed by hand; {fix}")
 
 
 class UvMissing(BadConfiguration):

@@ -1,8 +1,8 @@
-"""A proxy on loopback for one run of uv: every address that it asks is judged before it is, and is the one asked.
+"""A proxy on loopback for one run of uv: each address is checked first, and the checked one is connected to.
 
-uv follows redirects and reads metadata from where the pages of an index lead, before a lock says so; it has no option
-against that. Whoever may not be asked gets no connection, whatever leads to it. Where the site has a proxy, requests go
-on to that one.
+uv follows redirects and reads metadata from where the pages of an index lead, before there is a lock; it has no option
+against that. A forbidden address gets no connection, whatever leads to it. Where the site has a proxy, requests are
+forwarded to it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from egoworld_resources.environments.policy.addresses import Origin
 from egoworld_resources.errors import BadConfiguration, EgoworldError
 
 Judge = Callable[[Origin], tuple[str, ...]]
-"""The addresses of an origin that may be asked, none when its name has none here; raises EgoworldError for another."""
+"""The allowed addresses of an origin, empty if its name does not resolve; raises EgoworldError if it is forbidden."""
 
 USER = "uv"
 CONNECT_S, IDLE_S = 30.0, 600.0
 BLOCK, LARGEST_HEAD = 1 << 18, 1 << 16
 LOGIN = "proxy-authorization"
 DROPPED = ("connection:", "keep-alive:", "proxy-")
-"""Headers that are for us, not for who is asked."""
+"""Headers that are for this proxy, not for the server."""
 
 
 @dataclass
 class Guard:
-    """url: of the proxy, with a password of this run; refused: why somebody was not asked."""
+    """url: of the proxy, with a password of this run; refused: why addresses were refused."""
 
     judge: Judge
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -49,25 +49,25 @@ class Guard:
 
     @property
     def variables(self) -> dict[str, str]:
-        """By which a program asks through this proxy alone."""
+        """Environment variables that make a program use this proxy alone."""
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
         return {spelled: self.url for name in names for spelled in (name, name.lower())}
 
     def admits(self, headers: list[str]) -> bool:
-        """Whether a request comes from the program that was started."""
+        """Whether a request comes from the program we started."""
         own = f"Basic {base64.b64encode(f'{USER}:{self.token}'.encode()).decode()}"
-        said = [value.strip() for name, _, value in (one.partition(":") for one in headers) if name.lower() == LOGIN]
-        return any(secrets.compare_digest(one.encode(), own.encode()) for one in said)
+        logins = [value.strip() for name, _, value in (one.partition(":") for one in headers) if name.lower() == LOGIN]
+        return any(secrets.compare_digest(one.encode(), own.encode()) for one in logins)
 
 
 @contextmanager
 def guarding(judge: Judge) -> Iterator[Guard]:
-    """The proxy while the context lasts. Raises BadConfiguration for a proxy of the site that is not spoken to."""
+    """The proxy while the context lasts. Raises BadConfiguration for a site proxy of an unsupported kind."""
     for scheme in ("http", "https"):
         _site_proxy(scheme, "")
     guard = Guard(judge)
-    asked = cast("type[_Asked]", type("Asked", (_Asked,), {"guard": guard}))
-    with _Server(("127.0.0.1", 0), asked) as server:
+    requests = cast("type[_Asked]", type("Asked", (_Asked,), {"guard": guard}))
+    with _Server(("127.0.0.1", 0), requests) as server:
         guard.port = int(server.server_address[1])
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
@@ -138,7 +138,7 @@ class _Asked(socketserver.StreamRequestHandler):
                 raise ValueError("the head of a request has no end")
             lines.append(line.decode("latin-1").strip())
         if not lines:
-            raise ValueError("nothing was asked")
+            raise ValueError("the request is empty")
         return lines[0], lines[1:]
 
     def _answer(self, status: str) -> None:
@@ -184,7 +184,7 @@ def _connected(addresses: tuple[str, ...], port: int) -> socket.socket:
 
 
 def _relay(here: socket.socket, there: socket.socket) -> None:
-    """Pass on what both say until one has ended."""
+    """Pass data both ways until one side ends."""
     there.settimeout(IDLE_S)
     here.settimeout(IDLE_S)
     with selectors.DefaultSelector() as waiting:
@@ -192,7 +192,7 @@ def _relay(here: socket.socket, there: socket.socket) -> None:
         waiting.register(there, selectors.EVENT_READ, here)
         while ready := waiting.select(IDLE_S):
             for key, _ in ready:
-                told = cast("socket.socket", key.fileobj).recv(BLOCK)
-                if not told:
+                data = cast("socket.socket", key.fileobj).recv(BLOCK)
+                if not data:
                     return
-                key.data.sendall(told)
+                key.data.sendall(data)

@@ -46,7 +46,7 @@ def source_digest(folder: Path, files: Iterable[Path], data: Iterable[Path] = ()
 
 
 def _parsed(file: Path) -> Parsed:
-    """A Python file; raises BadConfiguration naming the line when it is none."""
+    """The parsed file; raises BadConfiguration naming the line if it is not Python."""
     try:
         return _parsed_source(file.read_bytes())
     except SyntaxError as error:

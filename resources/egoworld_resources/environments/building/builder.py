@@ -33,8 +33,8 @@ class BuiltEnv:
 class EnvBuilder:
     """Builds model envs under ``root``; envs share files with uv's ``cache`` by hardlinks.
 
-    ``root`` and ``cache`` should lie on one partition. ``grace_s``: how long a superseded generation is kept;
-    ``wheels``: folder of wheels that locks are installed from before their addresses are asked.
+    ``root`` and ``cache`` should be on one partition. ``grace_s``: how long a superseded generation is kept;
+    ``wheels``: folder of wheels to install from before trying the addresses in the lock.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class EnvBuilder:
         self._grace_s = grace_s
 
     def ensure(self, env: str, *, fresh: bool = False) -> BuiltEnv:
-        """The env as its lock says, built when there is none or the one there is not whole.
+        """The env as its lock says, built if it is missing or incomplete.
 
         ``fresh`` builds a new generation in any case and reads every byte of it.
         Raises LockMissing, LockStale, IndexUnreachable, EnvBuildFailed.
@@ -71,7 +71,7 @@ class EnvBuilder:
             return built or self._build(found, lock, held, trust=not fresh)
 
     def built(self, env: str) -> BuiltEnv | None:
-        """The env if its live generation is whole, unchanged and from the lock of today; nothing is built."""
+        """The env if its live generation is complete, unchanged and made from the current lock; nothing is built."""
         generation = self._generations(env).current()
         ready = Ready.read(generation) if generation else None
         if generation is None or ready is None:
@@ -88,7 +88,7 @@ class EnvBuilder:
     def verify(self, env: str) -> int:
         """Compare every file of the live generation with its RECORD; returns their number, raises EnvDamaged.
 
-        Nothing is mended here; an env that was never built is built first.
+        Nothing is repaired here; an env that was never built is built first.
         """
         generation = None if self._catalog.env(env).interpreter == BASE else self._generations(env).current()
         whole = generation is not None and Ready.read(generation) is not None

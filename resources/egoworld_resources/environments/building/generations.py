@@ -34,9 +34,9 @@ POLL_S = 0.02
 
 @dataclass(frozen=True)
 class Ready:
-    """What a whole generation says about itself.
+    """What a complete generation records about itself.
 
-    contract: where egoworld_runner lies, "" without; stamp: see records.stamp; operation: the one that made it.
+    contract: where egoworld_runner is, "" without it; stamp: see records.stamp; operation: the one that made it.
     """
 
     env: str
@@ -102,7 +102,7 @@ def _lock_within(descriptor: int, kind: int, wait_s: float, path: Path) -> None:
 
 
 def site_packages(generation: Path) -> Path:
-    """Where the packages of a generation lie, or would lie when it is not whole."""
+    """Where the packages of a generation are, or would be if it is incomplete."""
     return next((generation / "lib").glob("python3.*"), generation / "lib" / "python3") / "site-packages"
 
 

@@ -33,7 +33,7 @@ class Files:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Begin to look; what was found is waited for when it is asked."""
+        """Start looking; asking for the result waits for it."""
         self.folder = folder
         roots = sorted(f"./{entry.name}" for entry in folder.iterdir()) if folder.is_dir() else []
         pool = ThreadPoolExecutor(max_workers=2)

@@ -38,13 +38,13 @@ class Uv:
     """The uv program with its cache. Run it outside any project: the pyproject.toml there would change what it does."""
 
     def __init__(self, program: Path, cache: Path, judge: Judge | None = None) -> None:
-        """judge: says which addresses may be asked, redirects included; without it uv asks whoever it is led to."""
+        """judge: decides which addresses uv may contact, redirects included; without it uv contacts any address."""
         self.program = program
         self.cache = cache
         self._judge = judge
 
     def judged_by(self, judge: Judge) -> Uv:
-        """The same uv, which asks nobody but whom ``judge`` lets it."""
+        """The same uv, which contacts only what ``judge`` allows."""
         return Uv(self.program, self.cache, judge)
 
     def run(self, arguments: Sequence[str | Path], cwd: Path, held: Sequence[int] = (), what: str = "uv") -> str:
@@ -70,17 +70,17 @@ class Uv:
             if guard:
                 kept = {name: value for name, value in kept.items() if name.upper() != "NO_PROXY"} | guard.variables
             done = self._ran(command, cwd, kept, words, held)
-            said = words.said()
+            message = words.said()
         if done.returncode == 0:
             return done.stdout
         if guard and guard.refused:
             raise guard.refused[0]
-        said = redacted(said or done.stdout.strip())[-4000:]
-        if any(sign in said for sign in UNREACHABLE):
+        message = redacted(message or done.stdout.strip())[-4000:]
+        if any(sign in message for sign in UNREACHABLE):
             raise IndexUnreachable(
-                f"{what}: packages could not be fetched and are not in the cache {self.cache}; uv says:\n{said}"
+                f"{what}: packages could not be fetched and are not in the cache {self.cache}; uv says:\n{message}"
             )
-        raise EnvBuildFailed(f"{what} failed (uv exit status {done.returncode}); uv says:\n{said}")
+        raise EnvBuildFailed(f"{what} failed (uv exit status {done.returncode}); uv says:\n{message}")
 
     def _guarded(self) -> AbstractContextManager[Guard | None]:
         return guarding(self._judge) if self._judge else nullcontext()

@@ -31,7 +31,7 @@ class Content:
     """What a venv is to hold.
 
     python: requires-python; built: wheels of what the lock has as sdists, by package; path: a folder that its
-    interpreter imports from; keep: files that lie in it afterwards.
+    interpreter imports from; keep: files to put into it afterwards.
     """
 
     env: str
@@ -144,7 +144,7 @@ class Building:
             self.uv.run(sync, cwd=slot.path, held=(held, slot.held, alone), what=what)
             files, damaged = _checked(slot.path, ledger)
             if damaged:
-                log.warning("the cache held altered files of %s; fetching them anew", ", ".join(sorted(damaged)))
+                log.warning("the cache held altered files of %s; fetching them again", ", ".join(sorted(damaged)))
                 locks = (held, slot.held, alone)
                 self.uv.run(["cache", "clean", *sorted(damaged)], cwd=slot.path, held=locks, what=what)
                 self._make_venv(content, slot, held)
@@ -157,7 +157,7 @@ class Building:
     def _warn_about_partitions(self, root: Path) -> None:
         if root.stat().st_dev != self.uv.cache.stat().st_dev:
             log.warning(
-                "%s and uv's cache %s lie on different partitions: every env is copied in full instead of hardlinked; "
+                "%s and uv's cache %s are on different partitions: every env is copied in full instead of hardlinked; "
                 "set UV_CACHE_DIR to a folder on the partition of the envs",
                 root,
                 self.uv.cache,

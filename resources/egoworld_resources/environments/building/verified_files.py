@@ -41,12 +41,12 @@ class Ledger:
 
     def known(self, distributions: Iterable[str]) -> dict[str, Known]:
         """What is known of some distributions, by their keys. A damaged file counts as none: all is read once more."""
-        asked = "SELECT shared, own FROM known WHERE distribution = ?"
+        query = "SELECT shared, own FROM known WHERE distribution = ?"
         found: dict[str, Known] = {}
         if self._path.is_file():
             with suppress(sqlite3.Error, ValueError, TypeError), closing(sqlite3.connect(self._path)) as connection:
                 for distribution in distributions:
-                    for shared, own in connection.execute(asked, (distribution,)):
+                    for shared, own in connection.execute(query, (distribution,)):
                         found[distribution] = Known(frozenset(json.loads(shared)), dict(json.loads(own)))
         return found | self._learned
 
@@ -63,7 +63,7 @@ class Ledger:
             self._write()
         except sqlite3.OperationalError:  # busy or full: what is not remembered is read once more
             return
-        except sqlite3.DatabaseError:  # damaged: it only spares reading, so it begins anew
+        except sqlite3.DatabaseError:  # damaged: it only saves reading, so start over
             self._path.unlink()
             self._write()
 

@@ -15,9 +15,9 @@ from egoworld_resources.environments.locking.wheels import wheel_name
 
 
 def localized(entries: list[dict[str, Any]], wheels: Path, prefix: str) -> list[dict[str, Any]]:
-    """The packages of a lock with the files that lie in ``wheels`` as paths ``<prefix>/<name>``; hashes stay.
+    """The packages of a lock with the files that are in ``wheels`` as paths ``<prefix>/<name>``; hashes stay.
 
-    A package of which no file lies there keeps its addresses, so that it is still said where it would come from.
+    A package that has no file there keeps its addresses, so that errors can still name its origin.
     """
     return [_localized(entry, wheels, prefix) for entry in entries]
 
@@ -55,7 +55,7 @@ def _built(entry: dict[str, Any], built: Mapping[str, Path]) -> dict[str, Any] |
 
 
 def _absolute(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A package that was built lies beside its lock."""
+    """A package that was built is stored next to its lock."""
     if not built_from(entry):
         return entry
     return {**entry, "wheels": [{**file, "path": str(folder / file["path"])} for file in entry["wheels"]]}

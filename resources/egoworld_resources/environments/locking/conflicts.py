@@ -20,25 +20,25 @@ from egoworld_resources.environments.policy.rules import Policy
 from egoworld_resources.errors import EgoworldError
 
 NO_ANSWER = ("network was disabled", "not found in the cache", "Network connectivity is disabled")
-"""What uv says when it could not see every version: then even "no solution" is no answer."""
+"""What uv prints when it could not see every version: then even "no solution" proves nothing."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether some envs could be one; None when the resolver could not tell. words: its own, empty when they could."""
+    """Whether some envs could be one; None if the resolver cannot tell. words: its message, empty if they could."""
 
     envs: tuple[str, ...]
     words: str = ""
     could: bool | None = True
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The verdict in a few words."""
         return {True: "could be one", False: "cannot be one", None: "not known"}[self.could]
 
 
 @dataclass(frozen=True)
 class Conflicts:
-    """All pairs, and as few groups as taking env by env in order gives. offline: only uv's cache was asked."""
+    """All pairs, and the groups that a greedy pass over the envs gives. offline: only uv's cache was used."""
 
     pairs: list[Verdict]
     groups: list[tuple[str, ...]]
@@ -107,22 +107,22 @@ class _Asking:
         return Verdict(envs)
 
     def _resolve(self, together: Wanted) -> None:
-        """What the cache can resolve needs no index; an index that did not answer once is not waited for again."""
+        """What the cache can resolve needs no index; an index that once failed to answer is not tried again."""
         with tempfile.TemporaryDirectory(prefix="egoworld-conflicts-") as folder:
-            asked = [*prepare(together, Path(folder), self.policy), "--quiet", "--no-annotate"]
+            command = [*prepare(together, Path(folder), self.policy), "--quiet", "--no-annotate"]
             try:
-                self.uv.run([*asked, "--offline"], Path(folder), what="resolving")
+                self.uv.run([*command, "--offline"], Path(folder), what="resolving")
             except (EnvBuildFailed, IndexUnreachable) as by_cache:
                 if self.offline:
                     raise
                 try:
-                    self.uv.run(asked, Path(folder), what="resolving")
+                    self.uv.run(command, Path(folder), what="resolving")
                 except IndexUnreachable:
                     self.offline = True
                     raise by_cache from None
 
     def _together(self, envs: Sequence[str]) -> Wanted:
-        """What one env in the place of all of them would be made from."""
+        """What a single env that replaces them all would be made from."""
         root = self.catalog.envs_folders[0].parent / "pyproject.toml"
         each = {name: wanted_of_base(root) if name == BASE else wanted_of(name, self.catalog) for name in envs}
         return Wanted(
@@ -135,7 +135,7 @@ class _Asking:
         )
 
     def _overrides(self, each: dict[str, Wanted]) -> list[str]:
-        """An override says that an env does without a package; it holds where no other of them has that package."""
+        """An override lets an env do without a package; it applies if none of the other envs has that package."""
         kept: list[str] = []
         for name, wanted in each.items():
             for text in wanted.overrides:
@@ -151,7 +151,7 @@ class _Asking:
         try:
             return declared.union(*(self.catalog.packages(env) for env in names))
         except EgoworldError:
-            return declared  # no lock of today: only what is declared is known
+            return declared  # no current lock: only what is declared is known
 
 
 def _words(error: EgoworldError) -> str:

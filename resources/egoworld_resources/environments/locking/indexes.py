@@ -47,13 +47,13 @@ def origin_allowed(origin: str, indexes: Iterable[str], *, of_index: bool = Fals
     """Whether a file of a lock, or its index when ``of_index``, comes from one of ``indexes``.
 
     origin: an address or a path. indexes: names of public ones, addresses, paths of folders with wheels. A file from
-    another index than a public one lies on the index's own host.
+    a non-public index must be on that index's host.
     """
     return any(_from(origin, index, of_index) for index in indexes)
 
 
 def host_allowed(origin: str, indexes: Iterable[str]) -> bool:
-    """Whether one of ``indexes`` or its files lies on the server ``origin``, as scheme://host:port."""
+    """Whether one of ``indexes`` or its files is on the server ``origin``, as scheme://host:port."""
     return any(_from(origin, index, of_index=False) or _hosts(origin, index) for index in indexes)
 
 

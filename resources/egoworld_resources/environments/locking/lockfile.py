@@ -36,7 +36,7 @@ def lowest_python(requires: str) -> str:
     for python in PYTHONS:
         if allowed.contains(f"{python}.99"):
             return python
-    raise ValueError(f"requires-python '{requires}' allows none of {', '.join(PYTHONS)}")
+    raise ValueError(f"requires-python '{requires}' allows no supported version: {', '.join(PYTHONS)}")
 
 
 def marker_environment(python: str) -> dict[str, str]:
@@ -127,7 +127,7 @@ class Lock:
         return digest_of(self.entries)
 
     def packages(self, python: str) -> dict[str, str]:
-        """Name to version of what gets installed under ``python``; a package without a version says its commit."""
+        """Name to version of what gets installed under ``python``; a package without a version has its commit."""
         environment = marker_environment(python)
         found: dict[str, str] = {}
         for entry in self.entries:

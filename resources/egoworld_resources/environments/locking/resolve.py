@@ -59,7 +59,7 @@ def lock(env: str, catalog: Catalog, uv: Uv, *, upgrade: bool = False, profile: 
     """Compile the lock of ``env`` and return the files written; "base" also makes the lock of the developer tools.
 
     Versions of the lock that is there are kept where they still fit, unless ``upgrade``. profile: of envs/policy.toml;
-    its locks lie in a folder of that name beside the others. Raises LockRefused with the resolver's own words, or
+    its locks are in a folder of that name next to the others. Raises LockRefused with the resolver's own words, or
     naming the package that breaks envs/policy.toml; the old lock then stays as it is.
     """
     policy = Policy.read(catalog.envs_folders[0] / "policy.toml", profile)
@@ -114,11 +114,11 @@ def _compile(wanted: Wanted, target: Path, uv: Uv, policy: Policy, upgrade: bool
         output = work / target.name
         if target.is_file() and not upgrade:
             output.write_bytes(target.read_bytes())
-        asked = prepare(wanted, work, policy)
+        command = prepare(wanted, work, policy)
         what = f"locking env '{wanted.name}'"
         try:
-            uv.run([*asked, "--quiet", "--format", "pylock.toml", "-o", output.name], work, what=what)
-            annotated = uv.run([*asked, "--quiet", "--no-annotate", "--emit-index-annotation"], work, what=what)
+            uv.run([*command, "--quiet", "--format", "pylock.toml", "-o", output.name], work, what=what)
+            annotated = uv.run([*command, "--quiet", "--no-annotate", "--emit-index-annotation"], work, what=what)
         except EnvBuildFailed as error:
             raise LockRefused(str(error)) from error
         entries = linux_entries(
@@ -131,8 +131,8 @@ def _compile(wanted: Wanted, target: Path, uv: Uv, policy: Policy, upgrade: bool
         )
     policy.check(wanted.name, entries)
     made_by = f"make lock ENV={BASE if wanted.name == DEV else wanted.name}"
-    told = {"made_by": made_by, "python": wanted.python, "source": wanted.source, "profile": policy.profile}
-    return write_lock(target, entries, **told)
+    facts = {"made_by": made_by, "python": wanted.python, "source": wanted.source, "profile": policy.profile}
+    return write_lock(target, entries, **facts)
 
 
 def prepare(wanted: Wanted, work: Path, policy: Policy) -> list[str]:

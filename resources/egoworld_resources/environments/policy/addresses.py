@@ -56,7 +56,7 @@ class Origin:
 
 
 def _written_host(parts: SplitResult) -> str:
-    """As it stands in the address, with the brackets of IPv6."""
+    """As written in the address, with the brackets of IPv6."""
     found = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::\d{1,5})?", parts.netloc)
     return found[1] if found else ""
 
@@ -91,7 +91,7 @@ def checked_source(text: str) -> str:
 
 
 def reachable(origin: Origin, private: Iterable[str]) -> tuple[str, ...]:
-    """The addresses of an origin, each of which may be asked.
+    """The addresses of an origin, all of them allowed.
 
     private: entries of the policy. Raises PrivateAddress for an address of this machine or its network that is not
     listed, Unresolved for a name without an address.

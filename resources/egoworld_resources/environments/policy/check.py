@@ -38,15 +38,15 @@ class Found:
     file: Path
     breach: Breach
 
-    def told(self, project: Path) -> str:
-        """One line: file, rule, what, mend."""
+    def line(self, project: Path) -> str:
+        """One line: file, rule, problem, fix."""
         file = self.file.relative_to(project) if self.file.is_relative_to(project) else self.file
-        return f"{file}: {self.breach.rule}: {self.breach.found}; {self.breach.mend}"
+        return f"{file}: {self.breach.rule}: {self.breach.found}; {self.breach.fix}"
 
 
 @dataclass
 class Checked:
-    """What was asked.
+    """What was checked.
 
     packages: locked ones; unread: those whose licence could not be read; unbuilt: envs that are not built.
     """
@@ -60,12 +60,12 @@ class Checked:
     def summary(self) -> str:
         """The counts; licences that were not read never look as if they had passed."""
         read = self.packages - len(self.unread)
-        told = f"{self.envs} envs, licences of {read} of {self.packages} locked packages read"
+        summary = f"{self.envs} envs, licences of {read} of {self.packages} locked packages read"
         if self.unbuilt:
-            told += f", not built, licences not read: {', '.join(self.unbuilt)}"
+            summary += f", not built, licences not read: {', '.join(self.unbuilt)}"
         elif self.unread:
-            told += f", not installed under this Python: {', '.join(self.unread)}"
-        return f"{told}; {len(self.found)} breaches"
+            summary += f", not installed under this Python: {', '.join(self.unread)}"
+        return f"{summary}; {len(self.found)} breaches"
 
 
 def check(catalog: Catalog, policy: Policy, built: Path) -> Checked:
@@ -108,7 +108,7 @@ def _lock(catalog: Catalog, env: ModelEnv) -> tuple[Lock | None, list[Found]]:
 
 def _why(error: LockMissing | LockStale | BadDeclaration, name: str) -> str:
     if isinstance(error, LockMissing):
-        return "there is none"
+        return "missing"
     if isinstance(error, BadDeclaration):
         return f"cannot be read: {error}"
     by_hand = isinstance(error, LockEdited)
@@ -120,12 +120,12 @@ def _declared(env: ModelEnv, policy: Policy) -> Iterator[Breach]:
     yield from git_breaches([*env.dependencies, *env.overrides])
     keys = cast("dict[str, Any]", read_toml(env.pyproject).get("tool", {}).get("uv", {}))
     for key in sorted(set(keys) - UV_KEYS):
-        mend = "indexes are named in envs/policy.toml, sources beside the dependency (name @ git+https://...@<commit>)"
-        yield Breach("indexes", f"[tool.uv] {key} is not read by `make lock`", f"remove it; {mend}")
+        fix = "indexes are named in envs/policy.toml, sources with the dependency (name @ git+https://...@<commit>)"
+        yield Breach("indexes", f"[tool.uv] {key} is not read by `make lock`", f"remove it; {fix}")
     for stage, model in env.stages.items():
-        told = [(f"stage {stage}", model.licence), *((f"weights {w.name}", w.licence) for w in model.weights)]
-        told += [(f"outputs of stage {stage}", model.outputs)] if model.outputs else []
-        for what, licence in told:
+        subjects = [(f"stage {stage}", model.licence), *((f"weights {w.name}", w.licence) for w in model.weights)]
+        subjects += [(f"outputs of stage {stage}", model.outputs)] if model.outputs else []
+        for what, licence in subjects:
             if why := policy.licences.of_model(licence):
                 yield Breach(
                     "licences",
@@ -162,8 +162,8 @@ def _commits(env: ModelEnv, lock: Lock) -> Iterator[Breach]:
         commit = (requirement.url or "").partition("#")[0].rpartition("@")[2]
         found = locked.get(canonicalize_name(requirement.name))
         if COMMIT.match(commit) and found != commit:
-            told = f"{requirement.name} is locked at {found}, declared at {commit}"
-            yield Breach("git", told, f"make lock ENV={env.name}")
+            what = f"{requirement.name} is locked at {found}, declared at {commit}"
+            yield Breach("git", what, f"make lock ENV={env.name}")
 
 
 def lock_breaches(lock: Lock, sdists: Sequence[str], policy: Policy) -> Iterator[Breach]:
@@ -183,11 +183,11 @@ def lock_breaches(lock: Lock, sdists: Sequence[str], policy: Policy) -> Iterator
                 name = wheel_name(file)
                 kind = "a musllinux wheel" if "musllinux" in name else "no wheel"
                 wanted = f"glibc {policy.glibc} and Python {' or '.join(pythons)}"
-                told = f"{name} is {kind} for {policy.platform} with {wanted}"
-                yield Breach("linux-64", told, renew)
+                what = f"{name} is {kind} for {policy.platform} with {wanted}"
+                yield Breach("linux-64", what, renew)
         if ("sdist" in entry or not (wheels or "vcs" in entry)) and canonicalize_name(entry["name"]) not in allowed:
-            mend = f"pin a version with wheels, or name it in sdists of the env with the reason; {renew}"
-            yield Breach("wheels", f"{entry['name']} {entry.get('version')} would be built from source", mend)
+            fix = f"pin a version with wheels, or name it in sdists of the env with the reason; {renew}"
+            yield Breach("wheels", f"{entry['name']} {entry.get('version')} would be built from source", fix)
         for file in [*wheels, *([entry["sdist"]] if "sdist" in entry else [])]:
             if len(file.get("hashes", {}).get("sha256", "")) != 64:
                 yield Breach("lock", f"a file of {entry['name']} has no sha256", renew)
@@ -207,7 +207,7 @@ def _root(catalog: Catalog, policy: Policy, locks: dict[str, Lock]) -> list[Foun
     except BadConfiguration:
         return [
             *found,
-            Found(file, Breach("lock", "there is none made from the tools of today", f"make lock ENV={BASE}")),
+            Found(file, Breach("lock", "missing for the current tools", f"make lock ENV={BASE}")),
         ]
     locks[DEV] = lock
     return [*found, *(Found(file, breach) for breach in lock_breaches(lock, [], policy))]
@@ -252,8 +252,8 @@ def _licences(
         if package not in stated:
             checked.unread.append(" ".join(package))
         elif why := policy.licences.of_package(package[0], stated[package]):
-            mend = "choose another package, or decide in [licences] of envs/policy.toml (packages, told, excepted)"
-            yield Found(file, Breach("licences", f"licence of {package[0]} {package[1]}: {why}", mend))
+            fix = "choose another package, or decide in [licences] of envs/policy.toml (packages, told, excepted)"
+            yield Found(file, Breach("licences", f"licence of {package[0]} {package[1]}: {why}", fix))
     rules = catalog.envs_folders[0] / "policy.toml"
     if from_kit(rules.parent.parent):
         return

@@ -39,18 +39,18 @@ def oldest_driver(cuda: str) -> Version | None:
 def host_driver(loaded: Path = LOADED, path: str | None = None) -> str:
     """The version of the driver that this machine's kernel has loaded, as it writes it; "" when it has none.
 
-    Where /proc does not tell (some sandboxes hide it) nvidia-smi is asked, found on ``path`` (default: PATH).
+    Where /proc does not show it (some sandboxes hide it) nvidia-smi is used, found on ``path`` (default: PATH).
     """
     try:
         text = loaded.read_text(encoding="utf-8")
     except OSError:
         program = shutil.which("nvidia-smi", path=path)
-        text = f"Kernel Module {_asked(program)} " if program else ""
+        text = f"Kernel Module {_queried(program)} " if program else ""
     found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", text)
     return found[1] if found else ""
 
 
-def _asked(program: str) -> str:
+def _queried(program: str) -> str:
     command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, env=environment_of(), capture_output=True, text=True, check=False, timeout=20)

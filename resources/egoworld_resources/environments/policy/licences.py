@@ -1,6 +1,6 @@
-"""Licences by SPDX expression: what the policy says of one, and which one an installed package states.
+"""Licences by SPDX expression: which ones the policy allows, and which one an installed package states.
 
-What an expression allows is decided in egoworld_resources.licences; here stands which licences an env may have at all.
+What an expression allows is decided in egoworld_resources.licences; which licences an env may contain, here.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Excepted(BaseModel):
 
 
 class LicenceRules(BaseModel):
-    """The table [licences] of the policy; an empty list asks nothing."""
+    """The table [licences] of the policy; an empty list allows everything."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -88,7 +88,7 @@ class LicenceRules(BaseModel):
         return _why_not(licence, self.packages, self.refused, "packages")
 
     def named_packages(self) -> set[str]:
-        """Packages that the rules name; one that no lock has any more is outlived."""
+        """Packages that the rules name; a name that no lock has any more is outdated."""
         return {*self.told, *self.excepted}
 
 

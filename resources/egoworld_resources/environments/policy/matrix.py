@@ -27,7 +27,7 @@ NONE = "–"
 HEAD = """\
 # What each lock needs of the machine
 
-Written by `egoworld env matrix` from the locks, never edited; `egoworld env check` fails while it is not of today.
+Written by `egoworld env matrix` from the locks, never edited; `egoworld env check` fails while it is out of date.
 
 """
 FOOT = """
@@ -39,7 +39,7 @@ FOOT = """
 
 ## Locked versions
 
-What the next change is told against.
+The next change is described against these.
 
 """
 CHANGES = """
@@ -55,7 +55,7 @@ VERSION = re.compile(r"^(?P<name>\S+) (?P<version>.+)$")
 
 @dataclass(frozen=True)
 class Locked:
-    """One lock as the matrix tells it.
+    """One lock as a row of the matrix.
 
     versions: by package, several of one package joined by "/"; stages: those that its env serves.
     """
@@ -86,7 +86,7 @@ def write_matrix(catalog: Catalog, policy: Policy, file: Path, today: dt.date) -
     """
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     before, log = _recorded(text, file)
-    changes = [Change(today.isoformat(), *told) for told in _changes(before, list(locked(catalog)))]
+    changes = [Change(today.isoformat(), *change) for change in _changes(before, list(locked(catalog)))]
     fresh = _rendered(catalog, policy, [*log, *changes])
     if fresh != text:
         beside = file.with_name(f".{file.name}.{os.getpid()}")
@@ -96,9 +96,9 @@ def write_matrix(catalog: Catalog, policy: Policy, file: Path, today: dt.date) -
 
 
 def matrix_breach(catalog: Catalog, policy: Policy, file: Path) -> Breach | None:
-    """What of ``file`` is not of today; None when it is."""
+    """What in ``file`` is out of date; None if it is current."""
     if not file.is_file():
-        return Breach("matrix", "there is none", "egoworld env matrix")
+        return Breach("matrix", "missing", "egoworld env matrix")
     text = file.read_text(encoding="utf-8")
     before, log = _recorded(text, file)
     try:
@@ -106,8 +106,8 @@ def matrix_breach(catalog: Catalog, policy: Policy, file: Path) -> Breach | None
     except (LockMissing, BadDeclaration) as error:
         return Breach("matrix", f"cannot be compared: {error}", "make that lock, then: egoworld env matrix")
     if changes := list(_changes(before, now)):
-        told = "; ".join(f"{env}: {what}" for env, _, what in changes)
-        return Breach("matrix", f"locks changed without it ({told})", "egoworld env matrix")
+        listed = "; ".join(f"{env}: {what}" for env, _, what in changes)
+        return Breach("matrix", f"locks changed without it ({listed})", "egoworld env matrix")
     if text != _rendered(catalog, policy, log):
         return Breach("matrix", "its table is not what the locks give", "egoworld env matrix")
     return None
@@ -150,14 +150,14 @@ def _changes(before: Mapping[str, Locked], now: list[Locked]) -> Iterator[tuple[
 
 
 def _told(old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    told = [f"{name} {old[name]} -> {new[name]}" for name in sorted({*old} & {*new}) if old[name] != new[name]]
-    told += [f"{name} {new[name]} added" for name in sorted({*new} - {*old})]
-    told += [f"{name} {old[name]} removed" for name in sorted({*old} - {*new})]
-    return ", ".join(told) or "the same versions from other files, or under other markers"
+    changes = [f"{name} {old[name]} -> {new[name]}" for name in sorted({*old} & {*new}) if old[name] != new[name]]
+    changes += [f"{name} {new[name]} added" for name in sorted({*new} - {*old})]
+    changes += [f"{name} {old[name]} removed" for name in sorted({*old} - {*new})]
+    return ", ".join(changes) or "the same versions from other files, or under other markers"
 
 
 def _recorded(text: str, file: Path) -> tuple[dict[str, Locked], list[Change]]:
-    """The locks and the log that the file tells; raises BadDeclaration naming the line that is neither."""
+    """The locks and the log in the file; raises BadDeclaration naming a line that is neither."""
     _, _, rest = text.partition("\n## Locked versions\n")
     versions, _, log = rest.partition(CHANGES)
     found: dict[str, Locked] = {}
@@ -192,8 +192,8 @@ def _rendered(catalog: Catalog, policy: Policy, log: list[Change]) -> str:
         f"- `{lock.env}` {lock.digest}: {', '.join(f'{name} {version}' for name, version in lock.versions.items())}"
         for lock in locked(catalog)
     ]
-    told = "".join(f"{change.row()}\n" for change in log)
-    return HEAD + table + FOOT + "\n".join(versions) + "\n" + CHANGES + told
+    rows = "".join(f"{change.row()}\n" for change in log)
+    return HEAD + table + FOOT + "\n".join(versions) + "\n" + CHANGES + rows
 
 
 def _row(catalog: Catalog, name: str, lock: Lock, policy: Policy) -> tuple[str, ...]:
@@ -225,17 +225,17 @@ def _glibc(lock: Lock, python: str, policy: Policy) -> str:
     """The newest glibc that a package asks for, when of its wheels the one is taken that asks for the oldest."""
     tags = set(wheel_tags(python, policy.glibc))
     installed = lock.packages(python)
-    asked: dict[Version, list[str]] = {}
+    wanting: dict[Version, list[str]] = {}
     for entry in lock.entries:
         wheels = [parse_wheel_filename(wheel_name(file))[3] & tags for file in entry.get("wheels", [])]
         each = [min((_asks(tag) for tag in wheel), default=None) for wheel in wheels if wheel]
         wanted = min((one for one in each if one), default=None)
         if wanted and wanted > Version("0") and entry["name"] in installed:
-            asked.setdefault(wanted, []).append(entry["name"])
-    if not asked:
+            wanting.setdefault(wanted, []).append(entry["name"])
+    if not wanting:
         return NONE
-    newest = max(asked)
-    names = sorted(asked[newest])
+    newest = max(wanting)
+    names = sorted(wanting[newest])
     return f"{newest} ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''})"
 
 

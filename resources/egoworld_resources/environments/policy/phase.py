@@ -33,7 +33,7 @@ class Host:
         runtimes = tuple(name for name in present if name in RUNTIMES)
         return cls(host_driver(loaded, path), runtimes, any(name in TOOLKIT for name in present))
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """One sentence on this machine."""
         driver = f"NVIDIA driver {self.driver}" if self.driver else "no NVIDIA driver on this machine"
         return f"{driver}; container runtime: {', '.join(self.runtimes) or 'none'}"
@@ -41,7 +41,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Phase:
-    """Where one env stands. driver: the oldest that its CUDA runs on ("" without CUDA); lacks: what C waits for."""
+    """The phase of one env. driver: the oldest that its CUDA runs on ("" without CUDA); lacks: what C waits for."""
 
     env: str
     phase: str
@@ -51,7 +51,7 @@ class Phase:
 
 
 def phases(catalog: Catalog, names: Iterable[str], host: Host) -> list[Phase]:
-    """The phase of each env, and what the driver gate for C lacks; a lock that cannot be read is said there."""
+    """The phase of each env, and what the driver gate for C lacks; an unreadable lock is reported there."""
     return [_phase(catalog, name, host) for name in names]
 
 

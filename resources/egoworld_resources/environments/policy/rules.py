@@ -28,11 +28,11 @@ COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 @dataclass(frozen=True)
 class Breach:
-    """A broken rule: its name, what was found, and what mends it."""
+    """A broken rule: its name, what was found, and how to fix it."""
 
     rule: str
     found: str
-    mend: str
+    fix: str
 
 
 def checked_constraint(text: str) -> str:
@@ -40,7 +40,7 @@ def checked_constraint(text: str) -> str:
     try:
         parsed = Requirement(text)
     except InvalidRequirement as error:
-        raise ValueError(f"'{text}' is no constraint: {error}") from error
+        raise ValueError(f"'{text}' is not a constraint: {error}") from error
     if parsed.extras or parsed.url or not parsed.specifier:
         raise ValueError(f"'{text}' must be a name and versions, such as 'numpy>=1.26'")
     return text
@@ -82,12 +82,12 @@ class Policy(BaseModel):
     indexes: tuple[Annotated[str, AfterValidator(checked_index)], ...] = Field(
         default=(), description="where packages may come from: public indexes by name, others by address or folder"
     )
-    channels: tuple[str, ...] = Field(default=(), description="conda channels, those asked first named first")
+    channels: tuple[str, ...] = Field(default=(), description="conda channels, in order of priority")
     constraints: tuple[Annotated[str, AfterValidator(checked_constraint)], ...] = Field(
         default=(), description="versions that every lock must meet, in the syntax of pip's constraints"
     )
     reasons: dict[str, str] = Field(
-        default_factory=dict, description="why a constraint is there, by package; said to whoever asks for less"
+        default_factory=dict, description="why a constraint exists, by package; shown when a package breaks it"
     )
     private_sources: tuple[Annotated[str, AfterValidator(checked_source)], ...] = Field(
         default=(),
@@ -141,7 +141,7 @@ class Policy(BaseModel):
     def check(self, env: str, entries: Iterable[dict[str, Any]]) -> None:
         """Raise LockRefused naming the first package that breaks a rule. entries: the packages of a lock."""
         for breach in self.breaches(entries):
-            raise LockRefused(f"env '{env}': {breach.found}; {breach.mend}")
+            raise LockRefused(f"env '{env}': {breach.found}; {breach.fix}")
 
     def breaches(self, entries: Iterable[dict[str, Any]]) -> Iterator[Breach]:
         """What of the packages of a lock breaks a rule: source, CUDA, index, version."""
@@ -168,8 +168,8 @@ class Policy(BaseModel):
             else:
                 places.append(self.channels.index(name))
         if places != sorted(places):
-            told = ", ".join(self.channels[place] for place in places)
-            yield Breach("channels", f"conda channels are asked in the order {told}", f"use {', '.join(self.channels)}")
+            order = ", ".join(self.channels[place] for place in places)
+            yield Breach("channels", f"conda channels are in the order {order}", f"use {', '.join(self.channels)}")
 
     def _cuda(self, entry: dict[str, Any], has_cuda: bool) -> Iterator[Breach]:
         if canonicalize_name(entry["name"]) not in self.cuda:
@@ -187,16 +187,16 @@ class Policy(BaseModel):
         if not self.indexes:
             return
         allowed = ", ".join(self.indexes)
-        mend = f"allowed: {allowed}; lock again without the others, or add it to indexes in envs/policy.toml"
+        fix = f"allowed: {allowed}; lock again without the others, or add it to indexes in envs/policy.toml"
         index = entry.get("index", "")
         files = [*entry.get("wheels", []), *([entry["sdist"]] if "sdist" in entry else [])]
         if index and not origin_allowed(index, self.indexes, of_index=True):
-            yield Breach("indexes", f"{entry['name']} comes from the index {index}", mend)
+            yield Breach("indexes", f"{entry['name']} comes from the index {index}", fix)
             return
         for file in [] if built_from(entry) else files:
             place = file.get("url") or file.get("path", "")
             if not origin_allowed(place, self.indexes):
-                yield Breach("indexes", f"a file of {entry['name']} comes from {place}", mend)
+                yield Breach("indexes", f"a file of {entry['name']} comes from {place}", fix)
                 return
 
     def _version(self, entry: dict[str, Any]) -> Iterator[Breach]:
@@ -206,8 +206,8 @@ class Policy(BaseModel):
             if version is None or canonicalize_name(wanted.name) != canonicalize_name(entry["name"]):
                 continue
             if not wanted.specifier.contains(version, prereleases=True):
-                mend = f"ask for a version that fits, or change constraints in envs/policy.toml ({text})"
-                yield Breach("constraints", f"{entry['name']} {version} does not meet {wanted}", mend)
+                fix = f"ask for a version that fits, or change constraints in envs/policy.toml ({text})"
+                yield Breach("constraints", f"{entry['name']} {version} does not meet {wanted}", fix)
 
 
 def _wrong(file: Path, error: ValidationError) -> BadDeclaration:
@@ -224,5 +224,5 @@ def _source(entry: dict[str, Any]) -> Iterator[Breach]:
             )
     vcs = entry.get("vcs")
     if vcs and not (vcs.get("type", "git") == "git" and COMMIT.match(vcs.get("commit-id", ""))):
-        mend = "name the 40 hex digits of its commit: name @ git+https://host/project@<commit>"
-        yield Breach("git", f"{entry['name']} comes from {vcs.get('url')} without a full commit", mend)
+        fix = "name the 40 hex digits of its commit: name @ git+https://host/project@<commit>"
+        yield Breach("git", f"{entry['name']} comes from {vcs.get('url')} without a full commit", fix)

@@ -45,12 +45,12 @@ def _in_python(file: Path) -> Iterator[tuple[int, str]]:
     try:
         tree = ast.parse(file.read_bytes())
     except SyntaxError as error:
-        yield error.lineno or 1, "cannot be parsed, so cannot be asked"
+        yield error.lineno or 1, "cannot be parsed, so cannot be checked"
         return
     nodes = list(ast.walk(tree))
     prose = {
         id(node.value) for node in nodes if isinstance(node, ast.Expr)
-    }  # a docstring is a string that stands alone
+    }  # a docstring is a string that is a statement of its own
     within: set[int] = set()
     for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -72,7 +72,7 @@ def _imported(node: ast.Import | ast.ImportFrom) -> set[str]:
 
 
 def _words(nodes: list[ast.expr]) -> str:
-    """The words of a command given as separate strings; what is computed stands as a flag, so it does not part them."""
+    """The words of a command given as separate strings; a computed word counts as a flag, so it does not split them."""
     return " ".join(
         node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "-computed" for node in nodes
     )

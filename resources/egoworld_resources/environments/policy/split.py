@@ -17,7 +17,7 @@ def split_breaches(catalog: Catalog, policy: Policy) -> Iterator[Breach]:
     """Envs of the project that are apart without a conflict and without a reason, and reasons of envs that are gone.
 
     A conflict is seen where both name a package directly, and the version that our interpreter pins is not one that the
-    env takes; `egoworld env conflicts` asks the resolver about what lies behind. Without the table nothing is asked.
+    env takes; `egoworld env conflicts` asks the resolver about indirect ones. Without the table nothing is checked.
     """
     if policy.split is None:
         return
@@ -32,8 +32,8 @@ def split_breaches(catalog: Catalog, policy: Policy) -> Iterator[Breach]:
             if (version := pinned.get(canonicalize_name(requirement.name)))
         )
         if not conflict and not policy.split.get(name, "").strip():
-            mend = "make it one with our own interpreter, or write under [split] of envs/policy.toml why it is apart"
-            yield Breach("split", f"no pin keeps {name} out of our own interpreter, and no reason is given", mend)
+            fix = "make it one with our own interpreter, or write under [split] of envs/policy.toml why it is apart"
+            yield Breach("split", f"no pin keeps {name} out of our own interpreter, and no reason is written down", fix)
     if from_kit(envs.parent):  # a kit brings the rules of all envs, and some of the envs
         return
     for name in sorted(set(policy.split) - set(apart)):

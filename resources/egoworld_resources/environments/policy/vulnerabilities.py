@@ -1,6 +1,6 @@
-"""Known vulnerabilities of what is locked. What could not be asked about is counted and never reads as passed.
+"""Known vulnerabilities of what is locked. A package that could not be checked is counted as such, never as passed.
 
-pip-audit asks PyPI, or a server of OSV's protocol (AUDIT_OSV_URL); a machine without a network is given the export of
+pip-audit queries PyPI, or a server of OSV's protocol (AUDIT_OSV_URL); a machine without a network gets the export of
 OSV's database for PyPI as a zip (AUDIT_DB, from https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip).
 """
 
@@ -45,20 +45,20 @@ class Vulnerability:
 
 @dataclass
 class Audit:
-    """What was asked and answered. unasked: why, by package."""
+    """What was checked. unchecked: the reason, by package."""
 
     packages: dict[Package, list[str]]
     found: list[Vulnerability] = field(default_factory=list[Vulnerability])
-    unasked: dict[Package, str] = field(default_factory=dict[Package, str])
+    unchecked: dict[Package, str] = field(default_factory=dict[Package, str])
 
     @property
-    def asked(self) -> int:
-        return len(self.packages) - len(self.unasked)
+    def checked(self) -> int:
+        return len(self.packages) - len(self.unchecked)
 
 
 @dataclass(frozen=True)
 class Known:
-    """A vulnerability that cannot be mended now: why, and since when that is so."""
+    """A vulnerability that cannot be fixed yet: why, and since when."""
 
     package: str
     id: str
@@ -83,7 +83,7 @@ def _of_lock(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def known(file: Path) -> list[Known]:
-    """What is known and cannot be mended. Raises BadDeclaration for an entry without its reason or date."""
+    """Known vulnerabilities that cannot be fixed yet. Raises BadDeclaration for an entry without its reason or date."""
     found: list[Known] = []
     for entry in read_toml(file).get("known", []) if file.is_file() else []:
         if set(entry) != FIELDS or not entry["reason"] or not isinstance(entry["since"], dt.date):
@@ -93,7 +93,7 @@ def known(file: Path) -> list[Known]:
 
 
 def by_pip_audit(packages: Mapping[Package, list[str]], osv_url: str = "") -> Audit:
-    """Ask PyPI or an OSV server through pip-audit; where nobody answers every package is unasked, with the reason."""
+    """Ask PyPI or an OSV server through pip-audit; if nothing answers, every package is unchecked, with the reason."""
     audit = Audit(dict(packages))
     environ = environment_of(*NETWORK, "HOME", "XDG_CACHE_HOME", "REQUESTS_CA_BUNDLE") | {"NETRC": os.devnull}
     service = ["--vulnerability-service", "osv", "--osv-url", osv_url] if osv_url else []
@@ -108,22 +108,22 @@ def by_pip_audit(packages: Mapping[Package, list[str]], osv_url: str = "") -> Au
                     command, env=environ, capture_output=True, text=True, check=False, timeout=LIMIT_S
                 )
             except subprocess.TimeoutExpired:
-                audit.unasked |= dict.fromkeys(together, f"pip-audit came to no end in {LIMIT_S} s")
+                audit.unchecked |= dict.fromkeys(together, f"pip-audit did not finish in {LIMIT_S} s")
                 continue
         try:
             answers: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
         except (ValueError, KeyError):
-            said = (done.stderr.strip() or "pip-audit said nothing").splitlines()[-1][:300]
-            audit.unasked |= dict.fromkeys(together, said)
+            message = (done.stderr.strip() or "pip-audit printed nothing").splitlines()[-1][:300]
+            audit.unchecked |= dict.fromkeys(together, message)
             continue
         by_name: dict[str, dict[str, Any]] = {canonicalize_name(answer["name"]): answer for answer in answers}
         for package in together:
-            answer = by_name.get(package[0], {"skip_reason": "pip-audit left it out"})
+            answer = by_name.get(package[0], {"skip_reason": "pip-audit skipped it"})
             if "skip_reason" in answer:
-                audit.unasked[package] = str(answer["skip_reason"])
-            for told in answer.get("vulns", []):
-                names = (told["id"], *told.get("aliases", []))
-                audit.found.append(Vulnerability(package, names, tuple(told.get("fix_versions", []))))
+                audit.unchecked[package] = str(answer["skip_reason"])
+            for vulnerability in answer.get("vulns", []):
+                names = (vulnerability["id"], *vulnerability.get("aliases", []))
+                audit.found.append(Vulnerability(package, names, tuple(vulnerability.get("fix_versions", []))))
     return audit
 
 
@@ -150,7 +150,7 @@ def by_database(packages: Mapping[Package, list[str]], database: Path) -> Audit:
             for record in records:
                 audit.found += _matches(json.loads(archive.read(record)), by_name)
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
-        raise BadConfiguration(f"AUDIT_DB={database} is no export of OSV's database: {error}") from error
+        raise BadConfiguration(f"AUDIT_DB={database} is not an export of OSV's database: {error}") from error
     if not records:
         raise BadConfiguration(f"AUDIT_DB={database} holds no vulnerability")
     return audit
@@ -173,7 +173,7 @@ def _matches(record: Mapping[str, Any], by_name: Mapping[str, list[str]]) -> Ite
 
 
 def _within(version: str, events: Iterable[Mapping[str, str]]) -> bool:
-    """Whether a version lies in a range that its events describe."""
+    """Whether a version is in a range that its events describe."""
     inside = False
     try:
         own = Version(version)
@@ -190,7 +190,7 @@ def _within(version: str, events: Iterable[Mapping[str, str]]) -> bool:
 
 
 def judged(audit: Audit, accepted: Iterable[Known]) -> tuple[list[str], bool]:
-    """Lines for people, the count last, and whether nothing is wrong: only what is known, none of it outlived."""
+    """Lines for people, the count last, and whether nothing is wrong: only what is known, and no entry outdated."""
     lines: list[str] = []
     entries = list(accepted)
     used: set[Known] = set()
@@ -198,19 +198,19 @@ def judged(audit: Audit, accepted: Iterable[Known]) -> tuple[list[str], bool]:
         name, version = found.package
         match = [entry for entry in entries if entry.package == name and entry.id in found.names]
         used |= set(match)
-        told = f"{name} {version}: {', '.join(found.names)} ({', '.join(audit.packages[found.package])})"
-        mend = f"fixed in {', '.join(found.fixed_in)}" if found.fixed_in else "no version mends it"
+        shown = f"{name} {version}: {', '.join(found.names)} ({', '.join(audit.packages[found.package])})"
+        fix = f"fixed in {', '.join(found.fixed_in)}" if found.fixed_in else "no version fixes it"
         lines.append(
-            f"known since {match[0].since}: {told}: {match[0].reason}" if match else f"VULNERABLE: {told}; {mend}"
+            f"known since {match[0].since}: {shown}: {match[0].reason}" if match else f"VULNERABLE: {shown}; {fix}"
         )
-    outlived = [entry for entry in entries if entry not in used] if not audit.unasked else []
-    lines += [f"OUTLIVED: {KNOWN} names {one.id} of {one.package}, which no lock has: remove it" for one in outlived]
+    outdated = [entry for entry in entries if entry not in used] if not audit.unchecked else []
+    lines += [f"OUTDATED: {KNOWN} names {one.id} of {one.package}, which no lock has: remove it" for one in outdated]
     reasons: dict[str, list[str]] = {}
-    for (name, version), why in audit.unasked.items():
+    for (name, version), why in audit.unchecked.items():
         reasons.setdefault(re.sub(rf"{re.escape(name)}\S*( \({re.escape(version)}\))?", "…", why), []).append(name)
     for why, names in reasons.items():
         lines.append(f"not audited: {len(names)} packages ({', '.join(names[:5])}{', …' * (len(names) > 5)}): {why}")
-    bad = sum(line.startswith(("VULNERABLE", "OUTLIVED")) for line in lines)
-    state = "done" if not audit.unasked else "NOT DONE" if not audit.asked else "DONE IN PART"
-    total = f"audit: {state}: {audit.asked} of {len(audit.packages)} locked packages asked about"
-    return [*lines, total + (f", {bad} wrong" if audit.asked else "")], bad == 0
+    bad = sum(line.startswith(("VULNERABLE", "OUTDATED")) for line in lines)
+    state = "done" if not audit.unchecked else "NOT DONE" if not audit.checked else "DONE IN PART"
+    total = f"audit: {state}: {audit.checked} of {len(audit.packages)} locked packages checked"
+    return [*lines, total + (f", {bad} wrong" if audit.checked else "")], bad == 0

@@ -47,7 +47,7 @@ class Place:
 
     def breach(self) -> str:
         breach = matrix_breach(self.catalog, Policy(), self.file)
-        return f"{breach.rule}: {breach.found}; {breach.mend}" if breach else ""
+        return f"{breach.rule}: {breach.found}; {breach.fix}" if breach else ""
 
     def row(self, env: str) -> list[str]:
         (line,) = (line for line in self.file.read_text().splitlines() if line.startswith(f"| {env} |"))
@@ -63,7 +63,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def test_a_matrix_that_is_not_there_is_a_breach_until_it_is_written(place: Place) -> None:
-    assert place.breach() == "matrix: there is none; egoworld env matrix"
+    assert place.breach() == "matrix: missing; egoworld env matrix"
     assert [(change.env, change.what) for change in place.write()] == [("hands", "first lock: 2 packages")]
     assert place.breach() == ""
     assert place.log() == ["| 2026-11-21 | hands | hand_poses | first lock: 2 packages |"]

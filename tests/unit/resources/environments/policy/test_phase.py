@@ -36,13 +36,13 @@ def test_nvidia_smi_is_asked_where_the_kernel_does_not_say(tmp_path: Path) -> No
 
 def test_this_machine_is_told(tmp_path: Path) -> None:
     bare = Host.of_this_machine(tmp_path / "none", str(tmp_path / "bin"))
-    assert bare.told() == "no NVIDIA driver on this machine; container runtime: none"
+    assert bare.summary() == "no NVIDIA driver on this machine; container runtime: none"
     for name in ("podman", "nvidia-ctk"):
         program(tmp_path / "bin", name)
     (tmp_path / "version").write_text(OPEN)
     server = Host.of_this_machine(tmp_path / "version", str(tmp_path / "bin"))
     assert server == Host("580.65.06", ("podman",), toolkit=True)
-    assert server.told() == "NVIDIA driver 580.65.06; container runtime: podman"
+    assert server.summary() == "NVIDIA driver 580.65.06; container runtime: podman"
 
 
 def found(folder: Path, host: Host, cuda: str = "") -> Phase:

@@ -60,7 +60,7 @@ class Project:
         return checked
 
     def lines(self, policy: Policy = POLICY) -> list[str]:
-        return [found.told(self.folder) for found in self.checked(policy).found]
+        return [found.line(self.folder) for found in self.checked(policy).found]
 
 
 def test_what_keeps_to_every_rule_has_no_line_and_is_counted(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ Break = Callable[[Project], object]
 @pytest.mark.parametrize(
     ("broken", "line"),
     [
-        (no_lock, f"{LOCK}: lock: there is none; make lock ENV=tiny_env"),
+        (no_lock, f"{LOCK}: lock: missing; make lock ENV=tiny_env"),
         (stale, f"{LOCK}: lock: was made from other dependencies than tiny_env names; make lock ENV=tiny_env"),
         (left_over, "locks/pylock.gone.toml: lock: no env declares it; remove it"),
         (without_sha256, f"{LOCK}: lock: a file of six has no sha256; make the lock again"),
@@ -185,7 +185,7 @@ Break = Callable[[Project], object]
         ),
         (
             lambda p: conda(p, "second, first"),
-            f"{YML}: channels: conda channels are asked in the",
+            f"{YML}: channels: conda channels are in the",
         ),
         (lambda p: conda(p, "first", locked=False), f"{YML}: lock: has no conda-linux-64.lock"),
         (of_licence, f"{PYPROJECT}: licences: licence of stage clips: 'GPL-2.0-only' is not among the licences of"),
@@ -250,4 +250,4 @@ def test_an_exception_that_no_lock_needs_any_more_is_a_breach(tmp_path: Path) ->
 def test_the_checkout_breaks_no_rule(repository: Path, catalog: Any) -> None:
     policy = Policy.read(repository / "envs" / "policy.toml")
     checked = check(catalog, policy, repository / "data" / "envs")
-    assert [found.told(repository) for found in checked.found] == []
+    assert [found.line(repository) for found in checked.found] == []

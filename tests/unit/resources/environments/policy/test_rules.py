@@ -82,7 +82,7 @@ def test_every_lock_must_meet_the_constraints(constraint: str, version: str, *, 
     ("field", "value", "reason"),
     [
         ("constraints", '["tiny"]', "must be a name and versions"),
-        ("constraints", '["-r other.txt"]', "is no constraint"),
+        ("constraints", '["-r other.txt"]', "is not a constraint"),
         ("constraints", '["tiny @ https://mirror.example/tiny.whl"]', "must be a name and versions"),
         ("indexes", '["PiPI"]', "must be the name of a public index"),
         ("platform", '"osx-64"', "linux-64"),
@@ -102,7 +102,7 @@ def test_a_cpu_build_is_refused_and_allowed_by_the_profile_only(tmp_path: Path) 
     servers, machines = Policy.read(file), Policy.read(file, "cpu")
     (breach,) = servers.breaches([package("torch", "2.10.0+cpu")])
     assert breach.rule == "cuda"
-    assert "EGOWORLD_ENV_PROFILE=cpu" in breach.mend
+    assert "EGOWORLD_ENV_PROFILE=cpu" in breach.fix
     assert told(machines, package("torch", "2.10.0+cpu")) == []
     assert (machines.profile, machines.glibc, servers.profile) == ("cpu", "2.31", "")
     with pytest.raises(LockRefused, match=r"env 'x': torch 2\.10\.0\+cpu is a CPU-only build"):
@@ -125,7 +125,7 @@ def test_a_profile_that_is_not_there_or_wrong_is_named(tmp_path: Path) -> None:
         (("nvidia", "conda-forge"), []),
         (("conda-forge",), []),
         (("https://conda.example/nvidia/", "https://conda.example/conda-forge"), []),
-        (("conda-forge", "nvidia"), ["conda channels are asked in the order conda-forge, nvidia"]),
+        (("conda-forge", "nvidia"), ["conda channels are in the order conda-forge, nvidia"]),
         (("nvidia", "defaults"), ["conda channel defaults is not allowed"]),
     ],
 )

@@ -28,7 +28,7 @@ def found(project: Path, split: dict[str, str] | None) -> list[str]:
 
 def test_a_conflict_or_a_reason(project: Path) -> None:
     assert found(project, None) == [], "without the table nobody asks"
-    assert found(project, {}) == ["no pin keeps free out of our own interpreter, and no reason is given"]
+    assert found(project, {}) == ["no pin keeps free out of our own interpreter, and no reason is written down"]
     assert found(project, {"free": " "}) == found(project, {})
     assert found(project, {"free": "its weights are large"}) == []
     outlived = found(project, {"free": "its weights are large", "gone": "it was slow", "base": "no"})

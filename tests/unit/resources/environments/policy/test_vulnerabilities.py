@@ -80,14 +80,14 @@ def test_every_package_of_every_lock_is_asked_about(repository: Path) -> None:
 def test_pip_audit_finds_what_an_osv_server_knows() -> None:
     with answering(OsvServer) as server:
         audit = by_pip_audit(PACKAGES, f"{server}/v1/query")
-    assert (audit.found, audit.unasked, audit.asked) == (FOUND, {}, 3)
+    assert (audit.found, audit.unchecked, audit.checked) == (FOUND, {}, 3)
 
 
 def test_nobody_to_ask_is_not_passed() -> None:
     audit = by_pip_audit(PACKAGES, "http://127.0.0.1:9/v1/query")
-    assert (audit.asked, set(audit.unasked), audit.found) == (0, set(PACKAGES), [])
+    assert (audit.checked, set(audit.unchecked), audit.found) == (0, set(PACKAGES), [])
     lines, _ = judged(audit, [])
-    assert lines[-1] == "audit: NOT DONE: 0 of 3 locked packages asked about"
+    assert lines[-1] == "audit: NOT DONE: 0 of 3 locked packages checked"
     assert lines[0].startswith("not audited: 3 packages (")
     assert "Connection" in lines[0]
 
@@ -106,7 +106,7 @@ def test_nobody_to_ask_is_not_passed() -> None:
 )
 def test_a_database_is_read(tmp_path: Path, change: dict[str, Any], found: list[Vulnerability]) -> None:
     audit = by_database(PACKAGES, database(tmp_path, {**HOLE, **change}))
-    assert (audit.found, audit.asked) == (found, 3)
+    assert (audit.found, audit.checked) == (found, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip"])
@@ -128,13 +128,13 @@ def test_a_vulnerability_fails_unless_it_is_known_and_what_is_known_must_be_ther
     assert good
     assert lines == [
         "known since 2026-11-21: old-thing 1.4: PYSEC-1, CVE-1 (pylock.x.toml): we never call it",
-        "audit: done: 3 of 3 locked packages asked about, 0 wrong",
+        "audit: done: 3 of 3 locked packages checked, 0 wrong",
     ]
     lines, good = judged(Audit(PACKAGES), [entry])
     assert not good
-    assert lines[0].startswith(f"OUTLIVED: {KNOWN} names CVE-1")
-    _, good = judged(Audit(PACKAGES, unasked=dict.fromkeys(PACKAGES, "no network")), [entry])
-    assert good, "who did not ask does not know what is outlived"
+    assert lines[0].startswith(f"OUTDATED: {KNOWN} names CVE-1")
+    _, good = judged(Audit(PACKAGES, unchecked=dict.fromkeys(PACKAGES, "no network")), [entry])
+    assert good, "an incomplete audit cannot tell which entries are outdated"
 
 
 def test_an_entry_needs_its_reason_and_date(tmp_path: Path, repository: Path) -> None:
