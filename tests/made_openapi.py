@@ -26,7 +26,7 @@ for name, values in WORTH.items():
 
 @schemathesis.hook
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
-    """There is no conda channel here, and a file of any bytes is no requirements.txt."""
+    """There is no conda channel here, and a file of any bytes is not a requirements.txt."""
     for media in raw_schema["paths"]["/envs"]["post"]["requestBody"]["content"].values():
         fields = media["schema"]["properties"]
         fields["backend"]["enum"] = ["uv"]

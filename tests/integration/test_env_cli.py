@@ -159,7 +159,7 @@ def test_an_env_of_conda_packages_goes_out_and_comes_back(environ: dict[str, str
     for file in (explicit, lock, yml):
         again = told("create", f"flow/{file.stem}", "--conda-file", str(file))
         assert again["lock_digest"] == made["lock_digest"], file.name
-    assert "says everything" in wrong("create", "flow/other", "tool", "--conda-file", str(lock))
+    assert "lists everything" in wrong("create", "flow/other", "tool", "--conda-file", str(lock))
     assert "has no Python" in wrong("run", "flow/tools", "-c", "1")
 
 

@@ -23,7 +23,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of a declaration. python: "" keeps it; packages: None keeps them; upgrade: newest that fit."""
+    """A wanted change of a declaration. python: "" keeps it; packages: None keeps them; upgrade: newest that fit."""
 
     python: str
     packages: Sequence[str] | None = None
@@ -57,11 +57,11 @@ class Backend(Protocol):
         ...
 
     def add(self, folder: Path, packages: Sequence[str]) -> None:
-        """Declare more packages and lock anew."""
+        """Declare more packages and lock again."""
         ...
 
     def remove(self, folder: Path, packages: Sequence[str]) -> None:
-        """Declare less and lock anew; packages are names alone."""
+        """Declare fewer packages and lock again; packages are names alone."""
         ...
 
     def update(self, folder: Path, wish: Wish) -> None:
@@ -77,7 +77,7 @@ class Backend(Protocol):
         ...
 
     def install(self, folder: Path, generation: Path, held: int, *, trust: bool, operation: str) -> Ready:
-        """Make the new folder ``generation`` hold what the lock in ``folder`` says, and the files of ``folder``.
+        """Make the new folder ``generation`` hold what the lock in ``folder`` names, and the files of ``folder``.
 
         ``held``: descriptor of the env's lock, inherited by programs that are started. ``trust``: files of the cache
         that are known to be whole are not read again.

@@ -86,7 +86,7 @@ class FabricBase:
                 raise Damaged(f"env {key}: {generation.name} lacks {READY} or its declaration; sync it, or delete it")
 
     def _left(self, key: EnvKey) -> tuple[Path, Ready | None, Backend | None]:
-        """What is left of an env, whole or not: the live generation, what it says of itself, whose files it has."""
+        """What is left of an env, complete or not: the live generation, its record, and the backend of its files."""
         generation = self.places.generations(key).current()
         if generation is None:
             raise EnvNotFound(key)
@@ -94,7 +94,7 @@ class FabricBase:
         return generation, Ready.read(generation), known[0] if known else None
 
     def _seen(self, key: EnvKey, look: Callable[[Path, Ready, Backend], T]) -> T:
-        """What ``look`` finds in the live generation; anew when the env was removed under its eyes."""
+        """What ``look`` finds in the live generation; looks again if the env was removed meanwhile."""
         while True:
             with self._disks_named():
                 generation, ready, backend = self._live(key)

@@ -1,4 +1,4 @@
-"""A wheel of a git commit or an sdist, built in the sandbox: no network, none of our files, by a backend of the policy.
+"""A wheel of a git commit or an sdist, built in the sandbox: no network, no files of ours, an allowed backend.
 
 Outside it only data is handled: files of the source, its [build-system], the wheels that this asks for, and at the end
 the bytes of one wheel, whose metadata is read and compared before anything is installed.
@@ -59,16 +59,16 @@ else:
     made = backend.build_wheel("/tmp/wheel", None)
     with open(os.path.join("/tmp/wheel", made), "rb") as file:
         answer = json.dumps(dict(name=made, wheel=base64.b64encode(file.read()).decode()))
-with os.fdopen(out, "w") as told:
-    told.write(answer)
+with os.fdopen(out, "w") as output:
+    output.write(answer)
 """
 
 MakeEnv = Callable[[Path, Sequence[str]], Path]
-"""A folder and requirements to the interpreter of a new env there that holds them: wheels alone, as the policy says."""
+"""From a folder and requirements, the interpreter of a new env there that has them, from allowed wheels alone."""
 
 
 class Source(Protocol):
-    """What is built; its text names it in errors. subdirectory: where its pyproject.toml lies, "" for the top."""
+    """What is built; its text names it in errors. subdirectory: where its pyproject.toml is, "" for the top."""
 
     @property
     def subdirectory(self) -> str: ...
@@ -85,7 +85,7 @@ class BuildSystem:
 
 @dataclass(frozen=True)
 class BuiltWheel:
-    """A wheel and what it says of itself."""
+    """A wheel and its metadata."""
 
     file: str
     content: bytes
@@ -126,13 +126,13 @@ class WheelBuilder:
         unpack(work / "sdist", work / "unpacked", source)
         inside = [one for one in (work / "unpacked").iterdir() if one.is_dir() and not one.is_symlink()]
         if len(inside) != 1:
-            raise BuildFailed(f"{source} is no sdist: its archive holds {len(inside)} folders at its top, not one")
+            raise BuildFailed(f"{source} is not an sdist: its archive holds {len(inside)} folders at its top, not one")
         return self._built(name, source, inside[0].rename(work / "tree"), work)
 
     def _built(self, name: str, source: Source, tree: Path, work: Path) -> BuiltWheel:
         system = self._system(source, tree)
-        asked = self._ran(source, system, work, tree, system.requires, asks=True).get("requires")
-        more = [str(one) for one in cast("list[Any]", asked)] if isinstance(asked, list) else []
+        required = self._ran(source, system, work, tree, system.requires, asks=True).get("requires")
+        more = [str(one) for one in cast("list[Any]", required)] if isinstance(required, list) else []
         made = self._ran(source, system, work, tree, [*system.requires, *more], asks=False)
         return _checked(name, source, made)
 
@@ -174,10 +174,10 @@ class WheelBuilder:
         )
         scratch = work / f"{env.name}-scratch-{asks}"
         scratch.mkdir()
-        with words_of(["build", str(source), *(["(what it requires)"] if asks else [])]) as said:
+        with words_of(["build", str(source), *(["(what it requires)"] if asks else [])]) as log:
             code = PROGRAM.format(plan=json.dumps(plan))
             done = run_code(python, code, env_folder=env, scratch=scratch, bounds=bounds)
-            said.file.write(redacted(done.stderr[-LARGEST_TEXT:]).encode(errors="replace"))
+            log.file.write(redacted(done.stderr[-LARGEST_TEXT:]).encode(errors="replace"))
         if done.exit_code or done.killed_for:
             why = f"ended for its {done.killed_for}" if done.killed_for else f"exit status {done.exit_code}"
             raise BuildFailed(f"{source} could not be built in the sandbox ({why}): {redacted(done.stderr)[-2000:]}")

@@ -75,14 +75,14 @@ class CodeRuns(FabricBase):
         with self._disks_named(), self.places.running(key):
             generation, ready = self._runnable(key)
             with (
-                self.runs.admitted(run, wait_s, stop) as asked,
+                self.runs.admitted(run, wait_s, stop) as stopping,
                 self._written_down(RUN, key, actor, details, ready.lock_digest) as step,
                 self.places.scratch() as at,
             ):
                 step.lock_after = ready.lock_digest
                 python = generation / ready.python
-                outcome = run_code(python, code, env_folder=generation, scratch=at, bounds=bounds, cancel=asked)
-                _note(step, outcome, asked)
+                outcome = run_code(python, code, env_folder=generation, scratch=at, bounds=bounds, cancel=stopping)
+                _note(step, outcome, stopping)
                 if outcome.timed_out:
                     raise RunTimeout(
                         f"the code ran longer than {bounds.timeout_s:g} s and was ended with all that it started",
@@ -109,7 +109,7 @@ class CodeRuns(FabricBase):
                 raise RunAlreadyCancelled(run_id) if self.runs.is_asked(run) else self._gone(key, run_id)
             if not self.runs.ended(run, END_S):
                 raise SandboxFailed(
-                    f"run {run_id} was asked to end {END_S:g} s ago and still runs; look at the machine"
+                    f"run {run_id} was asked to stop {END_S:g} s ago and is still running; look at the machine"
                 )
             last = self._last(key, run_id)
             if last is not None and last.result != CANCELLED:
@@ -121,7 +121,7 @@ class CodeRuns(FabricBase):
         most = self.config.execution_timeout_max
         if not math.isfinite(limit) or not 0 < limit <= most:
             raise InvalidTimeout(
-                f"code cannot be given {limit:g} s here: ask for more than 0 and at most {most:g} s "
+                f"code may not run {limit:g} s here: ask for more than 0 and at most {most:g} s "
                 "(EXECUTION_TIMEOUT_MAX of the service)",
                 most=most,
             )
@@ -169,11 +169,11 @@ class CodeRuns(FabricBase):
         return next((one for one in ended if one.details.get("run_id") == run_id), None)
 
 
-def _note(step: Step, outcome: Outcome, asked: Stop) -> None:
-    """What the audit says of how a run ended."""
+def _note(step: Step, outcome: Outcome, stopping: Stop) -> None:
+    """Record in the audit how a run ended."""
     step.message = f"exit {outcome.exit_code}"
     if outcome.killed_for == "cancelled":
-        step.message, step.result = asked.why, CANCELLED
+        step.message, step.result = stopping.why, CANCELLED
     elif outcome.killed_for:
         step.message += f", ended for its {outcome.killed_for}"
     if outcome.exit_code != 0 and step.result == "ok":

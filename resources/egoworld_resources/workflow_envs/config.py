@@ -35,13 +35,13 @@ DATA_ROOT = "DATA_ROOT"
 
 
 MEMORY_SHARE = 0.75
-"""Of the machine's memory that all runs together may have unless the configuration says."""
+"""Share of the machine's memory for all runs together, unless configured."""
 LONGEST_RUN_S = 86_400
 """EXECUTION_TIMEOUT_MAX may be no longer, in seconds."""
 
 
 class FabricConfig(BaseModel):
-    """Where envs of workflows lie, who writes down what is done to them, and what running code may take."""
+    """Where the envs of workflows are, where changes to them are recorded, and what running code may use."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +50,7 @@ class FabricConfig(BaseModel):
     database_url: str = Field(description="Audit database: postgresql://… or sqlite:///…; default a file of the home.")
     default_python: str = Field("3.11", pattern=r"^3\.\d{1,2}$", description="Python of an env that names none.")
     execution_timeout: float = Field(
-        30, gt=0, le=LONGEST_RUN_S, description="Seconds that code may run unless the call says."
+        30, gt=0, le=LONGEST_RUN_S, description="Seconds that code may run, unless the call sets its own limit."
     )
     execution_timeout_max: float = Field(
         default_factory=lambda known: max(3600.0, known.get("execution_timeout", 0.0)),
@@ -71,7 +71,7 @@ class FabricConfig(BaseModel):
     cleanup_idle_hours: float = Field(
         72, gt=0, description="Hours without use after which the service, or cleanup, removes an env; inf: never."
     )
-    cleanup_dry_run: bool = Field(default=False, description="The service only says what it would remove.")
+    cleanup_dry_run: bool = Field(default=False, description="The service only logs what it would remove.")
     memory_gb: float = Field(4, gt=0, description="Memory (GB) of code that runs in an env.")
     output_mb: float = Field(10, gt=0, description="Output (MB) that is kept of stdout and of stderr.")
     processes: int = Field(256, ge=1, description="Processes and threads of code that runs in an env.")
@@ -88,7 +88,7 @@ class FabricConfig(BaseModel):
         Raises BadConfiguration naming the variable.
         """
         root = environ.get(DATA_ROOT)
-        given = {field: environ[name] for field, name in VARIABLES.items() if environ.get(name)}
+        configured = {field: environ[name] for field, name in VARIABLES.items() if environ.get(name)}
         home = settings.home
         defaults = {
             "envs_base_path": f"{root}/envs" if root else str(home / "workflow_envs"),
@@ -96,12 +96,12 @@ class FabricConfig(BaseModel):
             "database_url": f"sqlite:///{(home / 'env_operations.sqlite').absolute()}",
         }
         try:
-            config = cls.model_validate(defaults | given)
+            config = cls.model_validate(defaults | configured)
         except ValidationError as error:
             first = error.errors()[0]
             field = str(first["loc"][0])
             raise BadConfiguration(f"{VARIABLES.get(field, field)}: {first['msg']} (got {first['input']!r})") from error
-        _refuse_what_never_fits(config, given)
+        _refuse_what_never_fits(config, configured)
         folders = {name: getattr(config, name).absolute() for name in ("envs_base_path", "uv_cache_dir")}
         return config.model_copy(update=folders)
 
@@ -114,13 +114,13 @@ def machine_bytes() -> int:
     return group.limit if group else total
 
 
-def _refuse_what_never_fits(config: FabricConfig, given: Mapping[str, str]) -> None:
+def _refuse_what_never_fits(config: FabricConfig, configured: Mapping[str, str]) -> None:
     if config.execution_timeout > config.execution_timeout_max:
         raise BadConfiguration(
             f"EXECUTION_TIMEOUT {config.execution_timeout:g} is more than EXECUTION_TIMEOUT_MAX "
             f"{config.execution_timeout_max:g}: raise the second, or lower the first"
         )
-    if "runs_memory_gb" in given and config.runs_memory_gb < config.memory_gb:
+    if "runs_memory_gb" in configured and config.runs_memory_gb < config.memory_gb:
         raise BadConfiguration(
             f"EXECUTION_RUNS_MEMORY_GB {config.runs_memory_gb:g} is less than one run may have, "
             f"EXECUTION_MEMORY_GB {config.memory_gb:g}: raise the first, or lower the second"

@@ -15,7 +15,7 @@ from egoworld_resources.workflow_envs.keys import EnvKey
 
 @dataclass(frozen=True)
 class EnvFacts:
-    """An env as it lies on disk. env_path: its folder, of which python is in the live generation; bytes: of its
+    """An env as it is on disk. env_path: its folder, of which python is in the live generation; bytes: of its
     packages, those shared with other envs included; status: "ready", or "damaged" when files were written to since;
     changed: False as the answer to an operation that had nothing to do.
     """

@@ -2,12 +2,12 @@
 
 FabricError
 ├── InvalidKey             INVALID_KEY 400                 a name that cannot be part of a key
-├── InvalidPackages        INVALID_PACKAGES 400            a requirement that is none, or one that no index serves
+├── InvalidPackages        INVALID_PACKAGES 400            not a valid requirement, or one that no index serves
 ├── PolicyRefused          POLICY_REFUSED 403              envs/policy.toml does not allow it
 ├── RunNotYours            RUN_NOT_YOURS 403               somebody else's run was to be cancelled
 ├── EnvNotFound            ENV_NOT_FOUND 404
 ├── RunNotFound            RUN_NOT_FOUND 404               no run of that id, now or lately
-├── DependencyNotFound     DEPENDENCY_NOT_FOUND 404        remove was asked for what is not a dependency
+├── DependencyNotFound     DEPENDENCY_NOT_FOUND 404        remove names a package that is not a dependency
 ├── EnvAlreadyExists       ENV_ALREADY_EXISTS 409
 ├── RunIdTaken             RUN_ID_TAKEN 409                a run of that id is on its way
 ├── RunEnded               RUN_ENDED 409                   it ended by itself before it could be cancelled
@@ -18,7 +18,7 @@ FabricError
 ├── PythonNotFound         PYTHON_NOT_FOUND 422
 ├── InvalidTimeout         INVALID_TIMEOUT 422             longer than the service lets code run, or no time at all
 ├── EnvLocked              ENV_LOCKED 423                  another operation holds the env
-├── Busy                   TOO_MANY_REQUESTS 429           more at once than the machine takes; says when to try again
+├── Busy                   TOO_MANY_REQUESTS 429           more at once than the machine allows; names when to retry
 │   └── TooManyRuns        TOO_MANY_RUNS 429
 ├── AuditFailed            DB_AUDIT_ERROR 500              the audit could not be written; nothing was done
 ├── UvAbsent               UV_MISSING 500                  the program uv is not there or cannot be started
@@ -82,7 +82,7 @@ class EnvNotFound(FabricError):
 
 
 class RunNotYours(FabricError):
-    """A run belongs to whoever started it."""
+    """A run belongs to the caller that started it."""
 
     code, status = "RUN_NOT_YOURS", 403
 
@@ -105,7 +105,7 @@ class RunNotFound(FabricError):
 
 
 class RunIdTaken(FabricError):
-    """Two runs of one id in one env could not be told apart."""
+    """Two runs with one id in one env would be indistinguishable."""
 
     code, status = "RUN_ID_TAKEN", 409
 
@@ -138,7 +138,7 @@ class RunCancelled(FabricError):
 
 
 class InvalidTimeout(FabricError):
-    """Code cannot be given that time here."""
+    """Code may not run that long here."""
 
     code, status = "INVALID_TIMEOUT", 422
 
@@ -179,7 +179,7 @@ class BuildFailed(FabricError):
 
 
 class PythonNotFound(FabricError):
-    """No interpreter of the version asked for is installed; none is ever downloaded."""
+    """No interpreter of the requested version is installed; none is ever downloaded."""
 
     code, status = "PYTHON_NOT_FOUND", 422
 
@@ -194,7 +194,7 @@ class EnvLocked(FabricError):
 
 
 class Busy(FabricError):
-    """More is asked at once than the machine takes. retry_after: seconds after which it is worth to ask again."""
+    """More requests at once than the machine allows. retry_after: seconds to wait before the next try."""
 
     code, status = "TOO_MANY_REQUESTS", 429
 

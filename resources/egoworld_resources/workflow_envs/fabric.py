@@ -106,8 +106,8 @@ class Fabric(Looks, CodeRuns, Removals):
         return self._change("update", key, actor, details, wait_s, lambda backend, at: backend.update(at, wish))
 
     def sync(self, key: EnvKey, actor: Actor, *, wait_s: float = 0) -> EnvFacts:
-        """Make the env anew from its lock, whatever happened to its other files."""
-        return self._change("sync", key, actor, {}, wait_s, lambda _backend, _folder: None, anew=True)
+        """Make the env again from its lock, whatever happened to its other files."""
+        return self._change("sync", key, actor, {}, wait_s, lambda _backend, _folder: None, remake=True)
 
     def _change(
         self,
@@ -118,21 +118,28 @@ class Fabric(Looks, CodeRuns, Removals):
         wait_s: float,
         make: Callable[[Backend, Path], None],
         *,
-        anew: bool = False,
+        remake: bool = False,
     ) -> EnvFacts:
         with self._changing(key, wait_s) as held:
-            _, ready, backend = self._left(key) if anew else self._live(key)
+            _, ready, backend = self._left(key) if remake else self._live(key)
             if backend is None:
                 raise Damaged(f"env {key}: its declaration and lock are gone; delete it and create it again")
             with self._written_down(action, key, actor, details, ready.lock_digest if ready else "") as step:
-                return self._replaced(key, backend, held, step, lambda folder: make(backend, folder), anew=anew)
+                return self._replaced(key, backend, held, step, lambda folder: make(backend, folder), remake=remake)
 
     def _replaced(
-        self, key: EnvKey, backend: Backend, held: int, step: Step, make: Callable[[Path], None], *, anew: bool = False
+        self,
+        key: EnvKey,
+        backend: Backend,
+        held: int,
+        step: Step,
+        make: Callable[[Path], None],
+        *,
+        remake: bool = False,
     ) -> EnvFacts:
         """A new generation whose files ``make`` decides, beside the live one, swapped when it is whole.
 
-        Files that come out as they are change nothing, unless the env is made ``anew``.
+        Identical files change nothing, unless ``remake``.
         """
         generations = self.places.generations(key)
         live = generations.current()
@@ -144,7 +151,7 @@ class Fabric(Looks, CodeRuns, Removals):
                     if (live / name).is_dir():
                         shutil.copytree(live / name, folder / name)
             make(folder)
-            if live and not anew and all(cmp(live / name, folder / name, shallow=False) for name in backend.files):
+            if live and not remake and all(cmp(live / name, folder / name, shallow=False) for name in backend.files):
                 step.lock_after, step.message = backend.digest(folder), "nothing to change"
                 return replace(self.get(key), changed=False)
             generation = generations.fresh(backend.digest(folder))

@@ -1,11 +1,11 @@
-"""Where envs of workflows lie, and who may touch them.
+"""Where the envs of workflows are stored, and who may touch them.
 
 <base>/<folder of the key>/<generation>/   a whole env with its declaration and locks, ready.json written last
 <base>/<folder of the key>/current         symlink to the live generation
 <base>/.locks/change/<folder>              flock: one operation at a time
 <base>/.locks/run/<folder>                 flock, shared: code runs in the env
 <base>/.making/                            venvs that are being installed (slots.py)
-<base>/.logs/<operation>                   what uv said, kept for a week
+<base>/.logs/<operation>                   the output of uv, kept for a week
 <base>/.scratch/                           declarations that are being resolved; <base>/.removed/  envs on their way out
 """
 
@@ -102,7 +102,7 @@ class Places:
                 log.unlink(missing_ok=True)
 
     def log(self, operation: str) -> Path:
-        """What programs said in an operation; there when they said something."""
+        """The log of programs in an operation; it exists if they wrote something."""
         return self.base / ".logs" / operation
 
     def _lock(self, kind: str, key: EnvKey) -> Path:

@@ -1,4 +1,4 @@
-"""Packages of a project that come from git: built once, then locked and installed as wheels that lie beside the lock.
+"""Packages of a project that come from git: built once, then locked and installed as wheels stored next to the lock.
 
 <folder of the env>/built/<digest>/<wheel>   what the sandbox built; the pylock has its sha256 and the commit
 
@@ -46,7 +46,7 @@ class Parts:
         for one in [*kept, *wanted]:
             name = canonicalize_name(one.name)
             if name in git or (not one.url and name in fresh):
-                raise InvalidPackages(f"{one.name} is asked for from git and in another way; ask for it once")
+                raise InvalidPackages(f"{one.name} is requested both from git and in another way; request it once")
             if one.url:
                 git[name] = one
         return cls(tuple(one for one in kept if not one.url), git)

@@ -1,8 +1,8 @@
 """The files of one git commit, fetched without running anything of it.
 
 No hook, filter, submodule, template or credential helper is used, no redirect followed, and the address that was
-checked is the one that is asked. Nothing is checked out: git writes an archive, of which only plain files, folders and
-links inside it are taken.
+checked is the one that is contacted. Nothing is checked out: git writes an archive, of which only plain files, folders
+and links inside it are taken.
 """
 
 from __future__ import annotations
@@ -111,15 +111,15 @@ class _Git:
         done = self._call(*words)
         if done.returncode == 0:
             return
-        said = redacted(done.stderr.decode(errors="replace").strip())[-1000:]
-        if "File too large" in said or "No space left" in said:
+        output = redacted(done.stderr.decode(errors="replace").strip())[-1000:]
+        if "File too large" in output or "No space left" in output:
             raise NoSpace(f"{self._source} is larger than {MOST_BYTES >> 30} GiB, or the disk is full")
-        raise IndexSilent(f"{self._source} could not be fetched; git says: {said}")
+        raise IndexSilent(f"{self._source} could not be fetched; git says: {output}")
 
     def _call(self, *words: str, inside: bool = True) -> subprocess.CompletedProcess[bytes]:
         where = ["-C", str(self._repository)] if inside else []
         command = ["prlimit", f"--fsize={MOST_BYTES}", "git", *self._options, *where, *words]
-        with words_of(["git", *words]) as said:
+        with words_of(["git", *words]) as log:
             try:
                 done = subprocess.run(
                     command,
@@ -135,7 +135,7 @@ class _Git:
                 raise IndexSilent(f"{self._source} was not fetched within {LONGEST_S} s") from error
             except OSError as error:
                 raise IndexSilent(f"{self._source}: git cannot be started here: {error.strerror}") from error
-            said.file.write(redacted(done.stderr.decode(errors="replace")).encode())
+            log.file.write(redacted(done.stderr.decode(errors="replace")).encode())
         return done
 
 

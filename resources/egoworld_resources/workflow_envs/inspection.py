@@ -1,4 +1,4 @@
-"""Looking at envs: as they stand, byte by byte, and under which licences."""
+"""Looking at envs: their state, byte by byte, and under which licences."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Looks(FabricBase):
         return self._seen(key, look)
 
     def licences(self, key: EnvKey) -> list[PackageLicence]:
-        """Under which licence each package stands, and whether the policy takes it: told here, not refused."""
+        """The licence of each package, and whether the policy allows it: reported here, not refused."""
         return self._seen(key, lambda at, _ready, backend: env_facts.judged(backend.licences(at), self.licence_rules))
 
     def _listed(self, key: EnvKey) -> EnvFacts:

@@ -41,8 +41,8 @@ class EnvKey:
 
         A part never begins with an underscore, so the last one of an odd run joins: no two keys share a folder.
         """
-        given = [part for part in self.parts if part]
-        return "_".join(part.replace("_", "__") for part in given)
+        named = [part for part in self.parts if part]
+        return "_".join(part.replace("_", "__") for part in named)
 
     @classmethod
     def of_folder(cls, folder: str) -> EnvKey:

@@ -31,7 +31,7 @@ def open_fabric(settings: Settings, config: FabricConfig | None = None) -> Fabri
 def _backends(settings: Settings, config: FabricConfig, policy: Policy) -> Mapping[str, Backend]:
     program = settings.uv if settings.uv.is_file() else uv_of(settings.project) or settings.uv
     wheels = checkout_wheels(settings.project, settings.wheelhouse)
-    if wheels and policy.indexes:  # whoever runs this installation chose that folder; a kit's is verified
+    if wheels and policy.indexes:  # the operator chose that folder; a kit's is verified
         policy = policy.model_copy(update={"indexes": (*policy.indexes, str(wheels))})
     cuda = {"__cuda": config.cuda} if config.cuda else {}
     machine = {**SERVER, "__glibc": policy.glibc, **cuda}

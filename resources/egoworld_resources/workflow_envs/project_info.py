@@ -61,7 +61,7 @@ def project_needs(project: Path) -> Needs:
 
 
 def model_envs(project: Path, profile: str = "") -> Iterator[Needs]:
-    """The model envs of the project; one whose lock is missing or stale says so."""
+    """The model envs of the project; one whose lock is missing or stale is marked."""
     if not (project / "envs").is_dir():
         return
     catalog = catalog_of([project / "envs"], profile, apart=True)
@@ -108,7 +108,7 @@ def _shared(name: str, project: Needs, env: Needs) -> Shared:
 
 
 def _fits(name: str, wanted: str, version: str) -> bool:
-    """Whether a version is one that is asked for; a version that is none (a commit) counts as fitting."""
+    """Whether a version meets the requirement; a commit, which is not a version, counts as fitting."""
     try:
         return Requirement(f"{name}{wanted}").specifier.contains(version.partition("/")[0], prereleases=True)
     except (InvalidRequirement, ValueError):
@@ -116,7 +116,7 @@ def _fits(name: str, wanted: str, version: str) -> bool:
 
 
 def _asks(dependencies: Iterable[str]) -> dict[str, str]:
-    """What is asked of each package, in the form of a specifier; "" for any version."""
+    """The requirement on each package, as a specifier; "" for any version."""
     found: dict[str, list[str]] = {}
     for text in dependencies:
         one = Requirement(text)

@@ -39,8 +39,8 @@ class Removals(FabricBase):
     def tidy(self) -> list[EnvKey]:
         """Remove envs that have rested for CLEANUP_IDLE_HOURS by the machine's own clock; those in use stay.
 
-        The first look of all, and each with CLEANUP_DRY_RUN, only says which they are. Where another process looks at
-        this moment, nothing is done. Raises AuditFailed.
+        The first look of all, and each with CLEANUP_DRY_RUN, only reports which they are. While another process is
+        looking, nothing is done. Raises AuditFailed.
         """
         file = self.config.envs_base_path / ".rests.json"
         try:

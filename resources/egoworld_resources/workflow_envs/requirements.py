@@ -48,7 +48,7 @@ class GitSource:
 
 
 def parsed(packages: Iterable[str]) -> list[Requirement]:
-    """The requirements, in their order; what is asked of one package is asked at once: uv would take the last alone.
+    """The requirements, in their order; all requirements on one package are joined: uv would use the last alone.
 
     Raises InvalidPackages quoting the first that is not allowed.
     """
@@ -128,14 +128,18 @@ def quoted(text: str) -> str:
 def _requirement(text: str) -> Requirement:
     shown = quoted(text)
     if not text.isprintable() or text.lstrip().startswith("-"):
-        raise InvalidPackages(f"{shown} is no requirement: options, line breaks and control characters are not taken")
+        raise InvalidPackages(
+            f"{shown} is not a requirement: options, line breaks and control characters are not taken"
+        )
     if strange := sorted({character for character in text if not PLAIN.fullmatch(character)}):
-        raise InvalidPackages(f"{shown} is no requirement: {' '.join(strange[:5])} is not taken; nothing is expanded")
+        raise InvalidPackages(
+            f"{shown} is not a requirement: {' '.join(strange[:5])} is not taken; nothing is expanded"
+        )
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         words = str(error).partition("\n")[0]
-        raise InvalidPackages(f"{shown} is no requirement such as 'numpy>=1.24': {words}") from error
+        raise InvalidPackages(f"{shown} is not a requirement such as 'numpy>=1.24': {words}") from error
     if ARCHIVE.search(requirement.name):
         raise InvalidPackages(f"{shown} is the name of a file, not of a package")
     if any(one.operator == "===" for one in requirement.specifier):

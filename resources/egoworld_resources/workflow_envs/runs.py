@@ -1,8 +1,8 @@
-"""Code that runs at this moment below one folder, whoever started it: how much of it at once, and its early end.
+"""Code that is running below one folder, no matter who started it: limits for all of it, and stopping it early.
 
 <base>/.runs/door             flock: who begins, ends or looks, one at a time
 <base>/.runs/<mark>           what runs, as JSON; held by flock while it does, by the process that waits for it
-<base>/.runs/<mark>.stop      who asked for its end
+<base>/.runs/<mark>.stop      who asked to stop it
 
 Files and flocks rather than memory: two services, commands and runs of Dagster share the machine and see each other.
 """
@@ -54,12 +54,12 @@ class CodeRun:
         return max(0.0, self.timeout_s - self.seconds)
 
     def belongs_to(self, actor: Actor) -> bool:
-        """Whether the same token, user or part of the server asked for it."""
+        """Whether the same token, user or part of the server started it."""
         return (self.actor, _kind(self.origin)) == (actor.name, _kind(actor.origin))
 
 
 class Stop:
-    """Ends a run early; whoever starts one may keep it and say why it is to end."""
+    """Ends a run early; the caller keeps it and gives the reason when it stops the run."""
 
     def __init__(self) -> None:
         self.why = ""
@@ -72,7 +72,7 @@ class Stop:
         return bool(self.why)
 
 
-class Asked(Stop):
+class StopByFile(Stop):
     """A stop that another process may ask for too, by a file."""
 
     def __init__(self, file: Path, own: Stop | None) -> None:
@@ -85,7 +85,7 @@ class Asked(Stop):
             self.end(self._own.why)
         if not self.why:
             with suppress(FileNotFoundError):
-                self.end(self._file.read_text(encoding="utf-8") or "somebody asked for its end")
+                self.end(self._file.read_text(encoding="utf-8") or "somebody asked to stop it")
         return bool(self.why)
 
 
@@ -104,13 +104,13 @@ class Runs:
         Raises TooManyRuns when there is no room within ``wait_s``, RunIdTaken, RunCancelled when it is stopped first.
         """
         file, held = self._enter(run, wait_s, stop)
-        asked = file.with_name(f"{file.name}{STOP}")
+        file_of_stop = file.with_name(f"{file.name}{STOP}")
         try:
-            yield Asked(asked, stop)
+            yield StopByFile(file_of_stop, stop)
         finally:
             with self._door():
                 file.unlink(missing_ok=True)
-                asked.unlink(missing_ok=True)
+                file_of_stop.unlink(missing_ok=True)
             os.close(held)
 
     def running(self, key: EnvKey | None = None) -> list[CodeRun]:
@@ -120,7 +120,7 @@ class Runs:
         return [run for run in found if key is None or run.parts == key.parts]
 
     def ask(self, run: CodeRun, why: str) -> bool:
-        """Ask for the end of a run; False when it has ended, or when somebody asked before."""
+        """Ask a run to stop; False if it has ended, or was already asked to."""
         with self._door():
             if not any(one.mark == run.mark for one in self._held()):
                 return False
@@ -132,7 +132,7 @@ class Runs:
         return True
 
     def is_asked(self, run: CodeRun) -> bool:
-        """Whether somebody asked for the end of a run."""
+        """Whether somebody asked a run to stop."""
         return (self.folder / f"{run.mark}{STOP}").exists()
 
     def ended(self, run: CodeRun, wait_s: float) -> bool:

@@ -89,7 +89,7 @@ class SdistWheels:
         return folder / wheel.file
 
     def _fetch(self, sdist: Sdist, archive: Path) -> None:
-        """The file whose sha256 is in the lock, from where the lock says and from nowhere else."""
+        """The file whose sha256 is in the lock, from the address in the lock and from nowhere else."""
         here = self._building.wheels / Path(sdist.address).name if self._building.wheels else None
         local = here if here and here.is_file() else _local(sdist.address)
         if local is not None:
@@ -103,8 +103,8 @@ class SdistWheels:
         try:
             reachable(Origin.of(sdist.address), self._policy.private_sources)
         except PrivateAddress as error:
-            said = f"{sdist}: {error}; list it in private_sources of envs/policy.toml"
-            raise PolicyRefused(said, rule="private_sources") from error
+            message = f"{sdist}: {error}; list it in private_sources of envs/policy.toml"
+            raise PolicyRefused(message, rule="private_sources") from error
         except (Unresolved, ValueError) as error:
             raise IndexSilent(f"{sdist}: {error}") from error
         try:
@@ -117,7 +117,7 @@ class SdistWheels:
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: the address that was checked is the one that is asked."""
+    """Follows no redirect: the address that was checked is the one that is contacted."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str

@@ -38,7 +38,7 @@ def judge_of(policy: Policy) -> Judge:
         of_index = host_allowed(str(origin), policy.indexes)
         if policy.indexes and not of_index and not listed(origin, policy.private_sources):
             raise PolicyRefused(
-                f"the index leads to {origin}, which is none of the indexes of envs/policy.toml "
+                f"the index leads to {origin}, which is not one of the indexes of envs/policy.toml "
                 f"({', '.join(policy.indexes)}); nothing was fetched from there",
                 rule="indexes",
             )
@@ -53,16 +53,16 @@ def judge_of(policy: Policy) -> Judge:
 
 
 def refuse_contradictions(policy: Policy, wanted: Iterable[Requirement]) -> None:
-    """Raise PolicyRefused for a pinned version that a constraint of the policy excludes; no index need be asked."""
+    """Raise PolicyRefused for a pinned version that a constraint of the policy excludes; this needs no index."""
     for one in wanted:
         for text in policy.constraints:
             rule = Requirement(text)
             pins = [pin.version for pin in one.specifier if pin.operator == "==" and "*" not in pin.version]
             same = canonicalize_name(rule.name) == canonicalize_name(one.name)
             if same and pins and not all(rule.specifier.contains(pin, prereleases=True) for pin in pins):
-                said = f"{one} is not allowed: envs/policy.toml asks of every env: {text}"
+                message = f"{one} is not allowed: envs/policy.toml asks of every env: {text}"
                 allows = rule_of(policy, text, pins[0])
-                raise PolicyRefused(f"{said}\n{allows}", rule="constraints", constraint=text)
+                raise PolicyRefused(f"{message}\n{allows}", rule="constraints", constraint=text)
 
 
 def rule_of(policy: Policy, text: str, version: str = "") -> str:
@@ -74,7 +74,7 @@ def rule_of(policy: Policy, text: str, version: str = "") -> str:
     why = f" ({reason})" if reason else ""
     return (
         f"This is the rule constraints, {text}{why}. A site that takes the risk writes into its own policy.toml, which "
-        f"lies in EGOWORLD_HOME or where EGOWORLD_POLICY says: constraints = {json.dumps(others)}; then start the "
+        f"is in EGOWORLD_HOME or where EGOWORLD_POLICY points: constraints = {json.dumps(others)}; then start the "
         "service again"
     )
 
@@ -108,7 +108,7 @@ def _check(address: str, policy: Policy, what: str, *, of_index: bool) -> None:
     try:
         reachable(origin, policy.private_sources)
     except Unresolved:
-        return  # uv says what it cannot reach
+        return  # uv itself reports what it cannot reach
     except PrivateAddress as error:
         raise _private(what, error, origin) from error
 

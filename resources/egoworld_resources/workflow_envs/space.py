@@ -22,14 +22,14 @@ SHUT: Mapping[int, str] = {
     errno.EXDEV: MOUNTED,
     errno.EBUSY: MOUNTED,
 }
-"""How a folder is opened to us again, by the error that says that it is shut."""
+"""How to make a folder accessible again, by the error that reports it."""
 
 
 def refuse_two_partitions(envs: Path, cache: Path) -> None:
     """Raise BadConfiguration unless hardlinks from ``cache`` reach ``envs``."""
     if envs.stat().st_dev != cache.stat().st_dev:
         raise BadConfiguration(
-            f"ENVS_BASE_PATH {envs} and UV_CACHE_DIR {cache} lie on different partitions: every env would be copied in "
+            f"ENVS_BASE_PATH {envs} and UV_CACHE_DIR {cache} are on different partitions: every env would be copied in "
             "full instead of hardlinked (measured: 3.1 s instead of 0.27 s, and the whole size each time). "
             "Put both on one partition, beside each other"
         )

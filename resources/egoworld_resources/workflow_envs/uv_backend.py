@@ -62,7 +62,7 @@ PYPROJECT, UV_LOCK, PYLOCK = "pyproject.toml", "uv.lock", "pylock.toml"
 LINUX = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 UNSOLVED = ("No solution found", "not found in the package registry", "no wheels with a matching", "is not compatible")
 UNFIT = ("Using CPython", "hint: If you want to add the package regardless")
-"""Lines of uv that tell a caller nothing, or advise an option that there is none of here."""
+"""Lines of uv that do not help a caller, or advise an option that does not exist here."""
 FULL = ("No space left on device", "os error 28")
 SHUT = ("(os error 1)", "(os error 13)", "(os error 30)")
 VERSION = re.compile(r"==(3\.\d+)\.\*")
@@ -275,8 +275,8 @@ class UvBackend:
 
     def _write_lock(self, folder: Path, entries: list[dict[str, Any]], python: str) -> None:
         source = source_of(_project(folder)["dependencies"], python)
-        told = {"made_by": "egoworld env", "python": python, "source": source}
-        write_lock(folder / PYLOCK, entries, **told, resolved=file_digest(folder / UV_LOCK))
+        facts = {"made_by": "egoworld env", "python": python, "source": source}
+        write_lock(folder / PYLOCK, entries, **facts, resolved=file_digest(folder / UV_LOCK))
 
     @contextmanager
     def _policy_named(self) -> Iterator[None]:
@@ -284,11 +284,13 @@ class UvBackend:
         try:
             yield
         except EnvBuildFailed as error:
-            asked = [one for one in self._policy.constraints if Requirement(one).name in str(error)]
-            if not asked:
+            broken = [one for one in self._policy.constraints if Requirement(one).name in str(error)]
+            if not broken:
                 raise
-            rules = "\n".join(rule_of(self._policy, one) for one in asked)
-            raise EnvBuildFailed(f"{error}\nenvs/policy.toml asks of every env: {', '.join(asked)}\n{rules}") from error
+            rules = "\n".join(rule_of(self._policy, one) for one in broken)
+            raise EnvBuildFailed(
+                f"{error}\nenvs/policy.toml asks of every env: {', '.join(broken)}\n{rules}"
+            ) from error
 
 
 def _lock(folder: Path, project: Mapping[str, Any]) -> Lock:
@@ -307,7 +309,7 @@ def _lock(folder: Path, project: Mapping[str, Any]) -> Lock:
 def _edited() -> Damaged:
     return Damaged(
         f"{PYLOCK} or {UV_LOCK} of the env was changed since it was resolved, or {PYPROJECT} beside it; "
-        "resolve again with `egoworld env update`, which takes what the declaration says",
+        "resolve again with `egoworld env update`, which follows the declaration",
         files=[PYLOCK, UV_LOCK, PYPROJECT],
     )
 
@@ -329,7 +331,7 @@ def _python(project: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _as_fabric_errors() -> Iterator[None]:
-    """Errors of uv and of the builder as what they mean to a caller: the exit status alone does not tell."""
+    """Errors of uv and of the builder as what they mean to a caller: the exit status alone is not enough."""
     try:
         yield
     except IndexUnreachable as error:

@@ -1,4 +1,4 @@
-"""The app: the library's operations as routes, one shape of errors, OpenAPI that says all of it."""
+"""The app: the library's operations as routes, one shape of errors, OpenAPI that documents all of it."""
 
 from __future__ import annotations
 

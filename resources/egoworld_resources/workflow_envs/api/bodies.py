@@ -50,7 +50,7 @@ def refuse_other_types(request: Request, known: tuple[str, ...]) -> None:
 
 
 def media_type(request: Request) -> str:
-    """What the body is said to be, "" when nothing is said."""
+    """The declared type of the body, "" without one."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -62,9 +62,9 @@ def parsed(raw: bytes | str) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError as error:
-        raise InvalidRequest("the body is nested more deeply than anything that is asked for here") from error
+        raise InvalidRequest("the body is nested more deeply than any request needs") from error
     except ValueError as error:
-        raise InvalidRequest(f"the body is no JSON: {error}") from error
+        raise InvalidRequest(f"the body is not JSON: {error}") from error
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -72,9 +72,9 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise ValueError(f"{twice[:100]!r} stands in one object twice")
+        raise ValueError(f"{twice[:100]!r} is in one object twice")
     return found
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a JSON number")

@@ -154,7 +154,7 @@ def cleanup(body: Cleanup, fabric: FabricOf, actor: Asker) -> Cleaned:
 @router.get(
     "/envs/{workflow_id}/{node_id}",
     operation_id="get_env",
-    responses={**declared(*KEYED), **linked(200, "As it stands.", ("export_env", "list_deps", "delete_env"))},
+    responses={**declared(*KEYED), **linked(200, "The env.", ("export_env", "list_deps", "delete_env"))},
 )
 def get(key: Which, fabric: FabricOf) -> Env:
     """One env."""
@@ -187,7 +187,7 @@ def disk(key: Which, fabric: FabricOf) -> Disk:
 
 @router.get("/envs/{workflow_id}/{node_id}/licences", operation_id="licences_of_env", responses=declared(*KEYED))
 def licences(key: Which, fabric: FabricOf) -> Licences:
-    """Under which licence each package stands, and whether the policy takes it: told here, not refused."""
+    """The licence of each package, and whether the policy allows it: reported here, not refused."""
     return Licences.of_facts(key, fabric.licences(key))
 
 
@@ -200,13 +200,13 @@ def verify(key: Which, fabric: FabricOf) -> Env:
 @router.post(
     "/envs/{workflow_id}/{node_id}/sync",
     operation_id="sync_env",
-    responses={**declared(*CHANGES, *BUILDS), **linked(200, "Made anew.", ("get_env", "run_code", "delete_env"))},
+    responses={**declared(*CHANGES, *BUILDS), **linked(200, "Made again.", ("get_env", "run_code", "delete_env"))},
 )
 def sync(key: Which, fabric: FabricOf, actor: Asker, wait: Wait = 0) -> Synced:
-    """Make an env anew from its lock, whatever happened to its files."""
+    """Make an env again from its lock, whatever happened to its files."""
     env = fabric.sync(key, actor, wait_s=wait)
-    told = Env.of_facts(env, "synced").model_dump()
-    return Synced(**told, packages_installed=len(env.declared.locked_versions))
+    fields = Env.of_facts(env, "synced").model_dump()
+    return Synced(**fields, packages_installed=len(env.declared.locked_versions))
 
 
 @router.put(

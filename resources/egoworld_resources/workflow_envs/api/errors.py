@@ -45,7 +45,7 @@ class ErrorFacts(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The body of every answer that is no success."""
+    """The body of every answer that is an error."""
 
     error: ErrorFacts
 
@@ -72,7 +72,7 @@ class UnknownAddress(FabricError):
 
 
 class LogNotFound(FabricError):
-    """Programs said nothing in this operation, or it is unknown, or long ago."""
+    """The operation has no log: nothing was written, it is unknown, or its log expired."""
 
     code: ClassVar[str] = "LOG_NOT_FOUND"
     status: ClassVar[int] = 404
@@ -107,7 +107,7 @@ class InvalidRequest(FabricError):
 
 
 class Misconfigured(FabricError):
-    """The service cannot work as it is set up; the message says what to correct."""
+    """The service cannot work as it is set up; the message names what to correct."""
 
     code: ClassVar[str] = "BAD_CONFIGURATION"
     status: ClassVar[int] = 500
@@ -161,10 +161,10 @@ def show_errors(app: FastAPI) -> None:
 
 
 def _known(_request: Request, error: Exception) -> Response:
-    told = known(error)
-    if told is None:
+    expected = known(error)
+    if expected is None:
         raise error
-    return answer(told)
+    return answer(expected)
 
 
 @overload
@@ -203,18 +203,18 @@ def _invalid(_request: Request, error: Exception) -> Response:
 
 
 def invalid(faults: Any) -> FabricError:
-    """Faults as pydantic tells them; what was given is not repeated.
+    """Faults as pydantic lists them; the input is not repeated.
 
     Those of packages alone are INVALID_PACKAGES, those of a timeout alone INVALID_TIMEOUT.
     """
-    told = [
+    errors = [
         {"where": [str(part) for part in fault["loc"]], "message": str(fault["msg"]), "type": str(fault["type"])}
         for fault in faults[:SHOWN_FAULTS]
     ]
-    named = "; ".join(f"{'.'.join(fault['where'])}: {fault['message']}" for fault in told)
+    named = "; ".join(f"{'.'.join(fault['where'])}: {fault['message']}" for fault in errors)
     named_alone = {"packages": InvalidPackages, "timeout": InvalidTimeout}
     kinds = (kind for name, kind in named_alone.items() if all(name in fault["loc"] for fault in faults))
-    return next(kinds, InvalidRequest)(f"the request is not as it must be: {named}", errors=told)
+    return next(kinds, InvalidRequest)(f"the request is not as it must be: {named}", errors=errors)
 
 
 def _of_http(request: Request, error: Exception) -> Response:
@@ -225,8 +225,8 @@ def _of_http(request: Request, error: Exception) -> Response:
     if kind is WrongMethod:
         methods = _methods(request)
         known = ", ".join(methods)
-        said = WrongMethod(f"{request.method} is not served at {request.url.path}; known: {known}", allowed=methods)
-        return answer(said, {"Allow": known})
+        wrong = WrongMethod(f"{request.method} is not served at {request.url.path}; known: {known}", allowed=methods)
+        return answer(wrong, {"Allow": known})
     return answer(kind(str(error.detail)))
 
 
@@ -238,8 +238,8 @@ def _methods(request: Request) -> list[str]:
 
 
 def _unforeseen(request: Request, error: Exception) -> Response:
-    if (told := known(error)) is not None:  # it came from around the app, not from within
-        return answer(told)
+    if (expected := known(error)) is not None:  # it came from around the app, not from within
+        return answer(expected)
     mark = secrets.token_hex(4)
     log.error("%s %s failed [%s]: %r", request.method, request.url.path, mark, error)
     return answer(Unforeseen(f"an unforeseen error; the log of the service has it under {mark}", mark=mark))

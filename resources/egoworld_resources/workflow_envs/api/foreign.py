@@ -39,7 +39,7 @@ def create(
         )
     if packages or python_version or backend != CondaBackend.name:
         raise InvalidPackages(
-            "a conda_file says everything that an env is made of: with it the backend is "
+            "a conda_file lists everything that an env is made of: with it the backend is "
             f"{CondaBackend.name!r}, and neither packages nor Python are named"
         )
     if EXPLICIT.search(conda_file):
@@ -50,5 +50,5 @@ def create(
         return create_from_yml(fabric, key, actor, conda_file, wait_s=wait_s)
     except InvalidPackages as error:
         raise InvalidPackages(
-            f"conda_file is no explicit lock and no conda-lock.yml; as another file: {error}"
+            f"conda_file is neither an explicit lock nor a conda-lock.yml; as another file: {error}"
         ) from error

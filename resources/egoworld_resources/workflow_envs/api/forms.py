@@ -30,33 +30,33 @@ async def create_env(request: Request) -> CreateEnv:
     """The body, whichever of the forms it has. Raises WrongMediaType, InvalidRequest, InvalidPackages."""
     kind = media_type(request)
     if kind == JSON:
-        given = parsed(await request.body())
+        fields = parsed(await request.body())
     elif kind in (FORM, SHORT_FORM):
         try:
             form = await request.form(max_files=len(FILES), max_fields=MOST_PACKAGES + 20, max_part_size=LONGEST)
         except (FormParserError, LookupError, ValueError) as error:
-            raise InvalidRequest(f"the body is no {kind}: {error}") from error
-        given = await _of_form(form)
+            raise InvalidRequest(f"the body is not {kind}: {error}") from error
+        fields = await _of_form(form)
     else:
         raise WrongMediaType(f"a body of type {kind or 'none'} is not read; send {FORM} or {JSON}")
     try:
-        return CreateEnv.model_validate(given)
+        return CreateEnv.model_validate(fields)
     except ValidationError as error:
         raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]) from error
 
 
 async def _of_form(form: FormData) -> dict[str, Any]:
     """Fields by name. packages: repeated, or one that holds a JSON list."""
-    given: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name in form:
         values = form.getlist(name)
         if name == "packages":
-            given[name] = _packages(values)
+            fields[name] = _packages(values)
         elif name in FILES:
-            given[FILES[name]] = await _text(name, values)
+            fields[FILES[name]] = await _text(name, values)
         else:
-            given[name] = values[0] if len(values) == 1 else values
-    return given
+            fields[name] = values[0] if len(values) == 1 else values
+    return fields
 
 
 def _packages(values: list[Any]) -> list[Any]:
@@ -64,7 +64,7 @@ def _packages(values: list[Any]) -> list[Any]:
         try:
             return parsed(values[0])
         except InvalidRequest as error:
-            raise InvalidPackages(f"packages begins like a JSON list and is none: {error}") from error
+            raise InvalidPackages(f"packages starts like a JSON list but is not one: {error}") from error
     return values
 
 
@@ -77,7 +77,7 @@ async def _text(name: str, values: list[Any]) -> str:
     try:
         return (await values[0].read()).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"{name} is no text in UTF-8: {error}") from error
+        raise InvalidRequest(f"{name} is not UTF-8 text: {error}") from error
 
 
 def described() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from egoworld_resources.workflow_envs.api.tokens import Token, Tokens
 from egoworld_resources.workflow_envs.errors import FabricError
 
 OPEN = frozenset({"/", "/page.css", "/page.js", "/health", "/openapi.json"})
-"""What needs no token: it says nothing of any env."""
+"""What needs no token: it reveals nothing about any env."""
 LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
 LONGEST = 1 << 20
 """Bytes of a body: a long program or a requirements.txt of hundreds of packages with hashes fits."""
@@ -137,7 +137,7 @@ def token_of(request: Request) -> Token:
 
 
 async def actor_of(request: Request) -> Actor:
-    """Who asks, for the audit: the peer that was seen, and for whom it says it asks when it is a proxy."""
+    """Who makes the request, for the audit: the peer, and whom a proxy claims to forward for."""
     peer = f"{request.client.host}:{request.client.port}" if request.client else "by its socket"
     claimed = request.headers.get("x-forwarded-for", "").strip()[:CLAIM]
     return Actor(token_of(request).name, f"http {peer}" + (f" (says: for {claimed})" if claimed else ""))

@@ -47,7 +47,7 @@ def list_operations(
 
 @router.get("/operations/{operation}/log", operation_id="operation_log", responses=declared(LogNotFound))
 def operation_log(operation: Annotated[str, Path(pattern=ID)], fabric: FabricOf) -> OperationLog:
-    """What uv said in an operation, up to now while it runs."""
+    """The output of uv in an operation, so far if it is still running."""
     try:
         with fabric.places.log(operation).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_LOG))

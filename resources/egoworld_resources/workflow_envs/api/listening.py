@@ -1,4 +1,4 @@
-"""Where the API is asked: a port of loopback, or a Unix socket that nobody else on this machine may use."""
+"""Where the API listens: a port of loopback, or a Unix socket that nobody else on this machine may use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def on_port(host: str, port: int, *, elsewhere: bool) -> Generator[Listening]:
     if not elsewhere and not _loopback(host):
         raise BadConfiguration(
             f"--host {host} is open to other machines, and tokens would pass there unencrypted: put a proxy with TLS "
-            "before 127.0.0.1 instead, or say --allow-remote when such a proxy stands before that address"
+            "before 127.0.0.1 instead, or say --allow-remote when such a proxy is in front of that address"
         )
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]

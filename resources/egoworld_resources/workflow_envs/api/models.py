@@ -20,7 +20,7 @@ from egoworld_resources.workflow_envs.runs import CodeRun
 
 KEY_PART: Mapping[str, Any] = {"pattern": f"^{PART.pattern}$", "minLength": 1, "maxLength": 64}
 VERSION_PART: Mapping[str, Any] = {"pattern": f"^({PART.pattern})?$", "maxLength": 64}
-"""What OpenAPI says of parts of a key; the library refuses others, by INVALID_KEY."""
+"""What OpenAPI documents for parts of a key; the library refuses others with INVALID_KEY."""
 KEY_PARTS = ("workflow_id", "node_id", "version_id")
 PYTHON = r"^(none|3\.[0-9]{1,2}(\.[0-9]{1,2})?)?$"
 MOST_PACKAGES = 500
@@ -83,7 +83,7 @@ class RunCode(Asked):
     """Python code for the interpreter of an env.
 
     timeout: seconds; null: EXECUTION_TIMEOUT of the service, and no longer than its EXECUTION_TIMEOUT_MAX. run_id: by
-    which the run is listed and can be cancelled while it goes on, one that no other run of the env has now; without it
+    which the run is listed and can be cancelled while it runs, one that no other run of the env has now; without it
     the run gets one. wait: seconds to wait for room when as much runs as the machine takes.
     """
 
@@ -139,9 +139,9 @@ class Env(Key):
 
     @classmethod
     def of_facts(cls, env: EnvFacts, status: Status | None = None) -> Env:
-        """``status``: what was done to it, when that changed anything, else how it stands."""
-        told = _facts(env, status if env.changed else "unchanged")
-        return cls(**told, pyproject_toml=env.declared.declaration, uv_lock=env.declared.lock)
+        """``status``: what was done to it, if that changed anything, else "unchanged"."""
+        fields = _facts(env, status if env.changed else "unchanged")
+        return cls(**fields, pyproject_toml=env.declared.declaration, uv_lock=env.declared.lock)
 
 
 class Synced(Env):
@@ -164,9 +164,9 @@ class Listed(Key):
 
     @classmethod
     def of_facts(cls, env: EnvFacts, used: Mapping[str, float]) -> Listed:
-        told = {name: value for name, value in _facts(env, None).items() if name in cls.model_fields}
+        fields = {name: value for name, value in _facts(env, None).items() if name in cls.model_fields}
         last = max(env.created_at, used.get(env.key.folder, 0.0))
-        return cls(**told, packages=len(env.declared.locked_versions), used_at=last)
+        return cls(**fields, packages=len(env.declared.locked_versions), used_at=last)
 
 
 class Envs(BaseModel):
@@ -203,19 +203,19 @@ class PackageLicence(BaseModel):
 
 
 class Licences(Key):
-    """Under which licence each package of an env stands. refused: how many the policy would not take."""
+    """The licence of each package of an env. refused: how many the policy would not allow."""
 
     packages: list[PackageLicence]
     refused: int
 
     @classmethod
     def of_facts(cls, key: EnvKey, packages: Sequence[env_facts.PackageLicence]) -> Licences:
-        told = [PackageLicence(**vars(one)) for one in packages]
-        return cls(**named(key), packages=told, refused=sum(1 for one in told if one.refused))
+        fields = [PackageLicence(**vars(one)) for one in packages]
+        return cls(**named(key), packages=fields, refused=sum(1 for one in fields if one.refused))
 
 
 class Disk(Key):
-    """Where the bytes of an env lie.
+    """Where the bytes of an env are.
 
     own_bytes: of files that nothing else links to; shared_bytes: of those that the cache or other envs hold too.
     """
@@ -238,7 +238,7 @@ class Ran(Key):
     """What came of code.
 
     exit_code: of the interpreter, or 128 + N when signal N ended it; killed_for: "" or the bound that was broken
-    ("memory"), or "cancelled"; timeout: seconds that it was given; isolation: the means by which it was kept apart.
+    ("memory"), or "cancelled"; timeout: its limit in seconds; isolation: how it was isolated.
     """
 
     run_id: str
@@ -253,13 +253,13 @@ class Ran(Key):
 
     @classmethod
     def of_outcome(cls, key: EnvKey, run_id: str, timeout: float, outcome: Outcome) -> Ran:
-        told = {name: getattr(outcome, name) for name in cls.model_fields if hasattr(outcome, name)}
-        told |= {"run_id": run_id, "timeout": timeout, "isolation": list(outcome.isolation)}
-        return cls.model_validate({**named(key), **told})
+        fields = {name: getattr(outcome, name) for name in cls.model_fields if hasattr(outcome, name)}
+        fields |= {"run_id": run_id, "timeout": timeout, "isolation": list(outcome.isolation)}
+        return cls.model_validate({**named(key), **fields})
 
 
 class RunFacts(Key):
-    """A run that goes on. seconds: how long it has run; timeout: how long it may; actor, origin: who asked for it."""
+    """A run in progress. seconds: how long it has run; timeout: how long it may; actor, origin: who started it."""
 
     run_id: str
     actor: str
@@ -269,12 +269,12 @@ class RunFacts(Key):
 
     @classmethod
     def of_run(cls, run: CodeRun) -> Self:
-        told = {"run_id": run.id, "actor": run.actor, "origin": run.origin, "timeout": run.timeout_s}
-        return cls.model_validate({**named(EnvKey(*run.parts)), **told, "seconds": round(run.seconds, 3)})
+        fields = {"run_id": run.id, "actor": run.actor, "origin": run.origin, "timeout": run.timeout_s}
+        return cls.model_validate({**named(EnvKey(*run.parts)), **fields, "seconds": round(run.seconds, 3)})
 
 
 class RunningCode(BaseModel):
-    """The oldest first. most: so many may run at once on this machine, whoever asks."""
+    """The oldest first. most: how many may run at once on this machine, for all callers."""
 
     runs: list[RunFacts]
     most: int
@@ -303,10 +303,10 @@ class OperationFacts(Key):
 
     @classmethod
     def of_operation(cls, one: Operation) -> OperationFacts:
-        told = {name: getattr(one, name) for name in cls.model_fields if hasattr(one, name)}
+        fields = {name: getattr(one, name) for name in cls.model_fields if hasattr(one, name)}
         seconds = max(0.0, time.time() - one.started_at) if one.seconds is None else one.seconds
-        told |= {"details": dict(one.details), "running": one.ended_at is None, "seconds": round(seconds, 3)}
-        return cls.model_validate({**dict(zip(KEY_PARTS, one.parts, strict=True)), **told})
+        fields |= {"details": dict(one.details), "running": one.ended_at is None, "seconds": round(seconds, 3)}
+        return cls.model_validate({**dict(zip(KEY_PARTS, one.parts, strict=True)), **fields})
 
 
 class Operations(BaseModel):
@@ -317,7 +317,7 @@ class Operations(BaseModel):
 
 
 class OperationLog(BaseModel):
-    """What uv said in an operation, its last part when that is long."""
+    """The output of uv in an operation, its last part if it is long."""
 
     id: str
     text: str

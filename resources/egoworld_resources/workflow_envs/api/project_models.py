@@ -1,4 +1,4 @@
-"""What the API says of the main project and of the envs that share packages with it."""
+"""What the API returns about the main project and the envs that share packages with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`egoworld env serve`: the API on this machine until it is told to end."""
+"""`egoworld env serve`: the API on this machine until it is stopped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from egoworld_resources.workflow_envs.code_sandbox import capabilities
 from egoworld_resources.workflow_envs.opening import open_fabric
 
 GRACE_S = 60
-"""How long operations that are on their way may still take when the service is told to end."""
+"""How long running operations may still take when the service is stopped."""
 IDLE_S = 75
 """How long a connection may rest: longer than clients keep theirs, so that it is they who close it."""
 OPEN_FILES = 1 << 16
@@ -34,11 +34,11 @@ OPEN_FILES = 1 << 16
 def serve(settings: Settings, where: AbstractContextManager[Listening], say: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; then what is on its way is done, and nothing new is taken.
 
-    ``say`` is given what people want to know at the start. Raises BadConfiguration (address, partitions, tokens) and
+    ``say`` prints what people want to know at the start. Raises BadConfiguration (address, partitions, tokens) and
     AuditFailed before anything is served.
     """
     tokens = Tokens.of(settings, os.environ)
-    known = tokens.all() or tokens.given
+    known = tokens.all() or tokens.extra
     with where as listening:
         fabric = open_fabric(settings)
         sys.stderr = cast("TextIO", RedactedStream(sys.stderr))  # where all that is logged goes, tracebacks too

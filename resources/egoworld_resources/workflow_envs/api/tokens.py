@@ -45,21 +45,21 @@ class Token:
 
 @dataclass(frozen=True)
 class _Read:
-    """What the file said, and which file that was."""
+    """The content of the file, and which file that was."""
 
     stamp: tuple[int, int, int]
     tokens: tuple[Token, ...]
 
 
 class Tokens:
-    """The tokens in ``file``, and those ``given`` beside it.
+    """The tokens in ``file``, and ``extra`` ones.
 
     A change of the file, by another process too, counts from the next request on.
     """
 
-    def __init__(self, file: Path, given: Sequence[Token] = ()) -> None:
+    def __init__(self, file: Path, extra: Sequence[Token] = ()) -> None:
         self.file = file
-        self.given = tuple(given)
+        self.extra = tuple(extra)
         self._read = _Read((0, 0, 0), ())
 
     @classmethod
@@ -70,12 +70,12 @@ class Tokens:
         is started later inherits them. Raises BadConfiguration for one that could be guessed.
         """
         file = Path(os.environ.get(FILE_VARIABLE) or settings.home / "env_tokens.json")
-        given = {name: environ.pop(name, "") for name in GIVEN} if environ is not None else {}
-        for name, text in given.items():
+        by_variable = {name: environ.pop(name, "") for name in GIVEN} if environ is not None else {}
+        for name, text in by_variable.items():
             if text and len(text) < SHORTEST:
                 raise BadConfiguration(f"{name} is shorter than {SHORTEST} characters; make one: openssl rand -hex 32")
         now = round(time.time(), 3)
-        return cls(file, [Token(*GIVEN[name], _digest(text), now) for name, text in given.items() if text])
+        return cls(file, [Token(*GIVEN[name], _digest(text), now) for name, text in by_variable.items() if text])
 
     def create(self, name: str, role: str) -> str:
         """Make a token and return it; nobody can ask for it again. Raises BadConfiguration."""
@@ -115,16 +115,18 @@ class Tokens:
         try:
             tokens = tuple(Token(**entry) for entry in json.loads(self.file.read_text(encoding="utf-8"))["tokens"])
         except (ValueError, TypeError, KeyError) as error:
-            raise BadConfiguration(f"{self.file} is no file of tokens ({error}); remove it, make new ones") from error
+            raise BadConfiguration(
+                f"{self.file} is not a file of tokens ({error}); remove it, make new ones"
+            ) from error
         self._read = _Read(stamp, tokens)
         return tokens
 
     def whose(self, text: str) -> Token | None:
-        """The token that ``text`` is; each is compared, in time that tells nothing about how close one was."""
-        given = _digest(text)
+        """The token that ``text`` is; each is compared, in constant time."""
+        digest = _digest(text)
         found: Token | None = None
-        for token in (*self.all(), *self.given):
-            if hmac.compare_digest(given, token.sha256):
+        for token in (*self.all(), *self.extra):
+            if hmac.compare_digest(digest, token.sha256):
                 found = token
         return found
 
@@ -133,7 +135,7 @@ class Tokens:
         return self.file.with_name(f".{self.file.name}.lock")
 
     def _write(self, tokens: Sequence[Token]) -> None:
-        """The whole file anew, never readable by others, not for a moment."""
+        """Write the whole file again, never readable by others, not even for a moment."""
         fresh = self.file.with_name(f".{self.file.name}.{secrets.token_hex(4)}")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:

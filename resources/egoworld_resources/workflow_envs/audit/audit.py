@@ -28,7 +28,7 @@ END = OPERATIONS.alias("ended")
 SAME = and_(END.c.operation == START.c.operation, END.c.folder == START.c.folder)  # by folder: that one's ends alone
 JOINED = START.outerjoin(END, and_(SAME, END.c.event == ENDS))
 STARTED = START.c.event == STARTS
-INSERT = insert(OPERATIONS).inline()  # the new id is not asked back
+INSERT = insert(OPERATIONS).inline()  # the new id is not needed
 RUNNING = END.c.id.is_(None)
 
 
@@ -40,7 +40,7 @@ class Operations:
     """
 
     def __init__(self, url: str, *, statement_s: float = STATEMENT_S) -> None:
-        """``url``: sqlite:///file or postgresql://…, not asked yet; ``statement_s``: longest wait for one statement."""
+        """``url``: sqlite:///file or postgresql://…, not opened yet; ``statement_s``: longest wait for a statement."""
         self._address = Address.of(url)
         self._engine = self._address.engine(statement_s)
         # SQLite lets one write and the others try again at random; threads that queue here all get their turn.
@@ -89,11 +89,11 @@ class Operations:
 
     def unfinished(self, folder: str | None = None) -> list[Began]:
         """Operations without an end, oldest first: running ones, and those whose process died."""
-        asked = select(START).select_from(JOINED).where(STARTED, RUNNING).order_by(START.c.id)
+        query = select(START).select_from(JOINED).where(STARTED, RUNNING).order_by(START.c.id)
         if folder is not None:
-            asked = asked.where(START.c.folder == folder)
+            query = query.where(START.c.folder == folder)
         with self._asking() as connection:
-            return [_began(row) for row in connection.execute(asked).mappings()]
+            return [_began(row) for row in connection.execute(query).mappings()]
 
     def history(
         self,
@@ -108,34 +108,34 @@ class Operations:
         ``before``: the id of the last one of the previous page; an id that no operation has gives an empty page.
         """
         ended = (END.c.at, END.c.result, END.c.message, END.c.seconds, END.c.lock_after)
-        asked = select(START, *(column.label(f"end_{column.name}") for column in ended)).select_from(JOINED)
-        asked = asked.where(STARTED).order_by(START.c.id.desc()).limit(limit)
+        query = select(START, *(column.label(f"end_{column.name}") for column in ended)).select_from(JOINED)
+        query = query.where(STARTED).order_by(START.c.id.desc()).limit(limit)
         if parts is not None:
             columns = (START.c.workflow_id, START.c.node_id, START.c.version_id)
-            asked = asked.where(*(column == part for column, part in zip(columns, parts, strict=True)))
+            query = query.where(*(column == part for column, part in zip(columns, parts, strict=True)))
         if running:
-            asked = asked.where(RUNNING)
+            query = query.where(RUNNING)
         with self._asking() as connection:
             if before is not None:
                 last = select(START.c.id).where(START.c.operation == _uuid(before), STARTED)
-                asked = asked.where(START.c.id < (connection.execute(last).scalar() or 0))
-            return [_operation(row) for row in connection.execute(asked).mappings()]
+                query = query.where(START.c.id < (connection.execute(last).scalar() or 0))
+            return [_operation(row) for row in connection.execute(query).mappings()]
 
     def last_used(self) -> dict[str, float]:
         """Folder of each env -> when its newest ended operation ended, seconds since 1970."""
         newest = func.max(OPERATIONS.c.at, type_=OPERATIONS.c.at.type)
-        asked = select(OPERATIONS.c.folder, newest).where(OPERATIONS.c.event == ENDS).group_by(OPERATIONS.c.folder)
+        query = select(OPERATIONS.c.folder, newest).where(OPERATIONS.c.event == ENDS).group_by(OPERATIONS.c.folder)
         with self._asking() as connection:
-            return {str(folder): float(at) for folder, at in connection.execute(asked)}
+            return {str(folder): float(at) for folder, at in connection.execute(query)}
 
-    def _write(self, began: Began, event: str, at: float, **told: Any) -> None:
+    def _write(self, began: Began, event: str, at: float, **values: Any) -> None:
         named = dict(zip(("workflow_id", "node_id", "version_id"), began.parts, strict=True))
         row = {
             "operation": UUID(began.id),
             "event": event,
             "at": at,
             **_clean({"action": began.action, "folder": began.folder, "lock_before": began.lock_before, **named}),
-            **_clean({"actor": began.actor.name, "origin": began.actor.origin, **told}),
+            **_clean({"actor": began.actor.name, "origin": began.actor.origin, **values}),
         }
         with self._asking(self._writer) as connection:
             connection.execute(INSERT, row)
@@ -149,9 +149,9 @@ class Operations:
             raise audit_failed(self._address.shown, error) from error
 
 
-def _clean(told: Mapping[str, Any]) -> dict[str, Any]:
+def _clean(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without secrets, and texts as every database takes them."""
-    hidden = {name: redacted_value(value) for name, value in told.items()}
+    hidden = {name: redacted_value(value) for name, value in values.items()}
     return {name: plain(value) if isinstance(value, str) else value for name, value in hidden.items()}
 
 

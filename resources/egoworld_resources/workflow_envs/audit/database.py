@@ -20,24 +20,24 @@ from egoworld_resources.workflow_envs.errors import AuditFailed
 CONNECT_S = 3
 STATEMENT_S = 5.0
 GRACE = 1.6
-"""A connection that says nothing is cut so many times later than the server's own timeout."""
+"""A silent connection is cut after this multiple of the server's own timeout."""
 MOST, KEPT = 20, 5
 EXPECTED = "expected is postgresql://user:password@host:5432/database or sqlite:////folder/file.db"
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the audit lies. file: of SQLite; shown: the URL without its password, for messages."""
+    """Where the audit is stored. file: of SQLite; shown: the URL without its password, for messages."""
 
     url: URL
     file: Path | None
     shown: str
 
     @classmethod
-    def of(cls, given: str) -> Address:
+    def of(cls, text: str) -> Address:
         """Read a URL; raises AuditFailed, which never quotes it."""
         try:
-            url = make_url(given)
+            url = make_url(text)
         except (ArgumentError, ValueError):
             raise AuditFailed(f"DATABASE_URL is no URL of a database; {EXPECTED}") from None
         if url.drivername in ("sqlite", "sqlite+pysqlite"):
@@ -52,13 +52,13 @@ class Address:
         if any("@" in part for part in (url.host or "", url.database or "", url.username or "")):
             raise AuditFailed(f"DATABASE_URL holds @ where none belongs; write it as %40 in a password; {EXPECTED}")
         url = url.set(drivername="postgresql+psycopg2")
-        asked = url.query.get("password", ())
-        learn(str(url.password or ""), *((asked,) if isinstance(asked, str) else asked))
+        passwords = url.query.get("password", ())
+        learn(str(url.password or ""), *((passwords,) if isinstance(passwords, str) else passwords))
         shown = url.set(drivername="postgresql", query={}).render_as_string()
         return cls(url, None, shown)
 
     def engine(self, statement_s: float, *, pooled: bool = True, most: int = MOST) -> Engine:
-        """Connections on which each statement is a transaction of its own; nothing is asked before the first.
+        """Connections on which each statement is a transaction of its own; nothing is sent before the first.
 
         ``most``: connections at once; who finds none free waits ``statement_s``. Not ``pooled``: for one use, and
         transactions are begun and ended by who uses it.

@@ -1,4 +1,4 @@
-"""A cursor that gives up: libpq waits forever for a server that took the connection and then stands still."""
+"""A cursor that gives up: libpq waits forever for a server that accepted the connection and then hangs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LOOK_S = 0.2
 class Watch:
     """Cuts connections whose statement is not answered in time; psycopg2 then raises as for any lost connection.
 
-    One thread for all of them, which sleeps while nothing is asked: to start a timer for each statement costs more than
-    the statement.
+    One thread for all of them, which sleeps while no statement runs: starting a timer for each statement costs more
+    than the statement.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Watch:
                 if not self._until:
                     self._asked.clear()
                 now = time.monotonic()
-                for descriptor in [asked for asked, until in self._until.items() if until < now]:
+                for descriptor in [one for one, until in self._until.items() if until < now]:
                     del self._until[descriptor]
                     with suppress(OSError):  # it was lost meanwhile
                         _hang_up(descriptor)

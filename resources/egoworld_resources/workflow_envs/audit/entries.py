@@ -1,4 +1,4 @@
-"""What the audit says of one operation, and text that every database takes."""
+"""The audit entry of one operation, and text that every database accepts."""
 
 from __future__ import annotations
 

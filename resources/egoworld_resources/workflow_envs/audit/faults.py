@@ -69,7 +69,7 @@ KNOWN = (
     _Known(("SQLITE_CANTOPEN",), (), "cannot be opened; restore the file, or start the service again, which makes it"),
     _Known(("08", "57P"), ("connection", "translate host name"), "does not answer; start it, or correct DATABASE_URL"),
 )
-UNKNOWN = "did not do what it was asked; see its own log"
+UNKNOWN = "failed; see its own log"
 
 
 def audit_failed(database: str, error: Exception) -> AuditFailed:
@@ -81,5 +81,5 @@ def audit_failed(database: str, error: Exception) -> AuditFailed:
     by_words = (known.advice for known in KNOWN if any(word in text for word in known.words))
     advice = next(found, None) or next(by_words, UNKNOWN)
     text = redacted(text)
-    said = ", ".join(part for part in (code, text or type(cause).__name__) if part)
-    return AuditFailed(f"the audit database {database} {advice} ({said})", database=database)
+    details = ", ".join(part for part in (code, text or type(cause).__name__) if part)
+    return AuditFailed(f"the audit database {database} {advice} ({details})", database=database)

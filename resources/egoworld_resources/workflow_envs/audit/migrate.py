@@ -1,4 +1,4 @@
-"""The audit's schema, brought up to date by whoever comes first and checked by everyone."""
+"""The audit's schema, updated by the first process that opens it and checked by all."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 NAME = "env_operations"
 VERSION_TABLE = "env_operations_version"
-"""Where alembic notes the revision: Dagster's alembic_version may lie in the same database."""
+"""Where alembic notes the revision: Dagster's alembic_version may be in the same database."""
 
 
 class Moment(TypeDecorator[float]):

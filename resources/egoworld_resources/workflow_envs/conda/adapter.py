@@ -48,7 +48,7 @@ class Rattler:
         return Spec(str(spec), channel, spec.subdir, spec.namespace)
 
     def address(self, channel: str) -> str:
-        """The address of a channel that is named, or given by its address; ends in "/"."""
+        """The address of a channel, from its name or its address; ends in "/"."""
         from rattler import Channel
 
         with as_fabric_errors():
@@ -83,13 +83,13 @@ class Rattler:
     def link(self, archives: Sequence[Path], prefix: Path, *, whole: bool) -> None:
         """Unpack archives into the cache and hardlink their files into the new ``prefix``; no script of them runs.
 
-        whole: read every unpacked file that the cache has already, and unpack anew what differs.
+        whole: read every unpacked file that the cache already has, and unpack again what differs.
         """
         with as_fabric_errors():
             asyncio.run(_link(archives, prefix, self._unpacked, whole))
 
     def _gateway(self, channels: Sequence[str]) -> Gateway:
-        """Reads every channel anew, each once: what a channel serves today decides."""
+        """Reads every channel again, each once: what a channel serves now decides."""
         from rattler import Gateway
 
         for channel in channels:  # rattler takes a local channel that is not there for an empty one

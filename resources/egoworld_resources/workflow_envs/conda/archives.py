@@ -24,18 +24,18 @@ LOCAL = "file"
 
 
 class Archives:
-    """Archives below ``folder``; whoever fetches holds the lock of the cache."""
+    """Archives below ``folder``; a caller that fetches holds the lock of the cache."""
 
     def __init__(self, folder: Path, rattler: Rattler) -> None:
         self.folder = folder
         self._rattler = rattler
 
     def path(self, package: Package) -> Path:
-        """Where the archive of a package lies, or would lie."""
+        """Where the archive of a package is, or would be."""
         return self.folder / package.sha256 / package.file
 
     def fetched(self, packages: Sequence[Package]) -> list[Path]:
-        """The archives of all packages, each as its sha256 says. Raises Damaged, IndexSilent, NoSpace."""
+        """The archives of all packages, each checked against its sha256. Raises Damaged, IndexSilent, NoSpace."""
         with ThreadPoolExecutor(max_workers=2) as pool:
             whole = pool.map(self._is_whole, packages)
             missing = [package for package, there in zip(packages, whole, strict=True) if not there]

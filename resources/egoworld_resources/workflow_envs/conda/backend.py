@@ -41,14 +41,14 @@ log = logging.getLogger(__name__)
 
 PYTHON = "bin/python"
 SERVER: Mapping[str, str] = {"__unix": "0", "__linux": "6.1", "__glibc": "2.36", "__archspec": "1=x86_64"}
-"""Virtual packages that stand for the machine, as VERSION or VERSION=BUILD: Debian 12, without a GPU."""
+"""Virtual packages that describe the machine, as VERSION or VERSION=BUILD: Debian 12, without a GPU."""
 
 
 class CondaBackend:
     """Solves with rattler for linux-64, in the order of ``channels``, and links what is locked.
 
     channels: by name or address; virtual: what the machine has ({"__glibc": "2.36", "__cuda": "12.4"}): ``__cuda``
-    given here lets a machine without a GPU lock an env for one that has it. cache: on the partition of the envs;
+    set here lets a machine without a GPU lock an env for one that has it. cache: on the partition of the envs;
     foreign: see ``adopting``.
     """
 
@@ -127,7 +127,7 @@ class CondaBackend:
 
     def install(self, folder: Path, generation: Path, held: int, *, trust: bool, operation: str) -> Ready:
         """Each archive is compared with its sha256, wherever it comes from, and each file with its record."""
-        del held  # rattler works inside this process: there is no program that would have to inherit it
+        del held  # rattler works inside this process: no program has to inherit it
         began, declaration = time.monotonic(), Declaration.read(folder)
         text = (folder / LOCK).read_text(encoding="utf-8")
         check_seal(text, declaration.words, f"env '{declaration.name}'")

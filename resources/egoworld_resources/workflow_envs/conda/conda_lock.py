@@ -29,10 +29,14 @@ def read_conda_lock(text: str) -> Locked:
     except yaml.YAMLError as error:
         raise InvalidPackages(f"conda-lock.yml is no YAML: {error}") from error
     if not isinstance(found, dict) or found.get("version") != VERSION or not isinstance(found.get("package"), list):
-        raise InvalidPackages("this is no conda-lock.yml of version 1: `version: 1` and a list `package` are expected")
+        raise InvalidPackages(
+            "this is not a conda-lock.yml of version 1: `version: 1` and a list `package` are expected"
+        )
     entries = [one for one in cast(list[Mapping[str, Any]], found["package"]) if one.get("platform") == PLATFORM]
     if not entries:
-        raise InvalidPackages(f"conda-lock.yml locks nothing for {PLATFORM}; lock anew with `conda-lock -p {PLATFORM}`")
+        raise InvalidPackages(
+            f"conda-lock.yml locks nothing for {PLATFORM}; lock again with `conda-lock -p {PLATFORM}`"
+        )
     if wheels := sorted(str(one.get("name")) for one in entries if one.get("manager") != "conda"):
         raise InvalidPackages(
             f"conda-lock.yml has a pip section ({', '.join(wheels[:5])}), which is not mixed into a conda env; put "
@@ -45,7 +49,7 @@ def read_conda_lock(text: str) -> Locked:
 
 
 def read_explicit_lock(text: str) -> Locked:
-    """The packages of an @EXPLICIT text, which does not tell who needs whom: each is a dependency."""
+    """The packages of an @EXPLICIT text, which does not record who needs whom: each is a dependency."""
     packages = read_explicit(text)
     return Locked(_roots(packages, set()), packages)
 
@@ -79,7 +83,7 @@ def _roots(packages: tuple[Package, ...], needed: set[str]) -> tuple[str, ...]:
 def _package(entry: Mapping[str, Any]) -> Package:
     url, hashes = str(entry.get("url", "")), entry.get("hash") or {}
     if not hashes.get("sha256"):
-        raise InvalidPackages(f"{url} has no sha256 in conda-lock.yml, so nobody can tell what would be installed")
+        raise InvalidPackages(f"{url} has no sha256 in conda-lock.yml, so what would be installed cannot be checked")
     package = Package.of(url, str(hashes["sha256"]))
     if (package.name, package.version) != (entry.get("name"), str(entry.get("version"))):
         raise InvalidPackages(f"conda-lock.yml calls {package.file} {entry.get('name')} {entry.get('version')}")

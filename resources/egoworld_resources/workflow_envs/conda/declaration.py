@@ -78,7 +78,7 @@ def python_spec(version: str) -> tuple[str, ...]:
         return ()
     if not VERSION.fullmatch(version):
         raise PythonNotFound(
-            f"Python {version!r} is no version such as 3.11; {NO_PYTHON!r} makes an env without Python"
+            f"Python {version!r} is not a version such as 3.11; {NO_PYTHON!r} makes an env without Python"
         )
     return (f"python {version}.*",) if version.count(".") == 1 else (f"python =={version}",)
 

@@ -1,4 +1,4 @@
-"""Errors of rattler as what they mean to a caller: it tells them apart by class, and some by their words alone."""
+"""Errors of rattler, translated for a caller: most differ by class, some by their message alone."""
 
 from __future__ import annotations
 

@@ -33,13 +33,13 @@ def link_whole(
 ) -> None:
     """Fill the new folder ``generation`` with read-only files; ``trust``: files that the ledger knows are not read.
 
-    Raises Damaged when files differ from their records even after their archives were unpacked anew.
+    Raises Damaged when files differ from their records even after their archives were unpacked again.
     """
     ledger = Ledger.of(cache) if trust else None
     generation.mkdir()
     damaged = _linked(rattler, archives, generation, ledger, whole=not trust)
     if damaged:
-        log.warning("the cache held altered files of %s; unpacking them anew", ", ".join(sorted(damaged)))
+        log.warning("the cache held altered files of %s; unpacking them again", ", ".join(sorted(damaged)))
         shutil.rmtree(generation)
         generation.mkdir()
         damaged = _linked(rattler, archives, generation, None, whole=True)
@@ -65,7 +65,7 @@ def _check_contents(packages: Sequence[Package], generation: Path) -> None:
     """Raise CondaFailed when what was linked is not what the lock names, or would be overwritten by our own files."""
     found = {(one["name"], one["version"], one["build"], one["sha256"]) for one in prefix.records(generation)}
     if wrong := sorted(found ^ {(one.name, one.version, one.build, one.sha256) for one in packages}):
-        raise CondaFailed(f"the archive of {' '.join(wrong[0][:3])} holds another package than its name says")
+        raise CondaFailed(f"the archive of {' '.join(wrong[0][:3])} holds a different package than its name says")
     if taken := [name for name in OURS if (generation / name).exists()]:
         raise CondaFailed(f"a package brings a file {taken[0]}, which is a name of ours; leave that package out")
     for script in sorted(file.name for pattern in SCRIPTS for file in generation.glob(pattern)):

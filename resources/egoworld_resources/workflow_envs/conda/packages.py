@@ -23,7 +23,7 @@ SEAL = "# egoworld: "
 
 @dataclass(frozen=True, order=True)
 class Package:
-    """One file of a channel. url: where it lies; sha256: of the archive, hexadecimal."""
+    """One file of a channel. url: where it is stored; sha256: of the archive, hexadecimal."""
 
     name: str
     version: str
@@ -75,7 +75,7 @@ def read_explicit(text: str) -> tuple[Package, ...]:
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     if EXPLICIT not in lines:
-        raise InvalidPackages(f"this is no explicit lock of conda: it has no line {EXPLICIT}")
+        raise InvalidPackages(f"this is not an explicit lock of conda: it has no line {EXPLICIT}")
     found = sorted(_package(line) for line in lines if line != EXPLICIT)
     twice = sorted({one.name for one, other in pairwise(found) if one.name == other.name})
     if twice:
@@ -86,10 +86,10 @@ def read_explicit(text: str) -> tuple[Package, ...]:
 def _package(line: str) -> Package:
     found = LINE.fullmatch(line)
     if not found:
-        raise InvalidPackages(f"{line!r} is no line of an explicit lock: ADDRESS#SHA256")
+        raise InvalidPackages(f"{line!r} is not a line of an explicit lock: ADDRESS#SHA256")
     if not found["sha256"]:
         raise InvalidPackages(
-            f"{found['url']} has no sha256 in the lock, so nobody can tell what would be installed; write it anew with "
+            f"{found['url']} has no sha256 in the lock, so what it installs cannot be checked; write it again with "
             "`conda list --explicit --sha256`"
         )
     return Package.of(found["url"], found["sha256"])
@@ -111,7 +111,7 @@ def check_seal(text: str, declared: Sequence[str], where: str) -> None:
     """Raise Damaged when the lock or what was declared changed since it was written."""
     seal = next((line.removeprefix(SEAL) for line in text.splitlines() if line.startswith(SEAL)), "")
     if seal != _seal(sorted(read_explicit(text)), declared):
-        raise Damaged(f"{where}: the lock is not the one that was made for the packages declared beside it; lock anew")
+        raise Damaged(f"{where}: the lock was not made for the packages declared next to it; lock again")
 
 
 def check_channels(packages: Iterable[Package], allowed: Sequence[str]) -> None:

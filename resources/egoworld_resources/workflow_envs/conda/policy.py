@@ -26,7 +26,7 @@ def _breaches(folder: Path, policy: Policy) -> Iterator[Breach]:
     try:
         channels = conda.Declaration.read(folder).channels
     except InvalidPackages as error:
-        yield Breach("channels", str(error), "name channels as a list of names, first the one asked first")
+        yield Breach("channels", str(error), "list the names of channels in order of priority")
         return
     yield from policy.channel_breaches(channel for channel in channels if channel != NO_DEFAULTS)
     if not (folder / conda.LOCK).is_file():

@@ -1,4 +1,4 @@
-"""What lies in a folder that conda packages were linked into, against what their records in conda-meta say."""
+"""The contents of a folder that conda packages were linked into, compared with their records in conda-meta."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _known(digests: Mapping[str, str], shared: Mapping[str, str]) -> Known:
 
 
 def _digests(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Path and sha256 of each file in the prefix; "" for links and for files of which the package tells none."""
+    """Path and sha256 of each file in the prefix; "" for links and for files whose package records no sha256."""
     for entry in record["paths_data"]["paths"]:
         digest = entry.get("sha256_in_prefix") or entry.get("sha256") or ""
         yield entry["_path"], digest if entry["path_type"] == LINKED else ""

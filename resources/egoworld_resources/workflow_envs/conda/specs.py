@@ -36,11 +36,11 @@ class Specs:
         return tuple(self._rattler.address(name) for name in self._names)
 
     def check(self, channels: Sequence[str]) -> None:
-        """Raise PolicyRefused unless these channels are allowed and asked in the order of the policy."""
+        """Raise PolicyRefused unless these channels are allowed and in the order of the policy."""
         for name in channels:
             _refuse_strange(name, quoted(name))
-        asked = [self._rattler.address(name) for name in channels if name != NO_DEFAULTS]
-        if asked != [channel for channel in self.channels if channel in asked]:
+        addresses = [self._rattler.address(name) for name in channels if name != NO_DEFAULTS]
+        if addresses != [channel for channel in self.channels if channel in addresses]:
             raise PolicyRefused(
                 f"the channels {', '.join(channels)} are not those of envs/policy.toml, in its order: "
                 f"{', '.join(self._names)}"
@@ -70,14 +70,16 @@ class Specs:
         shown = quoted(text)
         plain = text.rpartition("::")[2]
         if not text.isprintable() or text.lstrip().startswith("-"):
-            raise InvalidPackages(f"{shown} is no match spec: options, line breaks, control characters are not taken")
+            raise InvalidPackages(
+                f"{shown} is not a match spec: options, line breaks, control characters are not taken"
+            )
         _refuse_strange(text, shown)
         if "/" in plain or "@" in plain:
             raise InvalidPackages(f"{shown}: packages come from channels, not from paths or addresses; write it {HINT}")
         try:
             spec = self._rattler.parsed(text)
         except InvalidPackages as error:
-            raise InvalidPackages(f"{shown} is no match spec {HINT}: {error}") from error
+            raise InvalidPackages(f"{shown} is not a match spec {HINT}: {error}") from error
         if refused := sorted(set(BRACKET.findall(spec.text)) - TAKEN):
             raise InvalidPackages(f"{shown}: {', '.join(refused)} is not taken; name, version, build and channel are")
         if spec.namespace or (spec.subdir and spec.subdir not in SUBFOLDERS):

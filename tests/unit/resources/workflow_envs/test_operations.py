@@ -69,7 +69,7 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
 
 def test_a_folder_where_nothing_can_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(AuditFailed, match=r"file/audit.db did not do what it was asked.*File exists"):
+    with pytest.raises(AuditFailed, match=r"file/audit.db failed; see its own log.*File exists"):
         Operations(f"sqlite:///{tmp_path}/file/audit.db").init()
 
 

@@ -1,4 +1,4 @@
-"""What alembic runs: the revisions, on the connection and in the transaction that it was given."""
+"""What alembic runs: the revisions, on the connection and in the transaction of the caller."""
 
 from __future__ import annotations
 

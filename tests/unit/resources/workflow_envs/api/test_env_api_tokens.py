@@ -76,5 +76,5 @@ def test_a_file_that_others_may_read_is_refused(tokens: Tokens) -> None:
 def test_a_damaged_file_is_named(tokens: Tokens, content: str) -> None:
     tokens.file.write_text(content)
     tokens.file.chmod(0o600)
-    with pytest.raises(BadConfiguration, match="no file of tokens"):
+    with pytest.raises(BadConfiguration, match="not a file of tokens"):
         tokens.all()

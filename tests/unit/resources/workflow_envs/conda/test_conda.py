@@ -69,7 +69,7 @@ def test_match_specs_are_read_as_conda_reads_them(specs: Specs, text: str, read:
     ],
 )
 def test_what_is_no_package_of_an_allowed_channel_is_refused(specs: Specs, text: str) -> None:
-    with pytest.raises(InvalidPackages, match=r"no match spec|come from channels|not taken|not one of|only packages"):
+    with pytest.raises(InvalidPackages, match=r"not a match spec|come from channels|not taken|not one of|only packages"):
         specs.parsed([text])
 
 
@@ -122,7 +122,7 @@ def test_a_digest_is_of_the_contents_whatever_the_channel() -> None:
         (URL, "has no line @EXPLICIT"),
         (f"@EXPLICIT\n{URL}", "has no sha256 in the lock"),
         (f"@EXPLICIT\n{URL}#{'a' * 32}", "has no sha256 in the lock"),
-        (f"@EXPLICIT\n{URL}#{A} --force", "is no line of an explicit lock"),
+        (f"@EXPLICIT\n{URL}#{A} --force", "is not a line of an explicit lock"),
         (f"@EXPLICIT\n{URL}#{A}\n{URL.replace('1.2', '1.3')}#{B}", "names lib-tool twice"),
         (f"@EXPLICIT\n{URL.replace('linux-64', 'osx-64')}#{A}", "only packages for linux-64 and noarch"),
         (f"@EXPLICIT\n/tmp/linux-64/tool-1-0.conda#{A}", "is not the address of a conda package"),
@@ -174,7 +174,7 @@ def test_python_is_a_dependency(version: str, spec: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("version", ["2.7", "3", "3.11;", "latest"])
 def test_what_is_no_python_is_refused(version: str) -> None:
-    with pytest.raises(PythonNotFound, match="is no version such as"):
+    with pytest.raises(PythonNotFound, match="is not a version such as"):
         python_spec(version)
 
 
@@ -211,7 +211,7 @@ def test_other_platforms_and_categories_are_left_out(changed: dict[str, object])
     ("text", "words"),
     [
         ("{", "is no YAML"),
-        ("version: 2\npackage: []", "no conda-lock.yml of version 1"),
+        ("version: 2\npackage: []", "not a conda-lock.yml of version 1"),
         ("version: 1\npackage: []", "locks nothing for linux-64"),
         (conda_lock(manager="pip", name="torch"), r"has a pip section \(torch\)"),
         (conda_lock(hash={"md5": "c" * 32}), "has no sha256 in conda-lock.yml"),

@@ -1,6 +1,6 @@
 """The table, its indexes, and the triggers that let rows only be added.
 
-There is no way down: an audit is not taken back.
+There is no downgrade: an audit is never undone.
 """
 
 from __future__ import annotations
