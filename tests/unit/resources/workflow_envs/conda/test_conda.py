@@ -69,7 +69,9 @@ def test_match_specs_are_read_as_conda_reads_them(specs: Specs, text: str, read:
     ],
 )
 def test_what_is_no_package_of_an_allowed_channel_is_refused(specs: Specs, text: str) -> None:
-    with pytest.raises(InvalidPackages, match=r"not a match spec|come from channels|not taken|not one of|only packages"):
+    with pytest.raises(
+        InvalidPackages, match=r"not a match spec|come from channels|not taken|not one of|only packages"
+    ):
         specs.parsed([text])
 
 
