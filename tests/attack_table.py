@@ -7,6 +7,7 @@ line of its docstring says what was tried, in the words of whoever reads the tab
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         table.add_row(*row)
     counts = {name: sum(row[2] == name for row in rows) for name in (HELD, BROKE, NOT_TRIED)}
     terminalreporter.ensure_newline()
-    console = Console(width=120, file=terminalreporter._tw._file)
+    text = StringIO()
+    console = Console(width=120, file=text)
     console.print(table)
     console.print(", ".join(f"{count} {name}" for name, count in counts.items()))
+    terminalreporter.write(text.getvalue())

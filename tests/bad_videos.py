@@ -90,8 +90,8 @@ def patched(path: Path, codec: str, find: bytes, offset: int, new: bytes, suffix
     data = bytearray(encoded(beside, codec=codec).read_bytes())
     beside.unlink()
     at = data.find(find)
-    assert at >= 0, f"{find!r} is not in the file"
-    while at >= 0:
+    assert at != -1, f"{find!r} is not in the file"
+    while at != -1:
         data[at + offset : at + offset + len(new)] = new
         at = data.find(find, at + 1)
     path.write_bytes(data)

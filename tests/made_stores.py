@@ -12,6 +12,7 @@ import pytest
 from egoworld_resources.artifacts.manifest import Manifest, data_version, stored_files
 from egoworld_resources.s3.access import S3Access
 from egoworld_resources.s3.buckets import Buckets
+from egoworld_resources.s3.objects import Objects
 from egoworld_resources.server.s3_servers import S3Address
 from egoworld_resources.store.folder import FolderStore
 from egoworld_resources.store.s3 import S3Store
@@ -37,7 +38,7 @@ class Place:
             (store.root / key).unlink(missing_ok=True)
             (store.root / key).write_bytes(data)
         else:
-            store._objects.put(key, data)
+            objects_of(store).put(key, data)
 
 
 def access_to(at: S3Address, endpoint: str = "") -> S3Access:
@@ -50,6 +51,11 @@ def access_to(at: S3Address, endpoint: str = "") -> S3Access:
     )
     Buckets(access).make()
     return access
+
+
+def objects_of(store: S3Store) -> Objects:
+    """The objects of a store, past the store."""
+    return Objects(store.access, store.bucket)
 
 
 def environment(access: S3Access) -> dict[str, str]:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from dagster._core.events import DagsterEvent
 
 from egoworld_assets.automation.pace import UNFINISHED
 from egoworld_assets.dataset import usable_episodes
@@ -85,7 +84,7 @@ class Ticks:
             return
         considering = [a for a in usable_episodes(self.bench) if over is None or a.video in over]
         considered.note(self.bench.layout.dataset, considering, written=False)
-        done = DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name)
+        done = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name)
         self.instance.report_dagster_event(done, run.run_id)
 
     def again_everything(self) -> None:

@@ -132,8 +132,13 @@ class Exporter(Collector):
     Only the first scrape waits for a scan. Later ones are given the last, and start the next when it is old.
     """
 
-    def __init__(self, look: Callable[[], Scan], runs: Callable[[], Iterable[Sample]], kept_s: float = KEPT_S) -> None:
-        self._look, self._runs, self._kept_s = look, runs, kept_s
+    def __init__(
+        self,
+        look: Callable[[], Scan],
+        runs: Callable[[], Iterable[Sample]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look, self._runs, self._clock = look, runs, clock
         self._lock = threading.Lock()
         self._last: Scan | None = None
         self._due = 0.0
@@ -153,7 +158,7 @@ class Exporter(Collector):
         with self._lock:
             if self._last is None:
                 return self._renew()
-            if time.monotonic() >= self._due and not self._scanning:
+            if self._clock() >= self._due and not self._scanning:
                 self._scanning = True
                 threading.Thread(target=self._renew_behind, daemon=True, name="scan").start()
             return self._last
@@ -165,10 +170,10 @@ class Exporter(Collector):
             self._scanning = False
 
     def _renew(self) -> Scan:
-        began = time.monotonic()
+        began = self._clock()
         self._last = self._look()
-        ended = time.monotonic()
-        self._due = ended + max(self._kept_s, SHARE * (ended - began))
+        ended = self._clock()
+        self._due = ended + max(KEPT_S, SHARE * (ended - began))
         return self._last
 
 
@@ -202,13 +207,13 @@ class SocketServer(WSGIServer):
         return self.socket.accept()[0], ("localhost", 0)
 
 
-def server_of(bench: Workbench, instance: dg.DagsterInstance, at: int | Path, kept_s: float = KEPT_S) -> WSGIServer:
+def server_of(bench: Workbench, instance: dg.DagsterInstance, at: int | Path) -> WSGIServer:
     """Serves /metrics on a port of loopback, 0 for a free one, or on a Unix socket. The caller runs and closes it.
 
     Raises BadConfiguration when something listens there already.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Exporter(lambda: scan(bench.snapshot()), lambda: runs_of(instance), kept_s))
+    registry.register(Exporter(lambda: scan(bench.snapshot()), lambda: runs_of(instance)))
     app = make_wsgi_app(registry)
     if isinstance(at, Path):
         server = SocketServer(at, Quiet)

@@ -47,10 +47,10 @@ def main(sizes: Sequence[int]) -> None:
 def line(access: S3Access, cache: Path, number: int) -> str:
     """The measures of one number of objects."""
     inbox, arrivals = BucketInbox(access, cache), Arrivals(S3Store(access, cache, 1 << 30))
-    everything = [(file.key, file.identity()) for page in inbox._pages("") for file in page]
+    everything = [(file.key, file.identity()) for page in inbox.pages("") for file in page]
     assert len(everything) == number
-    inbox._seen.settle("")
-    inbox._seen.add(everything[:-NEW], "made")
+    inbox.seen.settle("")
+    inbox.seen.add(everything[:-NEW], "made")
     cursor = '{"after": "", "token": "made"}'
     ticks: list[float] = []
     taken = 0.0

@@ -12,12 +12,13 @@ import dagster as dg
 import pytest
 from botocore.exceptions import ClientError
 
-from egoworld_assets import videos
+from egoworld_assets.automation import inbox_sensor
 from egoworld_assets.automation.inbox_sensor import inbox
 from egoworld_assets.cli import status
 from egoworld_resources.inbox import arrivals as arrivals_module
 from egoworld_resources.inbox import bucket
 from egoworld_resources.making.workbench import Workbench
+from egoworld_resources.s3.access import S3Access
 from egoworld_resources.s3.buckets import client
 from tests.bad_videos import MP4
 from tests.made_stores import KINDS, access_to, environment
@@ -50,7 +51,7 @@ def upload(bench: Workbench, kind: str) -> Upload:
         path.write_bytes(data)
 
     def to_bucket(name: str, data: bytes) -> None:
-        access = bench.inbox._access  # pyright: ignore[reportAttributeAccessIssue]
+        access = S3Access.load()
         client(access, access.endpoint).put_object(Bucket=access.bucket("inbox"), Key=name, Body=data)
 
     return to_folder if kind == "folder" else to_bucket
@@ -60,14 +61,15 @@ class Ticks:
     """The sensor, tick after tick."""
 
     def __init__(self, bench: Workbench, instance: dg.DagsterInstance) -> None:
-        self._bench, self._instance, self._cursor = bench, instance, None
+        self._bench, self._instance = bench, instance
+        self.cursor: str | None = None
 
     def next(self) -> tuple[list[str], str]:
         """The videos that it asks runs for, by their names in the inbox, and what it says when it asks for none."""
-        made = {"instance": self._instance, "cursor": self._cursor, "resources": {"bench": self._bench}}
+        made = {"instance": self._instance, "cursor": self.cursor, "resources": {"bench": self._bench}}
         result = inbox(dg.build_sensor_context(**made))
         assert isinstance(result, dg.SensorResult)
-        self._cursor = result.cursor
+        self.cursor = result.cursor
         names = {key: facts["name"] for key, facts in self._bench.store.records("videos")}
         said = result.skip_reason.skip_message if isinstance(result.skip_reason, dg.SkipReason) else result.skip_reason
         return [names[str(request.partition_key)] for request in result.run_requests or []], said or ""
@@ -106,7 +108,7 @@ def test_it_is_said_once_even_to_a_server_that_was_started_again(
     assert "'notes.txt' is a text" in ticks.next()[1]
     for file in (tmp_path / "home").rglob("inbox-*.sqlite*"):
         file.unlink()
-    ticks._cursor = None
+    ticks.cursor = None
     assert ticks.next() == ([], "")
     assert set(refused(bench)) == {"notes.txt"}
 
@@ -136,7 +138,7 @@ def test_an_uploader_with_much_delays_no_other(
     bench: Workbench, upload: Upload, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bucket, "PAGE", 5)
-    monkeypatch.setattr(videos, "TAKEN_PER_TICK", 8)
+    monkeypatch.setattr(inbox_sensor, "TAKEN_PER_TICK", 8)
     for number in range(30):
         upload(f"anna/{number:02}.mp4", MP4 + b"%d" % number)
     upload("ben/one.mp4", MP4 + b"one")

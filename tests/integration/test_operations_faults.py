@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import secrets
 import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 
 from egoworld_resources.server.postgres import PostgresAddress
@@ -40,18 +43,33 @@ def test_a_file_that_was_deleted_or_replaced_is_noticed(tmp_path: Path) -> None:
     operations.close()
 
 
-def test_a_database_that_is_full_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def every_connection(statement: str) -> Iterator[None]:
+    """What every connection that is opened says first."""
+
+    def say(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute(statement)
+
+    event.listen(Engine, "connect", say)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", say)
+
+
+def test_a_database_that_is_full_says_so(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'operations.sqlite'}")
     operations = Operations(database.url)
     operations.init()
-    with operations._writer.connect() as connection:  # pyright: ignore[reportPrivateUsage]  # what is left on the disk, for the one pooled connection
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-    before = operations.history()
-    with pytest.raises(AuditFailed, match="has no space left; free some"):
-        operations.begin("create", "f", PARTS, ANN, {"packages": ["x" * 100_000]})
-    assert operations.history() == before
+    ((pages,),) = database.raw("PRAGMA page_count")
     operations.close()
+    with every_connection(f"PRAGMA max_page_count = {pages}"):
+        operations = Operations(database.url)
+        before = operations.history()
+        with pytest.raises(AuditFailed, match="has no space left; free some"):
+            operations.begin("create", "f", PARTS, ANN, {"packages": ["x" * 100_000]})
+        assert operations.history() == before
+        operations.close()
 
 
 def test_a_database_held_by_another_is_not_waited_for_long(tmp_path: Path) -> None:

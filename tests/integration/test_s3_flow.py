@@ -20,7 +20,7 @@ from egoworld_resources.server.s3_servers import S3Address
 from egoworld_resources.store.folder import FolderStore
 from egoworld_resources.store.fsck import fsck, mend
 from egoworld_resources.store.s3 import S3Store
-from tests.made_stores import KINDS, SERVERS, Place, access_to, artifact, environment
+from tests.made_stores import KINDS, SERVERS, Place, access_to, artifact, environment, objects_of
 from tests.made_up import BRIGHTNESS, video, workbench
 from tests.servers import free_port
 from tests.wire import Wire, wire
@@ -83,7 +83,7 @@ def test_no_secret_reaches_the_store_the_runner_or_what_is_kept_of_a_failure(acc
     assert [p for p in kept if secret in p.read_bytes()] == []
     store = bench.store
     assert isinstance(store, S3Store)
-    assert [o.key for o in store.objects("") if secret in (store._objects.get(o.key) or b"")] == []
+    assert [o.key for o in store.objects("") if secret in (objects_of(store).get(o.key) or b"")] == []
     assert os.environ["S3_SECRET_KEY"] == secret.decode()
 
 
@@ -96,7 +96,7 @@ def test_a_damaged_input_costs_its_video_only_and_is_named(access: S3Access, tmp
     assert isinstance(store, S3Store)
     clips = store.current("clips", keys[0])
     assert clips is not None
-    store._objects.put(f"artifacts/clips/{keys[0]}/{clips.data_version}/clips.parquet", b"damaged")
+    objects_of(store).put(f"artifacts/clips/{keys[0]}/{clips.data_version}/clips.parquet", b"damaged")
     elsewhere = workbench(tmp_path / "there")
     bad, good = elsewhere.make(BRIGHTNESS, keys, "run")
     assert (bad.state, good.state) == ("failed", "made")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,12 +17,12 @@ import pytest
 
 from egoworld_resources.errors import BadConfiguration, DamagedArtifact, StoreRefused, StoreUnreachable
 from egoworld_resources.s3.access import S3Access
-from egoworld_resources.s3.buckets import Buckets
+from egoworld_resources.s3.buckets import Buckets, client
 from egoworld_resources.s3.objects import PART
 from egoworld_resources.server.s3_servers import S3Address
 from egoworld_resources.store.s3 import S3Store
 from egoworld_resources.store.s3_records import FEW
-from tests.made_stores import BOUND, SERVERS, access_to, artifact, contents, environment
+from tests.made_stores import BOUND, SERVERS, access_to, artifact, contents, environment, objects_of
 from tests.wire import wire
 
 PUT = """
@@ -90,9 +91,10 @@ def test_killed_at_any_request_a_reader_sees_the_old_or_the_new_whole(
 
 def test_only_one_of_many_creates_an_object(store: S3Store) -> None:
     wrote: list[bool] = []
+    objects = objects_of(store)
 
     def create(number: int) -> None:
-        wrote.append(store._objects.put("records/x", b"%d" % number, create=True))
+        wrote.append(objects.put("records/x", b"%d" % number, create=True))
 
     creators = [threading.Thread(target=create, args=(number,)) for number in range(8)]
     for creator in creators:
@@ -119,7 +121,7 @@ def test_damaged_bytes_are_found_on_the_way_in_and_nothing_of_them_stays(
     _, manifest = artifact(tmp_path / "new", {"masks.parquet": os.urandom(size), "other": b"y"})
     store.put(tmp_path / "new", manifest)
     key = f"artifacts/masks/v/{manifest.data_version}/masks.parquet"
-    store._objects.put(key, os.urandom(size))
+    objects_of(store).put(key, os.urandom(size))
     reader = S3Store(access, tmp_path / "there", BOUND)
     with pytest.raises(DamagedArtifact, match=rf"s3://.*{key} is damaged"):
         reader.folder(manifest)
@@ -133,7 +135,7 @@ def test_damaged_bytes_are_found_on_the_way_in_and_nothing_of_them_stays(
 
 def test_what_a_killed_put_left_is_replaced_when_it_is_damaged(store: S3Store, tmp_path: Path) -> None:
     _, manifest = artifact(tmp_path / "new", ONE)
-    store._objects.put(f"artifacts/masks/v/{manifest.data_version}/masks.parquet", b"eno")
+    objects_of(store).put(f"artifacts/masks/v/{manifest.data_version}/masks.parquet", b"eno")
     store.put(tmp_path / "new", manifest)
     assert store.verify(manifest) == []
 
@@ -142,11 +144,9 @@ def test_records_cost_a_request_for_a_thousand_and_only_changed_ones_are_fetched
     at: S3Address, access: S3Access, store: S3Store, tmp_path: Path
 ) -> None:
     facts = {f"v{number:04}": json.dumps({"n": number}).encode() for number in range(2500)}
-    list(
-        store._objects._pool.map(
-            lambda item: store._objects.put(f"records/videos/{item[0]}.json", item[1]), facts.items()
-        )
-    )
+    objects = objects_of(store)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda item: objects.put(f"records/videos/{item[0]}.json", item[1]), facts.items()))
     with wire(at.port) as between:
         near = access.model_copy(update={"endpoint": f"http://127.0.0.1:{between.port}"})
         first = S3Store(near, tmp_path / "there", BOUND)
@@ -186,7 +186,7 @@ def test_a_look_at_many_costs_few_requests_and_sees_what_it_writes(
 
 
 def test_an_unreadable_record_is_an_error_that_names_it(store: S3Store) -> None:
-    store._objects.put("records/videos/a.json", b"{")
+    objects_of(store).put("records/videos/a.json", b"{")
     with pytest.raises(DamagedArtifact, match=r"records/videos/a\.json cannot be read"):
         store.recorded("videos", "a")
 
@@ -199,7 +199,7 @@ def test_no_secret_is_shown(access: S3Access, store: S3Store, tmp_path: Path, ca
     store.record("failures", "x", {"reason": "y"})
     Buckets(access).make()
     shown = [repr(store), repr(access), str(vars(store)), store.location(manifest), caplog.text]
-    shown += [data.decode() for o in store.objects("") if (data := store._objects.get(o.key)) is not None]
+    shown += [data.decode() for o in store.objects("") if (data := objects_of(store).get(o.key)) is not None]
     wrong = access.model_copy(update={"secret_key": type(access.secret_key)("wrong" + secret)})
     refused = S3Store(wrong, tmp_path / "there", BOUND)
     for failing in (refused.videos, lambda asset: refused.current(asset, "v"), lambda _: Buckets(wrong).make()):
@@ -239,9 +239,10 @@ def test_settings_that_are_wrong_are_named_without_their_values(monkeypatch: pyt
 def test_uploads_that_never_ended_are_named_and_given_up(versitygw: S3Address) -> None:
     access = access_to(versitygw)
     buckets, later = Buckets(access), datetime.now(UTC) + timedelta(hours=1)
+    s3 = client(access, access.endpoint)
     begun = {"Bucket": access.bucket("artifacts"), "Key": "artifacts/masks/v/1/é.bin"}
-    upload = buckets._client.create_multipart_upload(**begun)["UploadId"]
-    buckets._client.upload_part(**begun, UploadId=upload, PartNumber=1, Body=b"x" * 100)
+    upload = s3.create_multipart_upload(**begun)["UploadId"]
+    s3.upload_part(**begun, UploadId=upload, PartNumber=1, Body=b"x" * 100)
     assert buckets.unfinished("artifacts", later - timedelta(hours=2)) == []
     (found,) = buckets.unfinished("artifacts", later)
     assert found.key == begun["Key"]

@@ -113,7 +113,7 @@ class BucketInbox:
         self._access = access
         self.bucket = access.bucket("inbox")
         place = sha256(f"{access.endpoint}/{self.bucket}".encode()).hexdigest()[:12]
-        self._seen = Seen(cache / f"inbox-{place}.sqlite")
+        self.seen = Seen(cache / f"inbox-{place}.sqlite")
         self._clock = clock
         self._running: dict[str, Future[Arrival]] = {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="inbox")
@@ -133,7 +133,7 @@ class BucketInbox:
         """
         beside: list[str] = []
         try:
-            for page in self._pages(""):
+            for page in self.pages(""):
                 beside += [file.key for file in page if beside_a_video(file.key)]
                 for file in page:
                     why = waiting(file.key)
@@ -150,13 +150,13 @@ class BucketInbox:
         what a tick took when the next one brings its cursor: what Dagster never heard of is told again.
         """
         after, token = read_cursor(cursor)
-        self._seen.settle(token)
+        self.seen.settle(token)
         if not after:
             self._forget_refusals(arrivals)
         walk = Walk(self, arrivals, Budget(at_most, self._clock))
         stopped = self._walked(walk, after)
         token = secrets.token_hex(8)
-        self._seen.add(walk.done.items(), token)
+        self.seen.add(walk.done.items(), token)
         return Tick(walk.taken, walk.refused, json.dumps({"after": stopped, "token": token}))
 
     def _walked(self, walk: Walk, after: str) -> str:
@@ -165,7 +165,7 @@ class BucketInbox:
         while more and pages < PAGES:
             page, last, more = self._page(after)
             pages += 1
-            after, in_time = walk.page(page, after, self._seen)
+            after, in_time = walk.page(page, after, self.seen)
             if not in_time:
                 return after
             after = walk.beyond(last)
@@ -176,7 +176,7 @@ class BucketInbox:
             while more and pages < PAGES:
                 page, last, more = self._page(after, f"{whose}/" if whose else "")
                 pages += 1
-                after, in_time = walk.page(page, after, self._seen, everybody=True)
+                after, in_time = walk.page(page, after, self.seen, everybody=True)
                 if not in_time:
                     return ""
                 after = last
@@ -208,7 +208,7 @@ class BucketInbox:
             return True
         return True
 
-    def _pages(self, after: str) -> Iterator[list[ObjectOrigin]]:
+    def pages(self, after: str) -> Iterator[list[ObjectOrigin]]:
         """Objects behind a key in key order, page by page."""
         more = True
         while more:

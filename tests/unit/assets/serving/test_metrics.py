@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from egoworld_assets.cli.app import app
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.serving.metrics import CONDITIONS, METRICS, Exporter, Scan, runs_of, scan, server_of
+from egoworld_assets.serving.metrics import CONDITIONS, KEPT_S, METRICS, Exporter, Scan, runs_of, scan, server_of
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.server.backup.last import LastBackup, note
 from egoworld_resources.settings import PROJECT
@@ -101,7 +101,14 @@ def test_the_backlog_has_a_price(found: Told) -> None:
     assert found["egoworld_backlog_steps", ("previews", "certain")] >= numbers(STALE, 3)
     at_least, at_most = (found["egoworld_backlog_seconds", (bound,)] for bound in ("at_least", "at_most"))
     assert at_most >= at_least > 0
-    assert found["egoworld_backlog_unpriced_steps", ()] >= 0
+    assert found["egoworld_backlog_unpriced_steps", ()] == 0, "every stage has run"
+
+
+def test_what_never_ran_has_no_price_and_is_counted(tmp_path: Path) -> None:
+    made = workbench(tmp_path)
+    add_video(made, 1)
+    told = scan(made.snapshot()).found
+    assert told["egoworld_backlog_unpriced_steps"][()] == sum(told["egoworld_backlog_steps"].values()) == len(stages())
 
 
 def test_reasons_in_words_make_no_label(bench: Workbench, tmp_path: Path) -> None:
@@ -149,10 +156,10 @@ def test_only_the_first_scrape_waits_for_a_scan() -> None:
         result.add("egoworld_source_bytes", len(scans))
         return result
 
-    exporter = Exporter(look, lambda: [(("queued",), 3)], kept_s=0.0)
-    exporter._due = 0.0
+    now = 0.0
+    exporter = Exporter(look, lambda: [(("queued",), 3)], clock=lambda: now)
     assert scraped(exporter)["egoworld_source_bytes", ()] == 1
-    exporter._due = 0.0
+    now += 2 * KEPT_S
     assert scraped(exporter)["egoworld_source_bytes", ()] == 1, "the last scan, while the next is made"
     assert second.wait(60)
     assert scraped(exporter)["egoworld_source_bytes", ()] == 1
@@ -161,7 +168,6 @@ def test_only_the_first_scrape_waits_for_a_scan() -> None:
     free.set()
     for thread in behind:
         thread.join(60)
-    exporter._due = float("inf")
     assert scraped(exporter)["egoworld_source_bytes", ()] == 2
     assert scraped(exporter)["egoworld_runs", ("queued",)] == 3
     assert len(scans) == 2, "none while the last is young"
