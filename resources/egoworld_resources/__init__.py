@@ -2,6 +2,6 @@
 
 import os
 
-os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 """Arrow's own allocator keeps most of the most that it ever had: a process would grow with every table it has seen. The
 C library gives memory back. Arrow looks at this once, when it is loaded."""

@@ -14,8 +14,9 @@ from egoworld_resources.layout import Layout
 from egoworld_resources.licences.tables import LicenceTable, RightsTable
 from egoworld_resources.named_paths import PATHS, OtherNames
 
-PROJECT = Path(__file__).resolve().parents[2]
-"""The checkout that this package runs from: where envs/ and locks/ lie."""
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parents[1] if PACKAGE.parent.name == "resources" else PACKAGE / "project"
+"""Where envs/, locks/ and infra/ lie: the checkout that this package runs from, or what its wheel brought of it."""
 
 CONFIG_FILE = "egoworld.toml"
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any, cast
 
 from egoworld_resources.environments.declaration import read_toml
 from egoworld_resources.environments.errors import BadDeclaration
 from egoworld_resources.environments.locking.lockfile import source_of
-from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.settings import PROJECT
 
 
 def contract_folder() -> Path:
-    """Folder of the package egoworld_runner, found without importing it."""
-    found = importlib.util.find_spec("egoworld_runner")
-    if found is None or found.origin is None:
-        raise BadConfiguration("the package egoworld_runner is not on the path; run: make setup")
-    return Path(found.origin).parent
+    """Folder of the package egoworld_runner. Only its pyproject.toml lies beside it: envs have that on their path."""
+    return PROJECT / "envs" / "runner" / "egoworld_runner"
 
 
 def runner_dependencies() -> list[str]:

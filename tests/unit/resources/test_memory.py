@@ -22,6 +22,13 @@ def test_arrow_is_loaded_with_the_allocator_of_the_c_library(module: str, tmp_pa
     assert done.stdout.strip() == "system"
 
 
+def test_what_the_user_chose_stays(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", ASKED.format("egoworld_resources")]
+    chosen = {"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}
+    done = subprocess.run(program, capture_output=True, text=True, check=True, cwd=tmp_path, env=chosen)
+    assert done.stdout.strip() == "mimalloc"
+
+
 def test_a_runner_is_started_with_it_too(tmp_path: Path) -> None:
     environment = Process(Path(sys.executable), tmp_path).environment()
     program = [sys.executable, "-c", ASKED.format("egoworld_runner")]
