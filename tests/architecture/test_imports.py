@@ -43,6 +43,7 @@ def audit(event, arguments):
 WATCHED = {"open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove", "socket.connect"}
 WATCHED |= {"subprocess.Popen"}
 THEIRS = ("PYDANTIC_", "DAGSTER_")  # read by the library whenever a model class or an asset is declared
+THEIRS += ("ARROW_DEFAULT_MEMORY_POOL",)  # set for Arrow, unless the user has chosen
 read = os._Environ.__getitem__
 
 
