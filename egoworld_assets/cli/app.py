@@ -197,9 +197,10 @@ def status(
 @command
 def lineage(artifact: Annotated[str, typer.Argument(help="VIDEO/ASSET")], as_json: Json = False) -> None:
     """What an artifact was made from: back to the video's bytes, code, lock, weights and parameters."""
-    from egoworld_assets.cli.lineage import lineage_of, lineage_tree
+    from egoworld_assets.cli.lineage import lineage_tree
     from egoworld_assets.cli.names import artifact as named_artifact
     from egoworld_assets.orchestration.registry import stages
+    from egoworld_resources.making.lineage import lineage_of
 
     workbench = bench()
     node = lineage_of(workbench, named_artifact(workbench, stages().values(), artifact))

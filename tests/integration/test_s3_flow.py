@@ -10,10 +10,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from egoworld_assets.cli.lineage import lineage_of
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.serving.artifact_files import served_artifacts
 from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.lineage import lineage_of
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.s3.access import S3Access
 from egoworld_resources.server.s3_servers import S3Address
