@@ -42,7 +42,7 @@ GIT: Final[Mapping[str, str]] = {
     "GIT_PAGER": "cat",
     "GIT_EDITOR": "/bin/false",
 }
-"""No configuration but what a command itself names, no password asked or found, nothing started beside git."""
+"""No configuration but what a command itself names, no password prompt or lookup, no program started by git."""
 
 HOME: Final[Mapping[str, str]] = {"HOME": NOWHERE, "NETRC": os.devnull}
 
@@ -68,5 +68,5 @@ def git_environment(outer: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _data_home(outer: Mapping[str, str]) -> Path:
-    given = outer.get("XDG_DATA_HOME")
-    return Path(given) if given else Path(outer.get("HOME") or NOWHERE) / ".local" / "share"
+    data_home = outer.get("XDG_DATA_HOME")
+    return Path(data_home) if data_home else Path(outer.get("HOME") or NOWHERE) / ".local" / "share"

@@ -33,13 +33,13 @@ class Words:
         self.file = file
         self._begin = file.seek(0, 2)
 
-    def said(self) -> str:
-        """What the program said."""
+    def text(self) -> str:
+        """The output of the program."""
         self.file.seek(self._begin)
         return self.file.read().decode(errors="replace").strip()
 
     def without_secrets(self) -> None:
-        """Take secrets out of what the program said, in the file too."""
+        """Take secrets out of the output, in the file too."""
         self.file.seek(self._begin)
         text = self.file.read().decode(errors="surrogateescape")
         hidden = redacted(text)

@@ -1,7 +1,7 @@
-"""Secrets that this process knows, taken out of everything that is told: answers, errors, audit rows, logs, output.
+"""Secrets that this process knows, removed from everything that is shown: answers, errors, audit rows, logs, output.
 
 Known are the values of the server's .env and of our environment whose names say so, passwords inside addresses there
-(DATABASE_URL, a proxy, an index), and whatever ``learn`` is given. Tokens of the API and passwords in any address are
+(DATABASE_URL, a proxy, an index), and whatever ``learn`` receives. Tokens of the API and passwords in any address are
 taken out by their form. A secret is found as it is, percent-encoded, JSON- or HTML-escaped, as hexadecimal, and inside
 base64 such as that of user:password.
 """
@@ -154,9 +154,9 @@ def _passwords(address: str) -> Iterator[str]:
         parts = urlsplit(address)
     except ValueError:
         return
-    asked = [value for name, value in parse_qsl(parts.query) if "password" in name.lower()]
+    passwords = [value for name, value in parse_qsl(parts.query) if "password" in name.lower()]
     user, has_password, password = parts.netloc.rpartition("@")[0].partition(":")
-    for secret in [password if has_password else user, *asked]:
+    for secret in [password if has_password else user, *passwords]:
         yield from (secret, unquote(secret))
 
 
@@ -206,12 +206,12 @@ def _character(one: str) -> str:
 
 @lru_cache(256)
 def _encoded(secret: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """What a text holds when a secret stands in it as hexadecimal or inside base64, and what to take out then."""
+    """What a text holds if a secret is in it as hexadecimal or inside base64, and what to remove then."""
     raw = secret.encode("utf-8", "surrogatepass")
     found: list[tuple[str, re.Pattern[str]]] = []
     if len(raw.hex()) >= SURE:
         found.append((raw.hex(), re.compile(raw.hex(), re.IGNORECASE)))
-    for before in range(3):  # what stands before it moves its bits
+    for before in range(3):  # the bytes before it shift its bits
         whole = base64.b64encode(b"\0" * before + raw).decode()
         middle = whole[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
         if len(middle) >= SURE:

@@ -1,7 +1,7 @@
 """Programs run apart from everything else: code of workflows, model runners, builds. By bubblewrap.
 
-``capabilities()`` says what this machine allows and why not the rest; ``run(command, walls=...)`` runs a program with
-all of it; ``run_code(...)`` runs code in an env.
+``capabilities()`` returns what this machine allows and why the rest is missing; ``run(command, walls=...)`` runs a
+program with all of it; ``run_code(...)`` runs code in an env.
 
 What holds where everything is allowed: a program sees the system's programs and what is named, read-only but for the
 folders that are named writable, and no other file, process, host name or network. It is a user that nobody else is,

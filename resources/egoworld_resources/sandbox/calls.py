@@ -46,7 +46,7 @@ OPENS = {"open": (2, 1), "openat": (257, 2)}
 """Calls that do so when their flags, this argument, say that a file is made; the mode is the argument after it."""
 MAKES_A_FILE = 0o100 | 0o20000000
 OPENAT2 = 437
-"""Its mode lies in memory, where a filter cannot see it; a C library does without it."""
+"""Its mode is in memory, where a filter cannot see it; a C library does without it."""
 
 
 def _do(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
@@ -91,7 +91,7 @@ def program(*, network: bool, counted: bool) -> bytes:
             _do(LOAD, NUMBER),
             _do(JUMP_ABOVE, OTHER_TABLE, 0, 1),
             _do(RETURN, ERROR | errno.ENOSYS),
-            # A C library falls back to clone, whose flags can be seen here; those of clone3 lie in memory.
+            # A C library falls back to clone, whose flags can be seen here; those of clone3 are in memory.
             _refuse(CLONE3, errno.ENOSYS),
             _refuse(OPENAT2, errno.ENOSYS),
             *(_refuse_set_id(number, mode) for number, mode in MODES.values()),

@@ -34,7 +34,7 @@ REHEARSAL = Bounds(timeout_s=20, memory_bytes=1 << 28, output_bytes=1 << 16, pro
 
 @cache
 def capabilities() -> Capabilities:
-    """What is allowed here; asked once, each means rehearsed together with those found before it."""
+    """What is allowed here; tested once, each means together with those found before it."""
     return _found(OWN_UID if os.geteuid() == 0 else USER)
 
 

@@ -103,7 +103,7 @@ def prepared(
 ) -> Iterator[Prepared]:
     """What runs ``command`` by these means, with its groups, which are removed at the end.
 
-    uid: the user to be, as root; by default one that nobody else is. Writable folders are given to that user.
+    uid: the user to be, as root; by default one that nobody else is. Writable folders become that user's.
     Raises SandboxFailed when a means cannot be had.
     """
     _refuse_half(allowed)
@@ -112,14 +112,14 @@ def prepared(
         made = [stack.enter_context(group) for group in _groups(limits, allowed)]
         for folder in walls.writable if OWN_UID in allowed else ():
             os.chown(folder, who, who)
-        given = _Descriptors(stack)
+        descriptors = _Descriptors(stack)
         if MOUNT in allowed:
-            rest = _bubblewrap(command, environment, walls, limits, allowed, who, given)
+            rest = _bubblewrap(command, environment, walls, limits, allowed, who, descriptors)
         else:
-            rest = _confined(command, environment, walls, limits, allowed, who, given)
+            rest = _confined(command, environment, walls, limits, allowed, who, descriptors)
         doors = dict.fromkeys(group.door for group in made)
         argv = (tool("sh"), "-c", JOIN, "sh", *doors, "--", *rest)
-        yield Prepared(argv, tuple(given.numbers), made, who)
+        yield Prepared(argv, tuple(descriptors.numbers), made, who)
 
 
 def used(walls: Walls, allowed: Sequence[str]) -> tuple[str, ...]:
@@ -167,7 +167,7 @@ def _bubblewrap(
     limits: Limits,
     allowed: Sequence[str],
     who: int,
-    given: _Descriptors,
+    descriptors: _Descriptors,
 ) -> list[str]:
     bwrap, _ = bubblewrap()
     options = [option for name, option in UNSHARE.items() if name in used(walls, allowed)]
@@ -177,7 +177,7 @@ def _bubblewrap(
     if OWN_UID in allowed:
         options += [word for right in RIGHTS_TO_CHANGE_USER for word in ("--cap-add", right)]
     if CALLS in allowed:
-        options += ["--seccomp", given.holding(_filter(walls, limits, allowed))]
+        options += ["--seccomp", descriptors.holding(_filter(walls, limits, allowed))]
     options += root_options(walls)
     options += ["--proc", "/proc"] if PROC in allowed else ["--dir", "/proc"]
     if PROC in allowed and USER in allowed:
@@ -187,16 +187,16 @@ def _bubblewrap(
     options += [word for device in walls.devices for word in ("--dev-bind", device, device)]
     options += temporary_options(walls)
     for path, content in _names(walls, NOBODY if USER in allowed else who).items():
-        options += ["--perms", "0644", "--file", given.holding(content), path]
+        options += ["--perms", "0644", "--file", descriptors.holding(content), path]
     options += shown_options(walls)
     for path, content in walls.files.items():
-        options += ["--perms", "0644", "--file", given.holding(content), path]
+        options += ["--perms", "0644", "--file", descriptors.holding(content), path]
     options += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", walls.cwd]
     # by --args, because everybody may read the command line of a process
     options += ["--clearenv", *(word for pair in environment.items() for word in ("--setenv", *pair))]
     text = b"\0".join(os.fsencode(word) for word in options) + b"\0"
     program = [*_limited(limits, allowed), *_as_user(who, allowed), *_without_ours(command)]
-    rest = [bwrap, "--args", given.holding(text), "--", *program]
+    rest = [bwrap, "--args", descriptors.holding(text), "--", *program]
     return rest if walls.disk is None else [*_with_disk(walls.disk, limits, allowed), *rest]
 
 
@@ -258,7 +258,7 @@ def _confined(
     limits: Limits,
     allowed: Sequence[str],
     who: int,
-    given: _Descriptors,
+    descriptors: _Descriptors,
 ) -> list[str]:
     plan: confine.Plan = {
         "command": list(command),
@@ -276,5 +276,5 @@ def _confined(
         },
         "filter": _filter(walls, limits, allowed).hex() if CALLS in allowed else "",
     }
-    number = given.holding(json.dumps(plan).encode())
+    number = descriptors.holding(json.dumps(plan).encode())
     return [sys.executable, "-I", "-S", confine.__file__, number]

@@ -42,7 +42,7 @@ class Plan(TypedDict):
 
 
 def become(plan: Plan) -> None:
-    """Give up every right that can be given up and start the program; never returns."""
+    """Drop every privilege that can be dropped and start the program; never returns."""
     os.setsid()
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)

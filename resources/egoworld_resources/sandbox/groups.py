@@ -19,7 +19,7 @@ CONTROLLERS = {MEMORY_GROUP: "memory", PROCESS_GROUP: "pids"}
 KEPT_BY_US = 2
 """Processes in a group that are not the program's: bubblewrap outside and inside of the namespaces."""
 HUGE_PAGE = 2 << 20
-"""Of a group that is full so much may be left, where what was asked for last was more."""
+"""Bytes that may be free in a full group, because the last request was larger."""
 PATIENCE_S = 2.0
 """Seconds for the kernel to see that a group is empty."""
 
@@ -50,7 +50,7 @@ class Group:
         return self._numbers("memory.oom_control").get("oom_kill", 0) if used + HUGE_PAGE > bound else 0
 
     def _numbers(self, name: str) -> dict[str, int]:
-        """The numbers in a file of the group, each by the word before it; none when there is no such file."""
+        """The numbers in a file of the group, each by the word before it; empty if the file does not exist."""
         with contextlib.suppress(OSError), open(f"{self.folder}/{name}", encoding="ascii") as file:
             return {word: int(number) for word, _, number in (line.strip().rpartition(" ") for line in file)}
         return {}

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 NOBODY = 65534
 FIRST_OWN, OWN = 1 << 30, 1 << 28
-"""User ids from FIRST_OWN on are given to runs, one each: far above those of people, systemd and containers."""
+"""User ids from FIRST_OWN on are assigned to runs, one each: far above those of people, systemd and containers."""
 
 
 def own_uid() -> int:

@@ -55,5 +55,5 @@ class Capabilities:
     def sentences(self) -> list[str]:
         """For people, at the start of a service: what keeps code apart, then a line for each means that is missing."""
         by = f" ({self.tool})" if self.tool else ""
-        said = [f"code runs apart by: {', '.join(self.allowed) or 'nothing but limits of a process'}{by}"]
-        return said + [f"no {name} ({why}): {LOST[name]}" for name, why in self.missing.items()]
+        lines = [f"code runs apart by: {', '.join(self.allowed) or 'nothing but limits of a process'}{by}"]
+        return lines + [f"no {name} ({why}): {LOST[name]}" for name, why in self.missing.items()]

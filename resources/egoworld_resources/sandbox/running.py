@@ -31,7 +31,7 @@ PIPE_BYTES = 1 << 19
 """Less than the 1 MiB that any user may give a pipe (pipe-max-size); a flood is read with fewer turns."""
 KILLED = 128 + signal.SIGKILL
 NOT_STARTED = re.compile(r"(?:/\S+/)?(bwrap|unshare|mount|mkdir|sh|setpriv|prlimit|env|confine): ([^\n]*)\n?")
-"""What those say that start the program, when one of them cannot; it is all that was said then."""
+"""The message of a program in the start sequence that fails; it is then the whole output."""
 NO_STATUS_OF_OURS = {0, KILLED}
 
 
@@ -45,13 +45,13 @@ def run(
     means: Capabilities | None = None,
     cancel: Cancel | None = None,
 ) -> Outcome:
-    """Run ``command`` (its first word an absolute path) apart from the service by all means that are allowed here.
+    """Run ``command`` (its first word an absolute path) isolated from the service by all means that are allowed here.
 
-    environment: all variables that it gets. pass_fds: descriptors that it inherits: none of a folder, it would lead
-    out. means: those to use instead of ``capabilities()``. cancel: when it is set, the run ends at once, nothing of it
-    is left, and killed_for is "cancelled". Its standard input is empty.
+    environment: all variables that it gets. pass_fds: descriptors that it inherits: none of a folder, it would be a
+    way out. means: those to use instead of ``capabilities()``. cancel: when it is set, the run ends at once, leaves
+    nothing behind, and killed_for is "cancelled". Its standard input is empty.
 
-    Raises SandboxFailed when it could not be run to its end; it is never run by fewer means than ``means`` says.
+    Raises SandboxFailed when it could not be run to its end; it is never run with fewer means than ``means``.
     """
     allowed = (means or capabilities()).allowed
     limits = Limits(bounds.memory_bytes, bounds.processes, bounds.disk_bytes, bounds.disk_bytes)
@@ -75,9 +75,9 @@ def run(
     )
 
 
-def not_started(said: str) -> bool:
-    """Whether this, which is all that was said, is of one of those that start the program."""
-    return NOT_STARTED.fullmatch(said) is not None
+def not_started(output: str) -> bool:
+    """Whether the whole output is a message of the start sequence."""
+    return NOT_STARTED.fullmatch(output) is not None
 
 
 def _explained(reason: str, allowed: Sequence[str]) -> str:
@@ -174,7 +174,7 @@ class _Looks:
 
 
 def _end(child: subprocess.Popen[bytes], allowed: Sequence[str]) -> None:
-    """End a run and all that it started. The death of bubblewrap is theirs; a keeper ends them when it is asked to."""
+    """End a run and all that it started. The death of bubblewrap is theirs; a keeper ends them on request."""
     if child.poll() is not None:
         return
     if PID in allowed:

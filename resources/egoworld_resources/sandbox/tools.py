@@ -52,12 +52,12 @@ def _packaged() -> Path | None:
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    """The version that a bwrap says it is; () when it does not start."""
+    """The version that a bwrap reports; () if it does not start."""
     try:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True, env={}).stdout
+        output = subprocess.run([path, "--version"], capture_output=True, text=True, check=True, env={}).stdout
     except (OSError, subprocess.CalledProcessError):
         return ()
-    found = re.search(r"(\d+)\.(\d+)\.(\d+)", said)
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)", output)
     return tuple(map(int, found.groups())) if found else ()
 
 

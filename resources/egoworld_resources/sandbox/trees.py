@@ -25,7 +25,7 @@ def trees(python: Path, env_folder: Path) -> list[tuple[str, str]]:
 
 
 def links(python: Path) -> list[tuple[str, str]]:
-    """The links between the interpreter and its program, each with what it says."""
+    """The links between the interpreter and its program, each with its target."""
     return [(str(hop), str(hop.readlink())) for hop in _hops(python) if hop.is_symlink()]
 
 

@@ -30,9 +30,9 @@ class Walls:
     """One program's surroundings.
 
     read_only: real path and where it appears; writable: folders that exist, seen at their own paths, none of which may
-    hold anything else that is shown; links: [link, what it says]; files: contents by path; disk: an empty folder on
+    hold anything else that is shown; links: [link, its target]; files: contents by path; disk: an empty folder on
     which a file system in memory is mounted that appears as /scratch, /tmp and /dev/shm together; hidden: folders of
-    ours that must not be seen but for what is named, should they lie below the system's; devices: nodes; network: the
+    ours that stay hidden except for what is named, if they are below the system's; devices: nodes; network: the
     machine's own; system: further files of the system, where they exist; cwd: working directory;
     as_root: whether root stays root where it cannot be kept apart by mounts.
     """
@@ -82,10 +82,10 @@ def shown_options(walls: Walls) -> Iterator[str]:
         yield from _folders_above(target, seen, hidden)
         yield from ("--ro-bind", source, target)
         seen.append(target)
-    for link, said in walls.links:
+    for link, target in walls.links:
         if not below(link, [*seen, *SYSTEM]):
             yield from _folders_above(link, seen, hidden)
-            yield from ("--symlink", said, link)
+            yield from ("--symlink", target, link)
     for path in sorted(walls.writable):
         yield from _folders_above(path, seen, hidden)
         yield from ("--bind", path, path)
@@ -108,7 +108,7 @@ def _folder(path: str) -> tuple[str, ...]:
 
 
 def below(path: str, folders: Sequence[str]) -> bool:
-    """Whether a path is one of these folders or lies below one."""
+    """Whether a path is one of these folders or below one."""
     return any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 

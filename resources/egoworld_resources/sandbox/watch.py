@@ -29,7 +29,7 @@ def memory_of(root: int, bound: int) -> int:
     """Bytes of memory that the processes below ``root`` have, without files that could be read again.
 
     Pages that a process shares with its children count once for each, unless the sum is above ``bound``: then they
-    count in proportion (Pss), which takes the kernel longer to tell.
+    count in proportion (Pss), which takes the kernel longer to compute.
     """
     pids = below(root)
     total = sum(_sum(f"/proc/{pid}/status", b"RssAnon:", b"RssShmem:") for pid in pids)

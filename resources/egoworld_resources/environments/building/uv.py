@@ -70,7 +70,7 @@ class Uv:
             if guard:
                 kept = {name: value for name, value in kept.items() if name.upper() != "NO_PROXY"} | guard.variables
             done = self._ran(command, cwd, kept, words, held)
-            message = words.said()
+            message = words.text()
         if done.returncode == 0:
             return done.stdout
         if guard and guard.refused:

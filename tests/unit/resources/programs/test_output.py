@@ -12,7 +12,7 @@ from egoworld_resources.programs.output import words_into, words_of
 def spoken(text: str) -> str:
     with words_of(["sh", "-c", "x y"]) as words:
         subprocess.run(["sh", "-c", f"echo {text} >&2"], stderr=words.file, check=True)
-        return words.said()
+        return words.text()
 
 
 def test_without_an_operation_nothing_is_kept(tmp_path: Path) -> None:
