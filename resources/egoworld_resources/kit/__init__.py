@@ -1,1 +1,1 @@
-"""Air gap: everything that an installation needs, in one signed folder or tar; infra/AIRGAP.md says how it is used."""
+"""Air gap: everything that an installation needs, in one signed folder or tar; infra/AIRGAP.md describes its use."""

@@ -44,7 +44,7 @@ class Wanted:
 
 
 def wanted(env: str, lock: Lock, python: str, policy: Policy, sdists: Iterable[str] = ()) -> list[Wanted]:
-    """The files that ``lock`` installs under ``python`` ("3.11"); raises KitRefused for what is no file."""
+    """The files that ``lock`` installs under ``python`` ("3.11"); raises KitRefused for anything but a file."""
     found: list[Wanted] = []
     for entry in linux_entries(env, lock.entries, python=f"=={python}.*", policy=policy, sdists=list(sdists)):
         files = cast(
@@ -78,7 +78,7 @@ def licence_of(wheel: Path) -> str:
 
 
 def requirements_of(wheel: Path) -> list[Requirement]:
-    """What a wheel says it needs."""
+    """The requirements of a wheel, from its metadata."""
     return [Requirement(text) for text in _metadata(wheel).get_all("Requires-Dist") or []]
 
 
@@ -131,7 +131,7 @@ def _download(file: Wanted, place: Path) -> None:
         return
     if digest != file.sha256:
         part.unlink()
-        raise KitRefused(f"{file.origin} has sha256 {digest}, the lock says {file.sha256}; nothing was built")
+        raise KitRefused(f"{file.origin} has sha256 {digest}, the lock has {file.sha256}; nothing was built")
     part.replace(place)
 
 

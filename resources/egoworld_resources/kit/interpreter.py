@@ -1,7 +1,7 @@
 """The interpreter of a kit: Debian's own python3.11 packages made relocatable, with the libraries it needs and make.
 
 Debian's build is signed by Debian, kept current by its security team, and in reach of every Debian machine; the
-archives of python-build-standalone are larger and lie on a host that a build machine behind a package mirror seldom
+archives of python-build-standalone are larger and on a host that a build machine behind a package mirror seldom
 reaches. Its program finds the standard library beside itself; only the libraries outside Debian's essential set are
 added, found by an rpath (DT_RPATH, so that extension modules inherit it) relative to the program.
 """
@@ -65,9 +65,9 @@ def make_interpreter(work: Path, patchelf: Path) -> Interpreter:
     program = tree / "usr" / "bin" / f"python{PYTHON}"
     _run([str(_patchelf(patchelf, work)), "--force-rpath", "--set-rpath", RPATH, str(program)], work)
     (tree / "usr" / "bin" / "python3").symlink_to(program.name)
-    told = _run([str(program), "-I", "-B", "-c", TRIED], work).strip()
-    if told != str(tree / "usr"):
-        raise KitRefused(f"the interpreter made of Debian's packages takes {told} for its own folder")
+    prefix = _run([str(program), "-I", "-B", "-c", TRIED], work).strip()
+    if prefix != str(tree / "usr"):
+        raise KitRefused(f"the interpreter made of Debian's packages takes {prefix} for its own folder")
     archive = work / f"cpython-{PYTHON}-debian.tar.gz"
     unpacked = pack(tree, archive)
     return Interpreter(archive, tuple(f"{deb.name} {_sha256(deb)}" for deb in found), unpacked)

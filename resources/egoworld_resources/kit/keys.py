@@ -1,4 +1,4 @@
-"""The key that signs kits: Ed25519, in a file that only its owner reads; who receives a kit is told its fingerprint."""
+"""The key that signs kits: Ed25519, in a file that only its owner reads; recipients of a kit get its fingerprint."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def read_key(file: Path) -> Ed25519PrivateKey:
             f"the key {file} cannot be read: {error.strerror}; make one: egoworld kit key"
         ) from error
     if mode & 0o077:
-        raise BadConfiguration(f"the key {file} can be read by others; mend it with: chmod 600 {file}")
+        raise BadConfiguration(f"the key {file} can be read by others; fix it with: chmod 600 {file}")
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise BadConfiguration(f"{file} is no private key: {error}; make one: egoworld kit key") from error
+        raise BadConfiguration(f"{file} is not a private key: {error}; make one: egoworld kit key") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise BadConfiguration(f"{file} is no Ed25519 key; make one: egoworld kit key")
     return key

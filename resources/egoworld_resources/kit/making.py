@@ -137,7 +137,7 @@ def _gather(
 
 
 def _chosen(order: Order, catalog: Catalog) -> list[str]:
-    """The envs that are asked for and have an interpreter of their own; those of the tests go with the tools."""
+    """The requested envs that have an interpreter of their own; those of the tests go with the tools."""
     own = order.project / "envs"
     known = [name for name in catalog.names if order.dev or catalog.env(name).folder.parent == own]
     return [name for name in order.envs or known if catalog.env(name).interpreter != BASE]
@@ -147,8 +147,8 @@ def _own_wheels(order: Order, uv: Uv, work: Path) -> list[Piece]:
     """egoworld and egoworld_runner as wheels, for a machine where they are wanted outside a checkout."""
     out = work / "own"
     for folder in (order.project, order.project / "envs" / "runner"):
-        asked = ["build", "--wheel", "--quiet", "--no-index", "--find-links", order.fetched, "--out-dir", out, folder]
-        uv.run(asked, folder, what=f"building the wheel of {folder}")
+        command = ["build", "--wheel", "--quiet", "--no-index", "--find-links", order.fetched, "--out-dir", out, folder]
+        uv.run(command, folder, what=f"building the wheel of {folder}")
     return [piece(f"own/{wheel.name}", "own wheel", wheel) for wheel in sorted(out.glob("*.whl"))]
 
 

@@ -27,7 +27,7 @@ from egoworld_resources.programs.environment import environment_of
 
 TESTS = ("tests/", ".ci/")
 OWN = ("HOME", "XDG_CONFIG_HOME")
-"""Git's settings of whoever develops here, such as safe.directory."""
+"""Git's settings of the developer, such as safe.directory."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def tracked(project: Path) -> list[str]:
         if done.returncode != 0:
             raise KitRefused(f"git does not list the files of {project}: {done.stderr.decode().strip()}")
         return [name for name in done.stdout.decode().split("\0") if name]
-    raise KitRefused(f"{project} is no git checkout; a kit is made where the project is developed")
+    raise KitRefused(f"{project} is not a git checkout; a kit is made where the project is developed")
 
 
 def lock_pieces(locks: Sequence[Lock], wheels: Path, work: Path) -> Iterator[Piece]:
@@ -107,7 +107,7 @@ def lock_pieces(locks: Sequence[Lock], wheels: Path, work: Path) -> Iterator[Pie
 
 
 def weights_pieces(catalog: Catalog, envs: Sequence[str], home: Path | None) -> list[Piece]:
-    """weights.json: every weights file that the envs declare, with licence; and with ``home`` those that lie there."""
+    """weights.json: every weights file that the envs declare, with licence; with ``home`` also the files there."""
     declared = [
         (name, stage.stage, weights)
         for name in envs

@@ -52,15 +52,15 @@ def _wheel(name: str, version: str, hashes: set[str], lock: Path, uv: Uv, fetche
 
 
 def _addressed(name: str, version: str, hashes: set[str], tags: set[Tag], lock: Path, uv: Uv) -> Wanted:
-    """Where the file lies: such a lock names hashes only, and the index the addresses."""
+    """The address of the file: such a lock has hashes only, and the index the addresses."""
     with tempfile.TemporaryDirectory(prefix="egoworld-kit-") as folder:
         output, asking = Path(folder) / "pylock.tool.toml", Path(folder) / "asked.in"
         asking.write_text(f"{name}=={version}\n", encoding="utf-8")
-        asked: Sequence[str | Path] = (
+        command: Sequence[str | Path] = (
             *("pip", "compile", asking, "--quiet", "--no-deps", "--only-binary", ":all:", "--universal"),
             *("--python-version", PYTHON, "--format", "pylock.toml", "-o", output),
         )
-        uv.run(asked, Path(folder), what=f"asking the index for {name}")
+        uv.run(command, Path(folder), what=f"asking the index for {name}")
         entries = read_toml(output)["packages"]
     for file in (file for entry in entries for file in entry.get("wheels", [])):
         if file["hashes"].get("sha256") in hashes and fits(file, tags):

@@ -48,7 +48,7 @@ def refuse_changes(changed: list[str]) -> None:
 
 def _put(source: Path, place: Path, file: KitFile) -> None:
     if place.is_file() and not place.is_symlink() and _digest(place) == file.sha256:
-        return  # with its old time, so that make does not make anew what rests on it
+        return  # with its old time, so that make does not rebuild what depends on it
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = place.with_name(f".{place.name}.kit")
     shutil.copyfile(source, fresh)

@@ -1,4 +1,4 @@
-"""Installing a kit: signature, then every byte, then what it brings; whole, or begun and said so.
+"""Installing a kit: signature, then every byte, then its contents; complete, or marked as unfinished.
 
 <to>/                       the checkout, as from git: Makefile, envs/, locks/, ...
 <to>/data/kit/files/        the verified files of the kit; wheels/ of it is where model envs are installed from
@@ -46,7 +46,7 @@ class Wish:
 
 
 def install(wish: Wish, say: Callable[[str], None]) -> KitManifest:
-    """Install or renew what lies in ``wish.to``; raises KitRefused or DiskFull, naming the file and what to do."""
+    """Install or renew ``wish.to``; raises KitRefused or DiskFull, naming the file and what to do."""
     target = wish.to.absolute()
     place = target / KIT
     wanted = _wanted(wish, place)
@@ -110,7 +110,7 @@ def _set_up(setup: Setup, before: list[KitManifest]) -> None:
 
 
 def _refuse_older(manifest: KitManifest, before: list[KitManifest]) -> None:
-    """An old kit has a valid signature too, and the faults that were mended since."""
+    """An old kit has a valid signature too, and the faults that were fixed since."""
     newest = max((found.created for found in before), default="")
     if manifest.created < newest:
         raise KitRefused(
@@ -124,7 +124,7 @@ def _wanted(wish: Wish, place: Path) -> str:
     if (place / TRUSTED).is_file():
         return wanted_fingerprint(str(place / TRUSTED))
     raise KitRefused(
-        "whose kit is it? Give --key the fingerprint (SHA256:...) that its maker told you, on another way "
+        "whose kit is it? Give --key the fingerprint (SHA256:...) that its maker told you by another channel "
         "than the kit came"
     )
 

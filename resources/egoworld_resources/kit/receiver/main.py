@@ -14,15 +14,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Install a kit; a known error is one message and exit status 1."""
     parser = argparse.ArgumentParser(prog="install", description="Installs an egoworld kit without a network.")
     beside = Path(sys.argv[0]).absolute().parent
-    parser.add_argument("kit", nargs="?", type=Path, default=beside, help="folder or tar; default: where this lies")
+    parser.add_argument(
+        "kit", nargs="?", type=Path, default=beside, help="folder or tar; default: the folder of this program"
+    )
     parser.add_argument("--to", type=Path, required=True, help="folder of the installation; the same one to renew it")
     parser.add_argument("--key", default="", help="fingerprint of the maker's key, SHA256:..., or a file with it")
     parser.add_argument("--python", type=Path, default=None, help="rest on this interpreter instead of the kit's")
     parser.add_argument("--no-demo", action="store_true", help="do not run make demo at the end")
     parser.add_argument("--overwrite", action="store_true", help="overwrite project files that were changed here")
     parser.add_argument("--older", action="store_true", help="also a kit made before the one that is installed")
-    given = parser.parse_args(arguments)
-    wish = Wish(given.kit, given.to, given.key, given.python, not given.no_demo, given.overwrite, given.older)
+    options = parser.parse_args(arguments)
+    wish = Wish(
+        options.kit, options.to, options.key, options.python, not options.no_demo, options.overwrite, options.older
+    )
     try:
         install(wish, lambda line: print(line, flush=True))
     except EgoworldError as error:

@@ -113,7 +113,7 @@ def _file(entry: Mapping[str, Any], where: str) -> KitFile:
             raise KitRefused(f"{where}: {field.name} of {file.path!r} must be of type {field.type}")
     parts = PurePosixPath(file.path).parts
     if not parts or not NAME.match(file.path) or ".." in parts or str(PurePosixPath(file.path)) != file.path:
-        raise KitRefused(f"{where}: {file.path!r} is no path inside a kit")
+        raise KitRefused(f"{where}: {file.path!r} is not a path inside a kit")
     if file.path in (MANIFEST, SIGNATURE) or file.kind not in KINDS:
         raise KitRefused(f"{where}: {file.path!r} cannot be a file of a kit of kind {file.kind!r}")
     if file.bytes < 0 or file.unpacked < 0 or not SHA256.match(file.sha256):

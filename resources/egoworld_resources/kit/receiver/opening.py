@@ -15,7 +15,7 @@ from egoworld_resources.kit.receiver.refused import KitRefused
 
 @dataclass(frozen=True)
 class FolderKit:
-    """A kit that lies unpacked."""
+    """An unpacked kit."""
 
     path: Path
 
@@ -45,7 +45,7 @@ class TarKit:
         found: list[bytes] = []
         for (name, size, content), wanted in zip(self._members(), (MANIFEST, SIGNATURE), strict=False):
             if name != wanted or size > LARGEST:
-                raise KitRefused(f"{self.path} is no kit: it begins with {name!r} instead of {wanted}")
+                raise KitRefused(f"{self.path} is not a kit: it begins with {name!r} instead of {wanted}")
             found.append(content.read())
         if len(found) != 2:
             raise KitRefused(f"{self.path} ends before its manifest and signature; copy it again")
@@ -58,9 +58,9 @@ class TarKit:
             if number < 2:
                 continue
             if name not in known:
-                raise KitRefused(f"{self.path} holds {name!r}, which its manifest does not name; get the kit anew")
+                raise KitRefused(f"{self.path} holds {name!r}, which its manifest does not name; get the kit again")
             if size != known[name].bytes:
-                raise KitRefused(f"{self.path}: {name} has {size} bytes, not {known[name].bytes}; get the kit anew")
+                raise KitRefused(f"{self.path}: {name} has {size} bytes, not {known[name].bytes}; get the kit again")
             yield name, content
 
     def _members(self) -> Iterator[tuple[str, int, IO[bytes]]]:
@@ -69,10 +69,12 @@ class TarKit:
                 for member in archive:
                     content = archive.extractfile(member) if member.isreg() else None
                     if content is None:
-                        raise KitRefused(f"{self.path} holds {member.name!r}, which is no plain file; get the kit anew")
+                        raise KitRefused(
+                            f"{self.path} holds {member.name!r}, which is not a plain file; get the kit again"
+                        )
                     yield member.name, member.size, content
         except (tarfile.TarError, EOFError) as error:
-            raise KitRefused(f"{self.path} is no whole tar file ({error}); copy it again") from error
+            raise KitRefused(f"{self.path} is not a complete tar file ({error}); copy it again") from error
         except OSError as error:
             raise KitRefused(f"{self.path} cannot be read: {error}") from error
 

@@ -24,7 +24,7 @@ OURS, NOT_OURS = "EGOWORLD_", "EGOWORLD_WHEELHOUSE"
 
 @dataclass(frozen=True)
 class Setup:
-    """Making an installation in ``target`` run. python: a given interpreter, None for the kit's."""
+    """Making an installation in ``target`` run. python: an interpreter to use, None for the kit's."""
 
     target: Path
     store: Store
@@ -126,8 +126,8 @@ class Setup:
         done = subprocess.run(words, cwd=self.target, env=self.environment(os.environ) | dict(more or {}), check=False)
         if done.returncode != 0:
             raise KitRefused(
-                f"{' '.join(words[:3])} ... failed with exit status {done.returncode}; what it said stands above. "
-                "Nothing is lost: install again when it is mended"
+                f"{' '.join(words[:3])} ... failed with exit status {done.returncode}; its output is above. "
+                "Nothing is lost: install again once it is fixed"
             )
 
     def environment(self, outer: Mapping[str, str]) -> dict[str, str]:

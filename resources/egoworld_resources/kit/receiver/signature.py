@@ -31,21 +31,21 @@ def fingerprint(public: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(SPKI_PREFIX + public).digest()).decode().rstrip("=")
 
 
-def wanted_fingerprint(given: str) -> str:
+def wanted_fingerprint(key: str) -> str:
     """From a fingerprint, or from a file with one or with a public key in PEM; raises KitRefused."""
-    text = given.strip()
+    text = key.strip()
     if not text.startswith("SHA256:"):
         try:
-            text = Path(given).read_text(encoding="ascii").strip()
+            text = Path(key).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise KitRefused(f"'{given}' is neither a fingerprint (SHA256:...) nor a readable file: {error}") from error
+            raise KitRefused(f"'{key}' is neither a fingerprint (SHA256:...) nor a readable file: {error}") from error
     if "BEGIN PUBLIC KEY" in text:
         der = base64.b64decode("".join(line for line in text.splitlines() if "KEY" not in line))
         if not der.startswith(SPKI_PREFIX) or len(der) != len(SPKI_PREFIX) + KEY_BYTES:
-            raise KitRefused(f"{given} is no public Ed25519 key")
+            raise KitRefused(f"{key} is not a public Ed25519 key")
         return fingerprint(der[len(SPKI_PREFIX) :])
     if not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}", text):
-        raise KitRefused(f"'{text[:80]}' is no fingerprint: SHA256: and 43 letters are asked for")
+        raise KitRefused(f"'{text[:80]}' is not a fingerprint: SHA256: and 43 letters are needed")
     return text
 
 
@@ -56,16 +56,16 @@ def check(manifest: bytes, signature: bytes, wanted: str, where: str) -> None:
         public = base64.b64decode(document["key"], validate=True)
         signed = base64.b64decode(document["signature"], validate=True)
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
-        raise KitRefused(f"{where} is no signature of a kit: {error}") from error
+        raise KitRefused(f"{where} is not the signature of a kit: {error}") from error
     if len(public) != KEY_BYTES or len(signed) != SIGNATURE_BYTES:
         raise KitRefused(f"{where}: key or signature has the wrong length")
     if fingerprint(public) != wanted:
         raise KitRefused(
-            f"{where}: the kit is signed by the key {fingerprint(public)}, not by {wanted}; ask whoever made the kit, "
+            f"{where}: the kit is signed by the key {fingerprint(public)}, not by {wanted}; ask the maker of the kit, "
             "on another way than the kit came"
         )
     if not verified(public, signed, manifest):
-        raise KitRefused(f"{where}: the manifest was changed after it was signed; get the kit anew")
+        raise KitRefused(f"{where}: the manifest was changed after it was signed; get the kit again")
 
 
 def verified(public: bytes, signature: bytes, message: bytes) -> bool:

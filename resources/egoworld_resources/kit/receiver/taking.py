@@ -91,7 +91,7 @@ def _copy(content: IO[bytes], file: KitFile, target: Path, kit: str) -> None:
             os.fsync(copy.fileno())
         if size != file.bytes or digest.hexdigest() != file.sha256:
             raise KitRefused(
-                f"{file.path} in {kit} is damaged: sha256 or size is not what the manifest says; copy the kit again"
+                f"{file.path} in {kit} is damaged: sha256 or size differs from the manifest; copy the kit again"
             )
         part.chmod(0o755 if file.executable else 0o644)
         part.replace(target)

@@ -149,7 +149,7 @@ def test_a_truncated_tar_is_refused(maker: Maker, tmp_path: Path, share: float) 
 def test_a_manifest_cannot_name_a_path_outside(maker: Maker, tmp_path: Path, path: str) -> None:
     one = renamed(piece("evil", "source", b"x"), path)
     content = maker.manifest([one]).to_bytes()
-    with pytest.raises(KitRefused, match=r"no path inside a kit|cannot be a file of a kit"):
+    with pytest.raises(KitRefused, match=r"not a path inside a kit|cannot be a file of a kit"):
         parse(content, "kit.json")
 
 
@@ -180,7 +180,7 @@ def test_links_are_not_followed(maker: Maker, tmp_path: Path) -> None:
         link = tarfile.TarInfo("wheels/c.whl")
         link.type, link.linkname = tarfile.SYMTYPE, str(secret)
         archive.addfile(link)
-    with pytest.raises(KitRefused, match="is no plain file"):
+    with pytest.raises(KitRefused, match="is not a plain file"):
         taken(tar, maker, tmp_path / "other")
 
 
@@ -214,7 +214,11 @@ def test_a_manifest_that_is_none(maker: Maker, break_it: Callable[[dict], object
 def test_what_is_no_kit(maker: Maker, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").write_text("no tar")
-    for name, words in (("empty", "kit.json cannot be read"), ("text", "no whole tar"), ("nothing", "does not exist")):
+    for name, words in (
+        ("empty", "kit.json cannot be read"),
+        ("text", "not a complete tar"),
+        ("nothing", "does not exist"),
+    ):
         with pytest.raises(KitRefused, match=words):
             install(Wish(tmp_path / name, tmp_path / "to", maker.fingerprint), print)
     with pytest.raises(KitRefused, match="whose kit is it"):
@@ -285,7 +289,7 @@ def test_a_key_is_for_its_owner_alone(tmp_path: Path) -> None:
         read_key(key)
     with pytest.raises(BadConfiguration, match="egoworld kit key"):
         read_key(tmp_path / "none")
-    with pytest.raises(KitRefused, match="is no fingerprint"):
+    with pytest.raises(KitRefused, match="is not a fingerprint"):
         wanted_fingerprint("SHA256:short")
 
 
@@ -295,7 +299,7 @@ def test_the_signature_names_its_own_key(maker: Maker) -> None:
     assert fingerprint(bytes(32)) != maker.fingerprint
     with pytest.raises(KitRefused, match="wrong length"):
         check(content, json.dumps({**signed, "key": "AAAA"}).encode(), maker.fingerprint, "kit")
-    with pytest.raises(KitRefused, match="no signature of a kit"):
+    with pytest.raises(KitRefused, match="not the signature of a kit"):
         check(content, b"[]", maker.fingerprint, "kit")
 
 

@@ -118,7 +118,7 @@ def test_conda_archives_go_where_the_conda_backend_looks(tmp_path: Path) -> None
 
 
 def test_only_a_git_checkout_knows_its_files(tmp_path: Path, repository: Path) -> None:
-    with pytest.raises(KitRefused, match="is no git checkout"):
+    with pytest.raises(KitRefused, match="is not a git checkout"):
         source_pieces(tmp_path, tests=False)
     names = {one.file.path for one in source_pieces(repository, tests=False)}
     assert {"source/Makefile", "source/envs/base/pyproject.toml", "source/locks/pylock.base.toml"} <= names
