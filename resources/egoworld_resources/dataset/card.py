@@ -74,7 +74,7 @@ def _features(info: Mapping[str, Any]) -> str:
         "`action` is the next frame's `observation.state`. Where a `valid` is 0 nothing was measured and the last\n"
         "value is held. Poses are row-major 4x4 matrices, camera axes are OpenCV's, angles radians. Lengths along\n"
         "the camera trajectory are in the scale of each clip's own reconstruction. Pictures are letterboxed:\n"
-        "with the columns `egoworld/canvas_*` of `meta/episodes` a point x of the source video lies at\n"
+        "with the columns `egoworld/canvas_*` of `meta/episodes` a point x of the source video is at\n"
         "(x + 0.5) * scale_x - 0.5 + left, y likewise; (0, 0) is the centre of the top left pixel.\n"
     )
     return "\n".join(["## Features", "", "| feature | type | shape |", "|---|---|---|", *rows, "", note])

@@ -1,4 +1,4 @@
-"""What the last merge considered, by video: beside the dataset, so that the next merge is asked for when it differs.
+"""What the last merge considered, by video: stored next to the dataset, so that a difference triggers the next merge.
 
 The videos that a merge refused are in it too, and so are those of a merge that wrote nothing: the same would come of
 them again.

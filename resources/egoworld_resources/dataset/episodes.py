@@ -1,4 +1,4 @@
-"""One video's episodes as the merge takes them: where they lie, what they come from and what bears on them."""
+"""One video's episodes as input of the merge: where they are, what they come from and which licences apply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hand a dataset out: a copy of its own under the licences of today, refused when they do not allow the purpose."""
+"""Hand a dataset out: a separate copy under the current licences, refused if they do not allow the purpose."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def export(
 ) -> Exported:
     """Copy a merged dataset to ``target`` (real copies: the receiver may change them), whole or not at all.
 
-    episodes: those that are in it, with the licences of today. leave_out: a commercial export leaves out the videos
+    episodes: those that are in it, with the current licences. leave_out: a commercial export leaves out the videos
     that do not allow it. Raises LicenceRefused for a commercial export with a licence that forbids it or is unclear,
     and BadConfiguration when ``target`` exists.
     """

@@ -21,7 +21,7 @@ Entry = Mapping[str, Any]
 
 
 def of_data(entries: Sequence[Entry]) -> list[str]:
-    """Licences under which the data stands, those of the code left out; "" is an unknown one."""
+    """The licences of the data, without those of the code; "" is an unknown one."""
     bearings = (one for entry in entries for one in entry["licences"])
     return sorted(
         {b["licence"] for b in bearings if b["kind"] != "code" and not (b["kind"] == "outputs" and not b["licence"])}

@@ -1,4 +1,4 @@
-"""lineage.json of a merged dataset: what is in it, and whether what it says of licences still holds."""
+"""lineage.json of a merged dataset: what is in it, and whether its licences still hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from egoworld_resources.dataset.episodes import EpisodeArtifact
 from egoworld_resources.errors import BadConfiguration
 
 LINEAGE = "lineage.json"
-Said = tuple[str, str, str, str]
+Recorded = tuple[str, str, str, str]
 """A licence as a dataset states it: kind, what it is of, licence, terms."""
 
 
@@ -28,27 +28,29 @@ def entries_of(dataset: Path | None) -> dict[str, dict[str, Any]]:
 
 
 def licence_changes(dataset: Path, episodes: Sequence[EpisodeArtifact]) -> list[str]:
-    """What a merged dataset says of licences and rights that no longer holds, by video; empty without one."""
+    """Licences and rights recorded in a merged dataset that no longer hold, by video; empty if it does not exist."""
     changes: list[str] = []
     before = entries_of(dataset)
     for artifact in episodes:
         entry = before.get(artifact.video)
         if entry is None or entry["data_version"] != artifact.data_version:
             continue
-        said = {(one["kind"], one["of"], one["licence"], one["terms"]) for one in _listed(entry)}
+        recorded = {(one["kind"], one["of"], one["licence"], one["terms"]) for one in _listed(entry)}
         now = {(one.kind, one.of, one.licence, one.terms.value) for one in artifact.bearings()}
-        words = [_changed(name, said - now, now - said) for name in sorted({(s[0], s[1]) for s in said ^ now})]
+        words = [
+            _changed(name, recorded - now, now - recorded) for name in sorted({(s[0], s[1]) for s in recorded ^ now})
+        ]
         if not words and entry.get("rights") != asdict(artifact.rights):
-            words = ["who gave the video, or who said so"]
+            words = ["who provided the video, or who stated it"]
         changes += [f"{artifact.video}: {word}" for word in words]
     return changes
 
 
-def _changed(name: tuple[str, str], said: set[Said], now: set[Said]) -> str:
+def _changed(name: tuple[str, str], recorded: set[Recorded], now: set[Recorded]) -> str:
     """One change in words. name: kind of a licence and what it is of."""
     was, is_ = (
         " and ".join(sorted(f"{one[2] or 'unknown'} ({one[3]})" for one in each if one[:2] == name)) or "not stated"
-        for each in (said, now)
+        for each in (recorded, now)
     )
     return f"{name[0]} of {name[1]}: {was} → {is_}"
 

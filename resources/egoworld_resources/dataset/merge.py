@@ -47,7 +47,7 @@ class MergeReport:
 def merge(
     episodes: Sequence[EpisodeArtifact], target: Path, previous: Path | None = None, take: Take = link
 ) -> MergeReport:
-    """Write the dataset of all given videos to ``target``, in order of their names; an old one there is replaced.
+    """Write the dataset of these videos to ``target``, in order of their names; an old one there is replaced.
 
     One data, one episodes and one video file per source video. The mp4 files are hardlinked to the artifacts; data
     files whose place did not change since ``previous`` are hardlinked to it, in the others only index columns are
@@ -93,7 +93,7 @@ def _open(episodes: Sequence[EpisodeArtifact]) -> tuple[list[Source], dict[str, 
     sources: list[Source] = []
     for artifact in sorted(episodes, key=lambda one: one.video):
         if sources and sources[-1].artifact.video == artifact.video:
-            raise ValueError(f"video {artifact.video} is given twice; give every video once")
+            raise ValueError(f"video {artifact.video} is listed twice; list each video once")
         try:
             sources.append(Source(artifact))
         except BadSource as error:
@@ -157,7 +157,7 @@ def _same_data(before: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> bo
 
 
 def _licences(sources: Sequence[Source], *, code: bool) -> tuple[str, ...]:
-    """Licences of the code, or of all else, that bear on some videos; "" stands for an unknown one."""
+    """Licences of the code, or of all else, that bear on some videos; "" is an unknown one."""
     bearings = (bearing for source in sources for bearing in source.artifact.bearings())
     found = {
         one.licence for one in bearings if (one.kind == "code") == code and not (one.commercial and not one.licence)

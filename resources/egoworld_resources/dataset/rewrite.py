@@ -17,7 +17,7 @@ INDEX_COLUMNS = ("episode_index", "index", "task_index")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a video's episodes lie: folder and number of its files, first episode and frame, new task indices."""
+    """Where a video's episodes are: folder and number of its files, first episode and frame, new task indices."""
 
     chunk: int
     file: int

@@ -19,11 +19,11 @@ from egoworld_runner import lerobot
 
 
 class BadSource(Terminal):
-    """A video's episodes cannot be part of the dataset; the message says why."""
+    """A video's episodes cannot be part of the dataset; the message explains why."""
 
 
 class Source:
-    """A video's dataset, opened: raises BadSource when a file is missing, unreadable, or says something else."""
+    """A video's dataset, opened: raises BadSource when a file is missing, unreadable or inconsistent."""
 
     def __init__(self, artifact: EpisodeArtifact) -> None:
         self.artifact = artifact
@@ -55,7 +55,7 @@ class Source:
         if not (pictures == rows == sum(listed) == self.frames and len(listed) == self.episodes):
             raise BadSource(
                 f"its files disagree: {pictures} pictures, {rows} rows of data, {sum(listed)} frames in {len(listed)} "
-                f"episodes, info.json says {self.frames} in {self.episodes}; make its episodes again"
+                f"episodes, info.json has {self.frames} in {self.episodes}; make its episodes again"
             )
 
     @property
@@ -75,7 +75,7 @@ class Source:
         return [text for _, text in sorted(pairs)]
 
     def differs(self, first: Source) -> str:
-        """What keeps this dataset from lying in one with ``first``; empty when nothing does."""
+        """Why this dataset cannot be merged with ``first``; empty if it can."""
         for key in ("fps", "robot_type"):
             if self.info[key] != first.info[key]:
                 return f"{key} is {self.info[key]!r}, the dataset's is {first.info[key]!r}"
@@ -87,7 +87,7 @@ class Source:
 
 
 def _pictures(path: Path) -> int:
-    """How many frames an mp4 says that it holds."""
+    """The number of frames that an mp4 declares."""
     with av.open(str(path)) as container:
         return container.streams.video[0].frames
 
@@ -103,5 +103,5 @@ def _shapes(info: Mapping[str, Any]) -> dict[str, str]:
 
 
 def hash_of(names: Sequence[str]) -> str:
-    """Eight hex digits that stand for a list of names."""
+    """Eight hex digits that identify a list of names."""
     return hashlib.sha256("\n".join(names).encode("utf-8")).hexdigest()[:8]

@@ -23,11 +23,11 @@ LONGEST = 2000
 
 
 class NotSpdx(ValueError):
-    """A text is not an SPDX expression; the message says why."""
+    """A text is not an SPDX expression; the message explains why."""
 
 
 def parse(text: str) -> LicenseExpression:
-    """A text as an expression; ids are known ones or stand there as they were written.
+    """A text as an expression; unknown ids stay as they were written.
 
     Names are taken in any case and ids of former SPDX lists as today's. Raises NotSpdx for an empty text, for words
     that no operator joins ("MIT License") and for anything else that the grammar does not have.
@@ -79,7 +79,7 @@ def licences_of(expression: LicenseExpression) -> Iterator[str]:
 
 
 def holds(expression: LicenseExpression, allowed: Callable[[str], bool]) -> bool:
-    """Whether a choice among the ORs of an expression needs only allowed licences; exceptions (WITH) are not asked."""
+    """Whether a choice among the ORs of an expression needs only allowed licences; exceptions (WITH) are ignored."""
     if isinstance(expression, LicenseWithExceptionSymbol):
         return allowed(expression.license_symbol.key)
     if isinstance(expression, LicenseSymbol):

@@ -1,4 +1,4 @@
-"""What egoworld.toml says of licences and of the rights in videos."""
+"""The tables of egoworld.toml about licences and rights in videos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Term(_Table):
 
 
 class Correction(_Table):
-    """What an env's declaration has wrong. Fields that are not given stay as declared."""
+    """Corrections to the declaration of an env. Missing fields stay as declared."""
 
     code: str | None = Field(default=None, description="licence of the model's code")
     outputs: str | None = Field(default=None, description="licence that its terms put on what it makes")

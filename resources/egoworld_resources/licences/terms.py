@@ -58,7 +58,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Licensing:
-    """The judge. own: what the configuration says of single ids, LicenseRef-... above all.
+    """The judge. own: configured terms of single ids, mostly LicenseRef-....
 
     Raises BadConfiguration when that allows what SPDX knows to be forbidden.
     """
@@ -73,7 +73,7 @@ class Licensing:
                 )
             if term.commercial and category(base_of(name)) is not None and NOT_FOR_TRADE.search(name):
                 raise BadConfiguration(
-                    f"[licences.terms] {name} forbids commercial use whoever reads it; if you were given another "
+                    f"[licences.terms] {name} forbids commercial use in any reading; if you have another "
                     "licence, name that where it applies ([licences.corrections], `egoworld rights`): LicenseRef-..."
                 )
 
@@ -81,7 +81,7 @@ class Licensing:
         """What a licence allows; of several, all must hold.
 
         OR: it is commercial if one branch is. AND: if all are. An exception (WITH) that SPDX knows only adds rights.
-        What nobody knows, free text and no licence at all never count as commercial.
+        An unknown id, free text and no licence at all never count as commercial.
         """
         if not isinstance(licence, str):
             every = [self.judge(one) for one in licence] or [self.judge("")]
@@ -89,9 +89,9 @@ class Licensing:
         try:
             return self._of(parse(licence))
         except NotSpdx as error:
-            said = licence.strip()
-            terms = Terms.NON_COMMERCIAL if RESTRICTED.search(said) else Terms.UNCLEAR
-            return Judgement(terms, said or "none", "no licence is named" if not said else str(error))
+            text = licence.strip()
+            terms = Terms.NON_COMMERCIAL if RESTRICTED.search(text) else Terms.UNCLEAR
+            return Judgement(terms, text or "none", "no licence is named" if not text else str(error))
 
     def share_alike(self, licence: str) -> list[str]:
         """Ids in an expression that ask for the same licence on what is handed on."""

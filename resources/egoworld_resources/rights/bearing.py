@@ -1,4 +1,4 @@
-"""What bears on an artifact: licences of the code, the weights and the outputs of its model, judged as of today.
+"""What bears on an artifact: licences of code, weights and outputs of its model, judged by the current rules.
 
 An artifact was made by one version of a model. What its env declares today of that version counts, so that a corrected
 declaration reaches every card; of another version, what was declared when the artifact was made.
@@ -25,7 +25,7 @@ Kind = Literal["code", "weights", "outputs", "rights", "input"]
 class Bearing:
     """One licence that bears on an artifact, and what it allows.
 
-    of: what stands under it ("hand_poses", "hand_poses: palm_detection", a video's name). then: what was declared when
+    of: what it applies to ("hand_poses", "hand_poses: palm_detection", a video's name). then: what was declared when
     the artifact was made, where that differs. term and reason: what decides.
     """
 
@@ -76,7 +76,7 @@ class LicenceBook:
         return replace(found, reason=rights.note or "nobody has stated the rights in this video: `egoworld rights`")
 
     def of_lost_inputs(self, made: Manifest) -> tuple[Bearing, ...]:
-        """What an artifact was said to carry, for one whose inputs' manifests are not all there any more."""
+        """The recorded licences of an artifact, for one whose inputs' manifests no longer all exist."""
         return tuple(self._judged("input", made.asset, licence, None) for licence in made.licences)
 
     def _of(self, asset: str, recipe: Recipe) -> Iterable[Bearing]:
@@ -136,7 +136,7 @@ class LicenceBook:
 
 
 def carried(model: StageModel, inputs: Iterable[Manifest]) -> tuple[list[str], list[str]]:
-    """Licences that an artifact is said to carry when it is made: of data (weights, outputs) and of code."""
+    """Licences recorded for an artifact when it is made: of data (weights, outputs) and of code."""
     data = {weights.licence for weights in model.weights} | ({model.outputs} if model.outputs else set())
     code = {model.licence}
     for made in inputs:

@@ -1,4 +1,4 @@
-"""Rights in source videos: under which licence a video was given, by whom that was stated, and when.
+"""Rights in source videos: under which licence a video was provided, who stated that, and when.
 
 Stated for one video (a record in the store, by `egoworld rights`), for all below a folder or prefix of names, or for
 all (egoworld.toml). The nearest statement holds; without any the rights are unknown, and unknown is not commercial.
@@ -43,7 +43,7 @@ UNKNOWN = Rights()
 
 
 def rights_of(store: Store, table: RightsTable, video: str, sha256: str = "") -> Rights:
-    """The rights in a video; sha256: of the bytes that are meant, those of today by default.
+    """The rights in a video; sha256: which bytes are meant, by default the current ones.
 
     A statement for one video is about the bytes that it had: it does not pass to others that came under its name.
     """
@@ -53,8 +53,8 @@ def rights_of(store: Store, table: RightsTable, video: str, sha256: str = "") ->
         return Rights(record["licence"], record["source"], record["by"], record["at"], "video")
     if record:
         note = f"{record['licence']} was stated for other bytes of this name; state the rights again"
-    given, where = _nearest(table, str(facts.get("name", "")))
-    return Rights(given.licence, given.source, "egoworld.toml", "", where, note) if given else Rights(note=note)
+    stated, where = _nearest(table, str(facts.get("name", "")))
+    return Rights(stated.licence, stated.source, "egoworld.toml", "", where, note) if stated else Rights(note=note)
 
 
 def _nearest(table: RightsTable, name: str) -> tuple[Given | None, str]:
@@ -68,7 +68,7 @@ def _nearest(table: RightsTable, name: str) -> tuple[Given | None, str]:
 
 
 def state_rights(store: Store, video: str, licence: str, source: str, by: str | None = None) -> dict[str, Any]:
-    """Record the rights in a video's bytes of today; what was stated before stays in the record. Returns the record.
+    """Record the rights in a video's current bytes; earlier statements stay in the record. Returns the record.
 
     Raises BadConfiguration for a licence that is not an SPDX expression.
     """
@@ -98,7 +98,7 @@ def rights_stamp(store: Store) -> str:
 
 
 def checked(licence: str) -> str:
-    """A licence as SPDX writes it. Raises BadConfiguration, which says how to name one that SPDX does not have."""
+    """A licence as SPDX writes it. Raises BadConfiguration, which explains how to name a licence that SPDX lacks."""
     written = canonical(licence)
     if written is None:
         raise BadConfiguration(

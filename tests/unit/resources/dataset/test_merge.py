@@ -294,4 +294,4 @@ def test_a_licence_that_changes_makes_the_card_old_and_a_merge_moves_no_data(
     assert "- hand_poses: palm (weights): Apache-2.0, today CC-BY-NC-4.0" in card
     assert licence_changes(dataset, corrected) == []
     whose = [replace(corrected[0], rights=replace(corrected[0].rights, source="a customer"))]
-    assert licence_changes(dataset, whose) == ["one: who gave the video, or who said so"]
+    assert licence_changes(dataset, whose) == ["one: who provided the video, or who stated it"]

@@ -152,7 +152,7 @@ def test_the_configuration_decides_what_spdx_does_not_know_and_may_be_stricter()
     judge = Licensing(own)
     assert judge.judge("LicenseRef-Llama-3 AND MIT").commercial
     assert not judge.judge("cc-by-sa-4.0").commercial
-    with pytest.raises(BadConfiguration, match="forbids commercial use whoever reads it"):
+    with pytest.raises(BadConfiguration, match="forbids commercial use in any reading"):
         Licensing({"CC-BY-NC-4.0": Term(commercial=True, reason="we would like to")})
     with pytest.raises(BadConfiguration, match="must be one licence id"):
         Licensing({"any words": Term(commercial=True, reason="no")})
