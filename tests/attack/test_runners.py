@@ -32,7 +32,7 @@ REFUSED = {
     "a_set_id_program": "",
     "a_name_with_a_line_break": r"two\nlines' is no name",
     "a_name_with_a_dot_first": "..hidden' is no name",
-    "a_name_that_is_too_long": "is no name",
+    "a_name_that_is_too_long": "is not a name",
     "folders_too_deep": "deeper than 8 folders",
     "our_own_manifest": "manifest.json is a name that egoworld writes itself",
     "a_hole": "hole is a hole: 4398046511104 bytes",

@@ -157,7 +157,7 @@ def verdict(bench: Workbench, outcome: Outcome) -> tuple[str, str]:
         return ("indexed", "") if sane and not faults else ("LOST", f"not whole: {faults}")
     if outcome.state != "failed" or not outcome.why:
         return "LOST", f"no reason: {outcome}"
-    if "said nothing for" in outcome.why:
+    if "printed nothing for" in outcome.why:
         return "hung", outcome.why
     if "was killed by" in outcome.why or "ended with status" in outcome.why:
         return "killed", outcome.why

@@ -69,7 +69,7 @@ class StoredFile(_Frozen):
 
 
 class Verdict(_Frozen):
-    """What one check says of an artifact. A failed one that blocks puts the video into quarantine."""
+    """The verdict of one check on an artifact. A failed one that blocks puts the video into quarantine."""
 
     check: str
     passed: bool
@@ -78,7 +78,7 @@ class Verdict(_Frozen):
 
 
 class ClipReport(_Frozen):
-    """What the runner said of one clip (unit 'whole' for stages that take the whole video)."""
+    """The runner's result for one clip (unit 'whole' for stages that take the whole video)."""
 
     unit: str
     state: str
@@ -132,7 +132,7 @@ class Manifest(_Frozen):
 
 
 def named_files(params: Mapping[str, Any]) -> dict[str, str]:
-    """Digest of the files that each parameter names by path; a {field} in a path stands for anything, as in a glob."""
+    """Digest of the files that each parameter names by path; a {field} in a path matches anything, as in a glob."""
     found: dict[str, str] = {}
     for name, value in params.items():
         if isinstance(value, str) and value.startswith("/"):
@@ -152,7 +152,7 @@ def stored_files(folder: Path) -> list[StoredFile]:
     """All files below a folder except the manifest, in path order."""
     paths = sorted(p for p in folder.rglob("*") if not p.is_dir() and p != folder / MANIFEST)
     if odd := next((p for p in paths if p.is_symlink() or not p.is_file()), None):
-        raise DamagedArtifact(f"{odd} is no regular file, and an artifact holds nothing else")
+        raise DamagedArtifact(f"{odd} is not a regular file, and an artifact holds nothing else")
     return [
         StoredFile(path=p.relative_to(folder).as_posix(), bytes=p.stat().st_size, sha256=file_digest(p)) for p in paths
     ]

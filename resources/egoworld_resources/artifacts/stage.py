@@ -58,9 +58,9 @@ Check = Callable[[Draft], Verdict]
 class Stage:
     """One asset module's stage.
 
-    env: the model env that serves it unless the configuration says otherwise. inputs: assets that must exist and be
-    valid. optional: assets that are given when they exist. unit: whether the model sees clip by clip or the whole
-    video. shows_quarantined: optional inputs are given even when quarantined (a preview shows what is wrong).
+    env: the model env that serves it unless configured otherwise. inputs: assets that must exist and be
+    valid. optional: assets that are passed in if they exist. unit: whether the model sees clip by clip or the whole
+    video. shows_quarantined: optional inputs are passed in even when quarantined (a preview shows what is wrong).
     description, kinds: what the UI of Dagster shows of the asset.
     """
 
@@ -76,7 +76,7 @@ class Stage:
 
 
 def verdict_of(check: Check, draft: Draft) -> Verdict:
-    """What a check says of a draft. Raises CheckRaised when it ends with an exception of its own."""
+    """The verdict of a check on a draft. Raises CheckRaised when it ends with an exception of its own."""
     try:
         return check(draft)
     except EgoworldError:

@@ -1,4 +1,4 @@
-"""Whether an artifact is stale: its fingerprint, and why it is no longer what would be made now."""
+"""Whether an artifact is stale: its fingerprint, and why it differs from what would be made now."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which fault of the machine, of an env or of ours an exception is: what it is called, what it holds up, what to do.
 
 Whatever is raised while an artifact is made is one of these, and no video is condemned for it. Two exceptions with the
-same key have the same cause: it is said once and tried once, however many videos wait for it.
+same key have the same cause: it is reported once and retried once, however many videos wait for it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Cause:
-    """A fault that is no video's.
+    """A fault that does not belong to a video.
 
     key: the same for the same cause; title: in a few words; detail: the words of the exception; fix: what a person
     does. sure: whether one video that met it shows that others would; otherwise several in a row must meet it.
@@ -98,7 +98,7 @@ def _disk(error: BaseException, _work: Work) -> Named:
 
 
 def mount_of(folder: Path) -> Path:
-    """Where the file system is mounted that a folder lies on, or will lie on."""
+    """The mount point of the file system that a folder is on, or will be on."""
     folder = folder.absolute()
     while not folder.is_dir() or not os.path.ismount(folder):
         folder = folder.parent

@@ -42,13 +42,13 @@ NO_VIDEO = ""
 """In place of a video: a step waits that belongs to none, as the inbox does."""
 COUNTED = "SELECT cause, stage, SUM(video != '') FROM items GROUP BY cause, stage"
 EVERYTHING = "*"
-"""In place of a cause: whoever tries does so whatever is known."""
+"""In place of a cause: retry no matter what is known."""
 
 
 @dataclass(frozen=True)
 class Waiting:
     """A cause and what waits for it. next: when it is tried again (s since 1970); gone: one got through since, and the
-    rest is being asked for. stages: how many videos by stage; 0 where the step itself waits.
+    rest is being started. stages: how many videos by stage; 0 where the step itself waits.
     """
 
     cause: Cause
@@ -76,17 +76,17 @@ class Item:
 def in_words(waiting: Waiting) -> str:
     """A cause with what waits for it, in one sentence."""
     cause, stages = waiting.cause, ", ".join(stage for stage, videos in waiting.stages.items() if videos)
-    said = [f"the {step} waits" for step, videos in waiting.stages.items() if not videos]
+    counts = [f"the {step} waits" for step, videos in waiting.stages.items() if not videos]
     if stages:
-        said.append(f"{waiting.videos} video{'s wait' if waiting.videos > 1 else ' waits'} at {stages}")
-    many = " and ".join(said)
+        counts.append(f"{waiting.videos} video{'s wait' if waiting.videos > 1 else ' waits'} at {stages}")
+    many = " and ".join(counts)
     then = f"next try {clock(waiting.next)}" if waiting.next > time.time() else "tried as soon as it may be gone"
-    then = "it is gone, they are being asked for" if waiting.gone else then
+    then = "it is gone, they are being started" if waiting.gone else then
     return f"{cause.title}: {many} since {clock(waiting.since)}, {then}; {cause.fix} ({cause.detail})"
 
 
 def clock(at: float) -> str:
-    """A time of today as people read it, in UTC; with the date when it is another day."""
+    """A time for people, in UTC; with the date if it is not today."""
     then, now = datetime.fromtimestamp(at, UTC), datetime.now(UTC)
     return then.strftime("%H:%M:%S UTC" if then.date() == now.date() else "%Y-%m-%d %H:%M UTC")
 
@@ -230,7 +230,7 @@ class Waits:
         return not self._rows("SELECT 1 FROM causes LIMIT 1")
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        """Rows of a query; none while there is no file, or when it cannot be read."""
+        """Rows of a query; empty if there is no file, or it cannot be read."""
         if not self._file.is_file():
             return []
         try:
@@ -291,7 +291,7 @@ def _take_space(db: sqlite3.Connection) -> None:
 def _add(
     db: sqlite3.Connection, cause: str, work: Work, videos: Collection[str], now: float, *, tried: bool = False
 ) -> None:
-    """Videos wait for a cause. tried: they met it just now, and stand behind those that may get through."""
+    """Videos wait for a cause. tried: they met it just now, and come after those that may get through."""
     since = "excluded.since" if tried else "since"
     db.executemany(
         "INSERT INTO items VALUES (?, ?, ?, ?, ?) ON CONFLICT (video, stage) DO UPDATE SET "

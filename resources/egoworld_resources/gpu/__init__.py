@@ -1,4 +1,4 @@
-"""GPUs of this machine: which there are, which of them we may use, and who holds which."""
+"""GPUs of this machine: which exist, which we may use, and who holds which."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ __all__ = ["Device", "Lease", "NoGpu", "NvmlFailed", "Visible", "found_devices",
 
 def found_devices() -> list[Device]:
     """All GPUs of this machine in PCI order, each with MIG as its instances. Raises NvmlFailed."""
-    from egoworld_resources.gpu import nvml  # its binding takes a while to load, and most commands need none of it
+    from egoworld_resources.gpu import nvml  # its binding takes a while to load, and most commands do not need it
 
     return nvml.found_devices()
 
@@ -27,5 +27,5 @@ def gpus() -> tuple[Device, ...]:
 def leased(folder: Path) -> Iterator[Lease]:
     """Hold one of the GPUs that CUDA_VISIBLE_DEVICES leaves us. Raises NoGpu, NvmlFailed, LockBusy."""
     left = visible(found_devices())
-    with lease(folder, left.devices, left.said) as held:
+    with lease(folder, left.devices, left.notes) as held:
         yield held

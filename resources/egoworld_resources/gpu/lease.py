@@ -1,6 +1,6 @@
 """Leases of GPUs: one process group per GPU, by flock, freed by the kernel when the last holder is gone.
 
-Two files stand for a GPU. gpu-<UUID>.lock is its own, whatever number it has to whom: in a container, after a card was
+Each GPU has two files. gpu-<UUID>.lock is its own, whatever number it has to whom: in a container, after a card was
 moved, with another CUDA_DEVICE_ORDER. gpu<minor>.lock is that of earlier versions and of machines without NVML: it is
 taken too, so that old and new processes exclude each other. The instances of a GPU that is split by MIG share it.
 """
@@ -40,13 +40,13 @@ class Lease:
 
 
 @contextmanager
-def lease(folder: Path, candidates: Sequence[Device], said: Sequence[str] = ()) -> Iterator[Lease]:
-    """Hold the first free device of ``candidates``. said: why others are not among them.
+def lease(folder: Path, candidates: Sequence[Device], notes: Sequence[str] = ()) -> Iterator[Lease]:
+    """Hold the first free device of ``candidates``. notes: why others are not among them.
 
     Raises NoGpu when there is none, LockBusy when all are taken.
     """
     if not candidates:
-        why = "; ".join(said) or "the machine has no visible NVIDIA GPU"
+        why = "; ".join(notes) or "the machine has no visible NVIDIA GPU"
         raise NoGpu(f"this model env declares device = 'cuda', but {why}")
     folder.mkdir(parents=True, exist_ok=True)
     for device in candidates:

@@ -13,13 +13,13 @@ from egoworld_resources.gpu.device import Device
 from egoworld_resources.gpu.lease import NvmlFailed
 
 NOT_THERE = (nvml.NVML_ERROR_LIBRARY_NOT_FOUND, nvml.NVML_ERROR_DRIVER_NOT_LOADED)
-"""No driver: then the device files tell, where somebody made some."""
+"""No driver: then device files decide, if there are any."""
 
 NO_MIG = (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_NOT_FOUND, nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
 
 
 def found_devices(devices: Path = Path("/dev")) -> list[Device]:
-    """All GPUs in PCI order, each with MIG as its instances; CUDA_VISIBLE_DEVICES is not asked. Raises NvmlFailed."""
+    """All GPUs in PCI order, each with MIG as its instances; CUDA_VISIBLE_DEVICES is ignored. Raises NvmlFailed."""
     try:
         with _initialised():
             return [device for index in range(int(nvml.nvmlDeviceGetCount())) for device in _of(index)]

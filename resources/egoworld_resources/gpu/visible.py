@@ -19,36 +19,36 @@ NONE = {"-1": "hides every GPU from there on", "NoDevFiles": "hides every GPU"}
 
 @dataclass(frozen=True)
 class Visible:
-    """The devices that are left, each once, in the order named. said: what of the variable names none, in words."""
+    """The devices that are left, each once, in the order named. notes: why entries of the variable name no device."""
 
     devices: tuple[Device, ...]
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def visible(found: Sequence[Device], environment: Mapping[str, str] = os.environ) -> Visible:
     """Narrow devices to those that the variable names: by number, by UUID or its beginning, or by MIG name.
 
-    A GPU that is split by MIG stands for its instances.
+    A GPU that is split by MIG means its instances.
     """
-    given = environment.get(NAME)
-    if given is None:
+    variable = environment.get(NAME)
+    if variable is None:
         return Visible(tuple(found))
-    entries = [entry.strip() for entry in given.split(",")]
-    if not given.strip():
+    entries = [entry.strip() for entry in variable.split(",")]
+    if not variable.strip():
         return Visible((), (f"{NAME} is set and empty: it hides every GPU",))
     devices: dict[Device, None] = {}
-    said: list[str] = []
+    notes: list[str] = []
     for number, entry in enumerate(entries):
         named, why = _named(entry, found, environment)
         if not named:
             rest = [one for one in entries[number + 1 :] if one]
             behind = f"; CUDA stops there, so {', '.join(rest)} is hidden too" if rest else ""
-            said += [f"{NAME}: {why}{behind}"] if entry or rest else []
+            notes += [f"{NAME}: {why}{behind}"] if entry or rest else []
             break
         if any(device in devices for device in named):
-            said.append(f"{NAME} names {entry} twice; it counts once")
+            notes.append(f"{NAME} names {entry} twice; it counts once")
         devices.update(dict.fromkeys(named))
-    return Visible(tuple(devices), tuple(said))
+    return Visible(tuple(devices), tuple(notes))
 
 
 def _named(entry: str, found: Sequence[Device], environment: Mapping[str, str]) -> tuple[list[Device], str]:

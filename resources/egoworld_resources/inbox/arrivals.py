@@ -44,14 +44,14 @@ class Arrivals:
         self._refused: dict[str, str] | None = None
 
     def take(self, path: Path, name: str | None = None) -> Arrival:
-        """Copy a file of this machine in and record it under its name (the file name when none is given).
+        """Copy a file of this machine in and record it under its name (default: the file name).
 
         Raises Refused, as ``bring`` does.
         """
         return self._bring(FileOrigin(path), name or path.name, from_inbox=name is not None, any_kind=True)
 
     def bring(self, origin: Origin, name: str) -> Arrival:
-        """Copy what lies in the inbox in and record it under its name there.
+        """Copy a file in from the inbox and record it under its name there.
 
         Raises Refused for anything that does not begin as a video does, and when it changes while it is read.
         """
@@ -79,7 +79,7 @@ class Arrivals:
         return True
 
     def name_for(self, path: Path) -> str:
-        """A name for a file that is given by its path: its own, or with the folders that set it apart from another's.
+        """A name for a file, made from its path: its own, or with the folders that set it apart from another's.
 
         A file that comes again from the same place keeps its name, so new bytes there replace the old ones.
         """
@@ -98,7 +98,7 @@ class Arrivals:
         return facts is not None and facts["seen"] == origin.identity() != ""
 
     def refused_at(self) -> dict[str, str]:
-        """Where refused files of the inbox lie, by key."""
+        """Where refused files of the inbox are, by key."""
         refusals = self._store.records("refusals")
         return {key: facts.get("origin", "") for key, facts in refusals if facts["inbox"]}
 
@@ -157,7 +157,7 @@ class Arrivals:
 
 
 def uploader_of(name: str) -> str:
-    """Whose file it is: the first folder of its name in the inbox; empty for what lies in none."""
+    """Whose file it is: the first folder of its name in the inbox; empty for a file in no folder."""
     folder, between, _ = name.partition("/")
     return folder if between else ""
 

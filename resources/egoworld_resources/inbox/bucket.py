@@ -1,6 +1,6 @@
-"""The inbox of a bucket: every object exactly once, in ticks whose cost is bounded whatever lies there.
+"""The inbox of a bucket: every object exactly once, in ticks of bounded cost whatever the bucket holds.
 
-S3 lists by key alone and cannot be asked for what is new; and the time that it tells of an object that came in parts
+S3 lists by key alone and cannot list what is new; and the time that it reports of an object that came in parts
 may be the time when its upload began, so no watermark of time is safe. So the bucket is walked in the order of its
 keys, PAGES pages of a thousand a tick, from where the tick before it stopped, and from the start again after the last
 key. An object that was dealt with costs one line of a listing and one look at an index on this machine. A new object
@@ -41,11 +41,11 @@ ASKED = 100
 LAST = "\U0010ffff"
 """Behind every key that begins alike."""
 LOST = "\ufffd"
-"""What versitygw lists in place of a control character, so that such an object cannot be asked for."""
+"""What versitygw lists in place of a control character, so that such an object cannot be requested."""
 PAGE = 1_000
 PAGES = 20
 BIG = 256 << 20
-"""Objects of more bytes are read beside the ticks, one after the other; a later tick tells what became of them."""
+"""Objects of more bytes are read in parallel to the ticks, one after the other; a later tick reports the result."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class BucketInbox:
         return client(self._access, self._access.endpoint)
 
     def left_out(self) -> Iterable[LeftOut]:
-        """What waits or lies beside videos, by its name: the whole bucket is listed, a request for a thousand objects.
+        """Files that wait or are not videos, by name: the whole bucket is listed, a request for a thousand objects.
 
         Keys that may not list it, those of a reader, see that instead.
         """
@@ -147,7 +147,7 @@ class BucketInbox:
         """Take what is new among the next PAGES pages, as far as a tick goes.
 
         An uploader that has had a turn waits until the walk has come to the last key of the others. The index learns
-        what a tick took when the next one brings its cursor: what Dagster never heard of is told again.
+        what a tick took when the next one brings its cursor: what Dagster never received is reported again.
         """
         after, token = read_cursor(cursor)
         self.seen.settle(token)
@@ -160,7 +160,7 @@ class BucketInbox:
         return Tick(walk.taken, walk.refused, json.dumps({"after": stopped, "token": token}))
 
     def _walked(self, walk: Walk, after: str) -> str:
-        """Go through pages; the key after which the next tick goes on, empty for the first."""
+        """Go through pages; the key after which the next tick continues, empty for the first."""
         more, pages = True, 0
         while more and pages < PAGES:
             page, last, more = self._page(after)
@@ -196,8 +196,8 @@ class BucketInbox:
         """At the start of each walk, drop refusals whose object is gone: a request each for some of them."""
         place = f"{self.where}/"
         there = {key: where[len(place) :] for key, where in arrivals.refused_at().items() if where.startswith(place)}
-        asked = secrets.SystemRandom().sample(sorted(there), min(len(there), ASKED))
-        arrivals.forget(key for key in asked if not self._is_there(there[key]))
+        checked = secrets.SystemRandom().sample(sorted(there), min(len(there), ASKED))
+        arrivals.forget(key for key in checked if not self._is_there(there[key]))
 
     def _is_there(self, key: str) -> bool:
         try:
@@ -216,13 +216,15 @@ class BucketInbox:
             yield page
 
     def _page(self, after: str, below: str = "") -> tuple[list[ObjectOrigin], str, bool]:
-        """Objects behind a key but what stands for folders, the last key of the page, and whether there are more."""
+        """Objects after a key except markers of folders, the last key of the page, and whether there are more."""
         try:
             with named_faults(self.where):
                 found = self._client.list_objects_v2(Bucket=self.bucket, StartAfter=after, Prefix=below, MaxKeys=PAGE)
         except StoreUnreachable as error:
             if "NoSuchBucket" in str(error):
-                raise BadConfiguration(f"{self.where}: there is no such bucket; `egoworld buckets` makes it") from None
+                raise BadConfiguration(
+                    f"{self.where}: the bucket does not exist; `egoworld buckets` makes it"
+                ) from None
             raise
         page = [
             ObjectOrigin(self._client, self.bucket, e["Key"], e["Size"], e["ETag"], e["LastModified"])
@@ -265,7 +267,7 @@ class Walk:
         return after, True
 
     def beyond(self, last: str) -> str:
-        """Where the walk goes on behind a page: behind all files of its last uploader when those wait."""
+        """Where the walk continues after a page: after all files of its last uploader if those wait."""
         whose = uploader_of(last)
         return f"{whose}/{LAST}" if whose and whose in self.waiting else last
 
@@ -301,7 +303,7 @@ def waiting(key: str) -> str:
 
 
 def read_cursor(text: str | None) -> tuple[str, str]:
-    """The key after which to go on and the token of the last tick that counted; anything else starts anew."""
+    """The key after which to continue and the token of the last tick that counted; anything else starts over."""
     try:
         raw = json.loads(text or "{}")
         return str(raw["after"]), str(raw["token"])

@@ -1,7 +1,7 @@
 """What a file is by its first bytes: the containers of videos, and what else people and programs put into an inbox.
 
 Nothing is parsed: a file that is taken for a video here may be damaged, cut off or without pictures, which the stage
-`videos` finds out in its sandbox. A name alone says nothing, but for the files that cameras write beside their videos.
+`videos` finds out in its sandbox. A name alone proves nothing, except for files that cameras write beside videos.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ OTHERS: dict[str, tuple[bytes, ...]] = {
     "a database": (b"SQLite format 3\x00",),
     "a table": (b"PAR1", b"ARROW1"),
 }
-"""First bytes of what is no video."""
+"""First bytes of files that are not videos."""
 
 RIFF = {b"AVI ": "", b"AVIX": "", b"AMV ": "", b"WAVE": "sound", b"WEBP": "a picture"}
 PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
@@ -106,7 +106,7 @@ def beside_a_video(name: str) -> bool:
 
 
 def no_video(head: bytes) -> str:
-    """What a file is that begins like this, when it is no video; empty for a video.
+    """The kind of a file with these first bytes if it is not a video; empty for a video.
 
     head: its first HEAD bytes, or all of a shorter file.
     """
@@ -155,7 +155,7 @@ def _transport(head: bytes) -> bool:
 
 
 def _text(head: bytes) -> str:
-    """What kind of text it is; empty when it is none."""
+    """The kind of text; empty if it is not text."""
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "a text"
     if any(byte not in TEXT for byte in head):

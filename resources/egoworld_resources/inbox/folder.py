@@ -1,4 +1,4 @@
-"""What lies in the inbox: files to take, files to wait for, and what is none. The inbox of a folder."""
+"""The contents of the inbox: files to take, files to wait for, and other entries. The inbox of a folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ State = Literal["ready", "waiting", "refused", "aside"]
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What lies in the inbox and is not to be taken (yet), and why."""
+    """An entry of the inbox that is not to be taken (yet), and why."""
 
     name: str
     state: State
@@ -45,7 +45,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Tick:
-    """What came of one look at the inbox. cursor: what the next one is to be given, once this one has counted."""
+    """The result of one look at the inbox. cursor: the input of the next look, once this one has counted."""
 
     taken: Sequence[Arrival]
     refused: Sequence[str]
@@ -53,7 +53,7 @@ class Tick:
 
 
 class Budget:
-    """What a tick may still do: take so many files, or refuse JUNK times as many, and begin none after SECONDS.
+    """What a tick may still do: take this many files, or refuse JUNK times as many, and start none after SECONDS.
 
     Each uploader has a quarter of it, and the rest once everybody has had a turn.
     """
@@ -91,13 +91,13 @@ class Inbox(Protocol):
         ...
 
     def tick(self, arrivals: Arrivals, cursor: str | None, at_most: int) -> Tick:
-        """Take what is new, reading at most so many files. Repeated with an old cursor it tells all of it again."""
+        """Take what is new, reading a bounded number of files. With an old cursor it reports all of it again."""
         ...
 
 
 @dataclass(frozen=True)
 class InboxFile:
-    """One entry. name: path below the inbox; folder: identity of the folder that it lies in, with its path.
+    """One entry. name: path below the inbox; folder: identity of the folder that it is in, with its path.
 
     changed_ns: time of its last change, which a move into the inbox renews and no program can set back.
     """
@@ -251,7 +251,7 @@ def _entry(inbox: Path, path: Path, folder: str, before: float) -> Iterator[Inbo
     name, shown = path.relative_to(inbox).as_posix(), repr(readable(path.name))
     if stat.S_ISDIR(facts.st_mode):
         if path.suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi"):
-            why = f"{shown} is a folder with the name of a video; what lies in it is taken"
+            why = f"{shown} is a folder with the name of a video; its contents are taken"
             yield InboxFile(path, name, folder, facts.st_ctime_ns, "refused", why)
         return
     why = ""

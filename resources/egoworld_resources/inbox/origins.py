@@ -89,7 +89,7 @@ class FileOrigin:
 
 
 def empty(name: str) -> Refused:
-    """What is said of a file without bytes."""
+    """The message about a file without bytes."""
     return Refused(f"{readable(name)!r} is empty (0 bytes); copy it again")
 
 
@@ -104,7 +104,7 @@ def refuse_what_is_no_video(origin: Origin, name: str) -> None:
 
 
 def changed(name: str) -> StillChanging:
-    """What is said of a file that another one replaced or that grew meanwhile."""
+    """The message about a file that was replaced or grew meanwhile."""
     return StillChanging(f"{readable(name)!r} changed while it was read; it is taken once it rests")
 
 

@@ -13,7 +13,7 @@ MANY = 500
 
 
 class Seen:
-    """Identities of objects by key. file: may be removed at any time; the store then tells what was taken.
+    """Identities of objects by key. file: may be removed at any time; the store then shows what was taken.
 
     What a tick adds bears its token and counts from ``settle`` with that token on, which is when Dagster has kept the
     tick. What another tick added, one that never counted, is dropped.

@@ -41,7 +41,7 @@ class Confinement:
 
     @property
     def isolation(self) -> tuple[str, ...]:
-        """The means that keep the runner apart, as a manifest says it."""
+        """The means that isolate the runner, as written in a manifest."""
         return used(self.walls, self.allowed)
 
     @property
@@ -61,7 +61,7 @@ def confinement(
     job: Job,
     python: Path,
     work: Path,
-    given: Path,
+    job_file: Path,
     *,
     gpu: bool,
     network: bool,
@@ -70,10 +70,10 @@ def confinement(
 ) -> Confinement:
     """How the runners of a job are kept apart here.
 
-    work: their scratch folder; given: the job file. As root they are a user of their own, unless something that they
+    work: their scratch folder; job_file: its file. As root they are a user of their own, unless something that they
     read is closed to others: then they are root's own user without rights, in a user namespace.
     """
-    written = [work, *writable([Path(video.output) for video in job.videos], given)]
+    written = [work, *writable([Path(video.output) for video in job.videos], job_file)]
     for folder in written:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(
@@ -87,7 +87,7 @@ def confinement(
         kept = tuple(name for name in means.allowed if name != OWN_UID)
         return Confinement(kept, None, Walls(cwd=str(work), network=network, as_root=True), memory)
     walls = Walls(
-        read_only=[*coalesced(shown), *same(given)],
+        read_only=[*coalesced(shown), *same(job_file)],
         writable=[str(folder) for folder in written],
         links=links(python),
         hidden=[str(path) for path in hidden],
@@ -130,7 +130,7 @@ def contracts(env: Path) -> Iterator[Path]:
 
 
 def matches(value: str) -> Iterator[str]:
-    """The files that a parameter names; a {field} stands for anything, as in ``manifest.named_files``."""
+    """The files that a parameter names; a {field} matches anything, as in ``manifest.named_files``."""
     pattern = Path(re.sub(r"\{[^}]*\}", "*", value))
     yield from (str(path) for path in pattern.parent.glob(pattern.name) if path.is_file())
 
@@ -143,7 +143,7 @@ def samples(path: str) -> list[str]:
 
 
 def coalesced(paths: Iterable[tuple[str, str]], most: int = MOST_MOUNTS) -> list[tuple[str, str]]:
-    """The same paths by few enough mounts: where too many lie in folders of one kind, their folder is shown instead."""
+    """The same paths by few enough mounts: where too many are in folders of one kind, their folder is shown instead."""
     shown = dict.fromkeys(paths)
     while len(shown) > most:
         parents: dict[str, int] = {}
@@ -160,10 +160,10 @@ def coalesced(paths: Iterable[tuple[str, str]], most: int = MOST_MOUNTS) -> list
     return list(shown)
 
 
-def writable(outputs: Sequence[Path], given: Path) -> list[Path]:
+def writable(outputs: Sequence[Path], job_file: Path) -> list[Path]:
     """The folders for what runners write: those of the videos, or the one of the scratch folder that holds them all."""
     parents = {output.parent for output in outputs}
-    alone = {parent for parent in parents if parent.parent == given.parent}
+    alone = {parent for parent in parents if parent.parent == job_file.parent}
     return sorted(alone | {output for output in outputs if output.parent not in alone})
 
 

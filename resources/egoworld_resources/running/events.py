@@ -1,6 +1,6 @@
-"""What a runner says while it works, one JSON object a line, read as the words of somebody who may mean harm.
+"""Events that a runner reports while it works, one JSON object a line, read as untrusted input.
 
-A line that is not an event of the contract, or speaks of a clip that was not asked for, is passed over.
+A line that is not an event of the contract, or names a clip that is not in the job, is ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Unit = tuple[str, str]
 """A clip of a video: the video's key, and the clip's id or WHOLE."""
 
 LINE_BYTES = 4 << 20
-"""A longer line is no event: the longest one carries the notes of a clip."""
+"""A longer line is not an event: the longest one carries the notes of a clip."""
 FIELDS: Mapping[str, Mapping[str, type]] = {
     "loaded": {"seconds": float},
     "start": {"video": str, "unit": str},
@@ -62,7 +62,7 @@ def units_of(job: Job) -> Iterator[Unit]:
 
 
 def event_of(line: bytes, units: Collection[Unit]) -> Event | None:
-    """The event that a line is; None when it is none, or one of a clip that is not in ``units``."""
+    """The event in a line; None if there is none, or if its clip is not in ``units``."""
     try:
         raw = json.loads(line, parse_constant=_refused)
     except (ValueError, RecursionError):

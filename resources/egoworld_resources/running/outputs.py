@@ -38,7 +38,7 @@ ITSELF = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotTaken(Exception):
-    """Something in a runner's output is not what a runner may leave; the message names it and says what it is."""
+    """A runner left something that it may not leave; the message names it and its kind."""
 
 
 class Missing(NotTaken):
@@ -64,7 +64,7 @@ def _folder(name: Path | str, outer: int | None = None) -> int:
     except FileNotFoundError as error:
         raise Missing(f"{name} is missing") from error
     except OSError as error:
-        raise NotTaken(f"{name} is no folder ({error.strerror})") from error
+        raise NotTaken(f"{name} is not a folder ({error.strerror})") from error
 
 
 @contextmanager
@@ -95,13 +95,13 @@ def _refuse_all_but_files(file: os.stat_result, folder: os.stat_result, shown: s
     if file.st_mode & (stat.S_ISUID | stat.S_ISGID):
         raise NotTaken(f"{shown} has a set-user-id or set-group-id bit")
     if file.st_dev != folder.st_dev:
-        raise NotTaken(f"{shown} lies on another file system")
+        raise NotTaken(f"{shown} is on another file system")
     if file.st_size >= HOLE_BYTES and file.st_blocks * 512 < file.st_size // 16:
         raise NotTaken(f"{shown} is a hole: {file.st_size} bytes of which {file.st_blocks * 512} are on the disk")
 
 
 def take(folder: int, into: Path, *, but: str = "") -> None:
-    """Copy all that lies in an open folder below ``into``; ``but``: a name at its top that is left out.
+    """Copy the contents of an open folder into ``into``; ``but``: a name at its top that is left out.
 
     Raises NotTaken at the first thing that may not be there, with its path below the folder. Raises OSError when
     there is no space.
@@ -125,7 +125,7 @@ def take(folder: int, into: Path, *, but: str = "") -> None:
 def _entries(folder: int, below: tuple[str, ...], left: int) -> Iterator[tuple[str, bool]]:
     """Each name in a folder, with whether it is a folder."""
     if len(below) > DEPTH:
-        raise NotTaken(f"{'/'.join(below)} lies deeper than {DEPTH} folders")
+        raise NotTaken(f"{'/'.join(below)} is deeper than {DEPTH} folders")
     with os.scandir(folder) as entries:
         for entry in entries:
             left -= 1
@@ -134,7 +134,7 @@ def _entries(folder: int, below: tuple[str, ...], left: int) -> Iterator[tuple[s
             shown = "/".join((*below, entry.name))
             if not NAME.fullmatch(entry.name):
                 what = "letters, digits, spaces and ._+=@-, the first one a letter, a digit or _, 100 at most"
-                raise NotTaken(f"{shown!a} is no name for a file of an artifact ({what})")
+                raise NotTaken(f"{shown!a} is not a name for a file of an artifact ({what})")
             if not below and entry.name in RESERVED:
                 raise NotTaken(f"{shown} is a name that egoworld writes itself")
             yield entry.name, entry.is_dir(follow_symlinks=False)
@@ -167,7 +167,7 @@ def _copy_bytes(source: int, target: int, size: int) -> None:
 
 
 def read_small(folder: int, name: str, limit: int) -> bytes | None:
-    """The bytes of a small file of an open folder; None when there is no such name. Raises NotTaken."""
+    """The bytes of a small file of an open folder; None if the name does not exist. Raises NotTaken."""
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except OSError:

@@ -28,7 +28,7 @@ from egoworld_runner.job import WHOLE, Job, VideoJob
 OnEvent = Callable[[Event], None]
 
 DEATHS = 3
-"""Clips in a row at which a runner dies before it is asked whether the machine is the cause."""
+"""Clips in a row at which a runner dies before the machine is checked as the cause."""
 LAST_WORDS = "its last words: "
 TERM_GRACE_S = 8.0
 EXIT_PATIENCE_S = 60.0
@@ -87,7 +87,7 @@ class Process:
             last = (
                 os.pread(log.fileno(), length, max(0, size - length)).decode("utf-8", "replace").splitlines()[-lines:]
             )
-        return f"{LAST_WORDS}{' | '.join(last)}" if last else "it said nothing"
+        return f"{LAST_WORDS}{' | '.join(last)}" if last else "it printed nothing"
 
     def last_line(self) -> str:
         """What was written to the log last."""
@@ -147,9 +147,9 @@ class Ran:
 def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
     """Run every clip of a job.
 
-    A clip during which the runner dies or falls silent is given up and the rest goes on in a new process. One that was
-    killed from outside, or for memory, gets a second try first: whoever did it may have meant something else, and what
-    the clips before had left behind is gone.
+    A clip during which the runner dies or falls silent is given up and the rest continues in a new process. One that
+    was killed from outside, or for memory, gets a second try first: the kill may have been meant for something else,
+    and what the clips before had left behind is gone.
     Raises SandboxFailed when what keeps the runner apart cannot be made, RunnerFailed when the runner cannot start,
     when the model cannot be set up, or when the job is refused, RunnerDies when it died at DEATHS clips in a row,
     DiskFull when there is no space for what it writes, and MemoryShort when the kernel killed it for memory.
@@ -192,8 +192,8 @@ def run_job(job: Job, process: Process, on_event: OnEvent) -> Ran:
         on_event({"event": "clip", "video": attempt.unit[0], "unit": attempt.unit[1], "state": "failed"})
         in_a_row += 1
         if in_a_row >= DEATHS:
-            said = f"{job.stage}: the runner died at {in_a_row} clips in a row: {deaths[attempt.unit]}"
-            raise RunnerDies(said, Ran(loads, deaths, confined.isolation, broken, frozenset(through)))
+            message = f"{job.stage}: the runner died at {in_a_row} clips in a row: {deaths[attempt.unit]}"
+            raise RunnerDies(message, Ran(loads, deaths, confined.isolation, broken, frozenset(through)))
     return Ran(loads, deaths, confined.isolation, broken, frozenset(through))
 
 
@@ -290,7 +290,7 @@ class _Attempt:
                 self.over_bound = any(group.out_of_memory() for group in ready.groups)
 
     def _events(self, pipe: IO[bytes]) -> Iterator[Event]:
-        """The events of the runner; what is none is passed over and is no sign of life."""
+        """The events of the runner; other lines are ignored and are no sign of life."""
         lines = Lines()
         until = time.monotonic() + self._process.silence_s
         with selectors.DefaultSelector() as selector:
@@ -334,13 +334,13 @@ class _Attempt:
 
     @property
     def _signal(self) -> int:
-        """The signal that ended it, as a parent or as a shell says it; 0 for none."""
+        """The signal that ended it, as a parent or as a shell reports it; 0 for none."""
         return max(-self.status, self.status - 128, 0)
 
     def ending(self) -> str:
         """How the process ended, in words."""
         if self.silent:
-            return f"said nothing for {self._process.silence_s:g} s and was ended"
+            return f"printed nothing for {self._process.silence_s:g} s and was ended"
         if self.over_bound:
             bound = f"{(self._process.memory or 0) / 1e9:g} GB"
             return f"{TOOK_MORE} the {bound} that it may have (memory_gb: raise it, or give a smaller or shorter video)"

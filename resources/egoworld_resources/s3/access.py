@@ -68,17 +68,17 @@ def named_errors(what: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
-            raise BucketMissing(f"{what}: there is no such bucket; `egoworld buckets` makes it") from None
-        raise FileNotFoundError(f"{what}: {said(error)}") from None
+            raise BucketMissing(f"{what}: the bucket does not exist; `egoworld buckets` makes it") from None
+        raise FileNotFoundError(f"{what}: {message_of(error)}") from None
     except BaseError as error:
         denied = any(word in str(error) for word in ("403 Forbidden", "AccessDenied"))  # lists and removals
         if denied or isinstance(error, PermissionDeniedError | UnauthenticatedError):
             fix = "check S3_ACCESS_KEY, S3_SECRET_KEY and the key's policy"
-            raise StoreRefused(f"{what}: {said(error)}; {fix}") from None
-        raise StoreUnreachable(f"{what}: {said(error)}; check S3_ENDPOINT and that the server runs") from None
+            raise StoreRefused(f"{what}: {message_of(error)}; {fix}") from None
+        raise StoreUnreachable(f"{what}: {message_of(error)}; check S3_ENDPOINT and that the server runs") from None
 
 
-def said(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """What the server answered, or the first line of the library's own words."""
     answer = SAID.search(str(error))
     if answer:

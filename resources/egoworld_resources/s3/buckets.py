@@ -66,16 +66,16 @@ def uploader(name: str, *, full: bool = False) -> str:
 def rights(who: str) -> tuple[Right, ...]:
     """The rights of a role, or of an uploader as ``uploader`` names it."""
     role, name, full = (*who.split("/"), "", "")[:3]
-    given = {str(known): rights for known, rights in RIGHTS.items()}[role]
+    known_rights = {str(known): rights for known, rights in RIGHTS.items()}[role]
     if not name:
-        return given
+        return known_rights
     objects = WRITE[1:] if full else WRITE
-    return tuple(replace(right, objects=objects, below=(f"{name}/",)) for right in given)
+    return tuple(replace(right, objects=objects, below=(f"{name}/",)) for right in known_rights)
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A multipart upload that was begun and neither finished nor given up."""
+    """A multipart upload that was begun and neither finished nor aborted."""
 
     key: str
     upload: str
@@ -123,7 +123,7 @@ class Buckets:
                 raise StoreUnreachable(f"lifecycle of bucket {bucket}: {error}") from None
 
     def sizes(self, which: Bucket) -> Iterator[tuple[str, int]]:
-        """Every object that lies in a bucket now: key and bytes."""
+        """Every object in a bucket now: key and bytes."""
         bucket = self.access.bucket(which)
         with named_faults(f"objects of bucket {bucket}"):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
@@ -191,22 +191,22 @@ def temporary(access: S3Access, who: str, seconds: int = 12 * 3600) -> S3Access:
     """Keys that can do what a role may and end by themselves, by STS (MinIO, AWS); at most 7 days there."""
     sts: Any = session(access).client("sts", endpoint_url=access.endpoint, config=CONFIG)  # pyright: ignore[reportCallIssue] typed for S3 alone
     with named_faults(f"keys for {who}"):
-        given = sts.assume_role(
+        known_rights = sts.assume_role(
             RoleArn="arn:aws:iam::000000000000:role/egoworld",
             RoleSessionName=f"egoworld-{who.replace('/', '-')}",
             Policy=json.dumps(role_policy(access, who)),
             DurationSeconds=seconds,
         )["Credentials"]
     keys = {
-        "access_key": given["AccessKeyId"],
-        "secret_key": given["SecretAccessKey"],
-        "session_token": given["SessionToken"],
+        "access_key": known_rights["AccessKeyId"],
+        "secret_key": known_rights["SecretAccessKey"],
+        "session_token": known_rights["SessionToken"],
     }
     return S3Access.model_validate({**access.model_dump(), **keys})
 
 
 def presigned(access: S3Access, bucket: str, key: str, seconds: int) -> str:
-    """A URL by which anybody reads one object until so many seconds from now."""
+    """A URL by which anybody can read one object for a limited number of seconds."""
     signer = client(access, access.public_endpoint or access.endpoint)
     return signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds)
 

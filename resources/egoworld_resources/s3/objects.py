@@ -99,7 +99,7 @@ class Objects:
                     yield StoredObject(entry["path"], entry["size"], entry["last_modified"], entry["e_tag"] or "")
 
     def folders(self, prefix: str) -> list[str]:
-        """Names of what lies directly below a prefix and has objects below it."""
+        """Names directly below a prefix that have objects below them."""
         with named_errors(self.url(prefix)):
             found = obstore.list_with_delimiter(self._client, prefix)["common_prefixes"]
         return [path.rpartition("/")[2] for path in found]
@@ -202,7 +202,7 @@ def check(file: Transfer, sha256: str, what: str) -> None:
 def checked_parts(file: Transfer, size: int) -> Iterator[bytes]:
     """A file part by part; raises DamagedArtifact before the last one is handed on when the whole has another digest.
 
-    An upload that is fed from this is then given up, so that no object comes to be.
+    An upload that is fed from this is then aborted, so that no object is created.
     """
     sha256 = hashlib.sha256()
     last = b""

@@ -9,8 +9,8 @@ from egoworld_resources.sample.options import SampleOptions
 from egoworld_resources.sample.rendering import is_rendered, render, truth_folder
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Render a sample video and its truth, unless just that is there already; 0 when it lies there, 2 when refused."""
+def main(words: list[str] | None = None) -> int:
+    """Render a sample video and its truth, unless the same one exists; 0 if it exists afterwards, 2 if refused."""
     defaults = SampleOptions()
     parser = argparse.ArgumentParser(
         prog="python -m egoworld_resources.sample",
@@ -26,15 +26,17 @@ def main(arguments: list[str] | None = None) -> int:
             f"--{name}", type=int, default=getattr(defaults, name), help=f"{what} (default %(default)s)"
         )
     parser.add_argument("--force", action="store_true", help="render even if the same sample is there")
-    asked = parser.parse_args(arguments)
+    arguments = parser.parse_args(words)
     try:
-        options = SampleOptions(asked.seed, asked.seconds, asked.width, asked.height, asked.fps, asked.workers)
-        if asked.force or not is_rendered(asked.video, options):
-            render(asked.video, options, _show if sys.stderr.isatty() else None)
+        options = SampleOptions(
+            arguments.seed, arguments.seconds, arguments.width, arguments.height, arguments.fps, arguments.workers
+        )
+        if arguments.force or not is_rendered(arguments.video, options):
+            render(arguments.video, options, _show if sys.stderr.isatty() else None)
     except (EgoworldError, OSError) as refusal:
         print(refusal, file=sys.stderr)
         return 2
-    print(f"{asked.video}\n{truth_folder(asked.video)}")
+    print(f"{arguments.video}\n{truth_folder(arguments.video)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What is true in a sample video, as arrays by frame, and where the truth of a video lies."""
+"""What is true in a sample video, as arrays by frame, and the folder of the truth of a video."""
 
 from __future__ import annotations
 
@@ -74,15 +74,15 @@ class SampleTruth:
         return {int(shot): _rectangles(Shot(options, int(shot))) for shot in np.unique(self.shots)}
 
     def shot_frames(self, start: int, end: int) -> list[int]:
-        """The frames of a span that lie in the shot that most of it lies in."""
+        """The frames of a span that are in the shot with most of the span."""
         inside = self.shots[start:end]
         shot = np.bincount(inside).argmax() if len(inside) else 0
         return [start + int(i) for i in np.flatnonzero(inside == shot)]
 
     def surface(self, frame: int, pixels: Array) -> tuple[Flags, Flags, Array]:
-        """What lies under pixels [n x 2]: on the object [n], on the background [n], and where in its own frame [n x 3].
+        """What is under pixels [n x 2]: on the object [n], on the background [n], and where in its own frame [n x 3].
 
-        A point of the background is given in the world; the hand, which is not rigid, is neither.
+        A point of the background is in world coordinates; the hand, which is not rigid, counts as neither.
         """
         columns, rows = np.clip(np.rint(pixels).astype(int), 0, self.size - 1).T
         on = {label: self._covers(label, frame)[rows, columns] for label in self.masks}

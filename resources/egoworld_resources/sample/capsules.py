@@ -17,7 +17,7 @@ SKIN, SLEEVE = 0, 1
 class Capsule:
     """A tapered capsule: ends `a`, `b` [3] and their radii `ra`, `rb`, metres.
 
-    `back`: the direction [3] in which a nail or a crease may lie; `material`: SKIN or SLEEVE; `nail`, `crease`,
+    `back`: the direction [3] in which a nail or a crease may be; `material`: SKIN or SLEEVE; `nail`, `crease`,
     `flush`: how much of each it bears, 0..1.
     """
 

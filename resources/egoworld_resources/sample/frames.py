@@ -48,7 +48,7 @@ def intrinsics_of(width: int, height: int) -> Array:
 
 
 class FrameRenderer:
-    """Renders any frame of one sample video; a shot is furnished when its first frame is asked for."""
+    """Renders any frame of one sample video; a shot is furnished when its first frame is rendered."""
 
     def __init__(self, options: SampleOptions) -> None:
         self.options = options

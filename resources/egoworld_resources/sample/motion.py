@@ -1,6 +1,6 @@
 """How the camera, the hand and the object move in one shot, by the fraction of the shot that has passed.
 
-A shot is one or more reaches. In each the object first stands still, the hand comes in, grips it from above, carries
+A shot is one or more reaches. In each the object is still at first, the hand comes in, grips it from above, carries
 it to another place, sets it down, lets go and leaves.
 """
 

@@ -1,4 +1,4 @@
-"""What a sample video is asked to be."""
+"""Options of a sample video."""
 
 from dataclasses import asdict, dataclass
 
@@ -6,7 +6,7 @@ from egoworld_resources.errors import BadConfiguration
 
 
 class InvalidOptions(BadConfiguration):
-    """A sample was asked for that cannot be rendered; the message names the option and its valid values."""
+    """The requested sample cannot be rendered; the message names the option and its valid values."""
 
 
 @dataclass(frozen=True)

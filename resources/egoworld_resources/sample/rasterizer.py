@@ -132,7 +132,7 @@ def _nearness(face: Face, intrinsics: Array, corner: tuple[int, int], size: tupl
 
 
 def _sample(face: Face, intrinsics: Array, outline: Array, corner: tuple[int, int], size: tuple[int, int]) -> Image:
-    """The face's texture as it lies over the rectangle of the image at `corner`."""
+    """The face's texture over the rectangle of the image at `corner`."""
     plane = intrinsics @ np.stack([face.across, face.down, face.origin], axis=1)
     plane = np.array([[1, 0, -corner[0]], [0, 1, -corner[1]], [0, 0, 1.0]]) @ plane
     left, top, right, bottom = face.window

@@ -34,7 +34,7 @@ _renderer: FrameRenderer | None = None
 
 
 def truth_folder(video: Path) -> Path:
-    """Where the truth of a sample video lies: beside it, with `.truth` for its extension."""
+    """Folder of the truth of a sample video: next to it, with the extension `.truth`."""
     return video.with_suffix(".truth")
 
 
@@ -156,5 +156,5 @@ def _end_with(sentinel: int) -> None:
 
 def _render_one(frame: int) -> tuple[Image, Truth]:
     if _renderer is None:
-        raise RuntimeError("a sample worker was asked for a frame before it was started")
+        raise RuntimeError("a sample worker got a frame before it was started")
     return _renderer.render(frame)

@@ -1,4 +1,4 @@
-"""The furnished rooms of the two shots: wall, floor, table, shelf, and what stands on them."""
+"""The furnished rooms of the two shots: wall, floor, table, shelf, and the things on them."""
 
 from dataclasses import dataclass, field
 
@@ -31,7 +31,7 @@ class Room:
 
 
 def furnish(rng: np.random.Generator, palette: Palette, wall_at: float, detail: float) -> Room:
-    """A room whose far wall stands at y = `wall_at` metres; everything loose lies by the generator.
+    """A room whose far wall is at y = `wall_at` metres; the generator places everything loose.
 
     `detail`: how fine the textures are; 1 suits a video 640 pixels wide.
     """
@@ -152,7 +152,7 @@ def _floor_boxes(rng: np.random.Generator, palette: Palette, wall_at: float) -> 
 
 
 def _strew(rng: np.random.Generator, wood: Image, palette: Palette, per_metre: float) -> Image:
-    """The table's top with printed sheets lying on it."""
+    """The table's top with printed sheets on it."""
     height, width = wood.shape[:2]
     out = wood
     for k in range(9):

@@ -15,7 +15,7 @@ centre of the top left pixel is (0, 0).
 | object_poses | frame, obj_id, T_camera_object, size [3]: the box about its own centre |
 
 Each shot has a world of its own: the trajectories of the two shots are not to be joined. Label `sleeve` is the clothed
-part of the forearm; `hand` is skin only. hand_poses has a row where at least half of the joints lie in the image;
+part of the forearm; `hand` is skin only. hand_poses has a row where at least half of the joints are in the image;
 keypoints_3d are in the camera frame.
 """
 

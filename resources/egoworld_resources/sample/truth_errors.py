@@ -94,7 +94,7 @@ def mean_rotation(rotations: Array) -> Array:
 def object_pose_errors(estimated: Array, true: Array, scale: float) -> tuple[Array, Array]:
     """Rotation errors [n] in degrees and translation errors [n] of poses T_camera_object [n x 4 x 4].
 
-    scale: the truth's unit over the estimate's. Where an object's own frame lies is a matter of choice, so one rigid
+    scale: the truth's unit over the estimate's. The choice of an object's own frame is arbitrary, so one rigid
     transform from the true to the estimated object frame is solved for over all poses first.
     """
     turns, true_turns = estimated[:, :3, :3], true[:, :3, :3]

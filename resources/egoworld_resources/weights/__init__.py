@@ -1,4 +1,4 @@
-"""Weights: where they lie on this machine, verified before a model sees them."""
+"""Weights: where they are on this machine, verified before a model sees them."""
 
 from egoworld_resources.weights.local import ModelPaths, WeightsMissing, local_weights
 

@@ -16,7 +16,7 @@ from egoworld_resources.store.cache import Cache
 class WeightsBucket:
     """What is fetched stays in the cache at least as long as this object lives; beyond that the bound holds.
 
-    cache: folder of this machine; bound: bytes of what may lie there unread. Raises StoreUnreachable, StoreRefused.
+    cache: folder of this machine; bound: bytes of unread files that may stay. Raises StoreUnreachable, StoreRefused.
     """
 
     def __init__(self, access: S3Access, cache: Path, bound: int) -> None:

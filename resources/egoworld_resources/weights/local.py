@@ -22,7 +22,7 @@ class WeightsMissing(Terminal):
 
 @dataclass(frozen=True)
 class ModelPaths:
-    """Where weights outside packages lie: below ``home``, or where ``explicit`` says, which holds for all weights.
+    """Where weights outside packages are: below ``home``, or in ``explicit``, which holds for all weights.
 
     explicit: a file by the weights' name or by env/name, or the folder of an env's weights by the env.
     """
@@ -36,7 +36,7 @@ class ModelPaths:
         return cls(settings.model_home, settings.extra.model_paths)
 
     def stated(self, weights: Weights, env: str) -> Path | None:
-        """Where the configuration says that these weights lie, if it does."""
+        """The configured path of these weights, if any."""
         file = self.explicit.get(f"{env}/{weights.name}") or self.explicit.get(weights.name)
         return file or (self.explicit[env] / weights.path if env in self.explicit else None)
 
@@ -50,7 +50,7 @@ def local_weights(
 ) -> dict[str, Path]:
     """Name to verified path. python: interpreter of the env, whose packages may carry weights.
 
-    paths: where files outside packages lie (the configuration in force by default); what is not there is fetched from
+    paths: where files outside packages are (the configuration in force by default); what is not there is fetched from
     ``bucket``, unless ``paths`` states its place. Raises WeightsMissing naming the file, what was expected and the fix.
     """
     places = paths or ModelPaths.of(Settings.load())

@@ -44,11 +44,11 @@ def devices(subject: Subject) -> Iterator[Finding]:
     if not left.devices:
         needing = ", ".join(env.name for env in envs)
         mend = f"{INSTALL}; in a container pass the GPUs on; or choose another env under [stages]"
-        why = "; ".join(left.said) or "there is no NVIDIA GPU"
-        yield fault("devices", f"{why}; {needing} runs on a GPU", f"{NAMES}; {mend}" if left.said else mend)
+        why = "; ".join(left.notes) or "there is no NVIDIA GPU"
+        yield fault("devices", f"{why}; {needing} runs on a GPU", f"{NAMES}; {mend}" if left.notes else mend)
         return
-    for said in left.said:
-        yield warning("CUDA_VISIBLE_DEVICES", said, NAMES)
+    for note in left.notes:
+        yield warning("CUDA_VISIBLE_DEVICES", note, NAMES)
     for device in left.devices:
         yield ok("devices", str(device))
     if not left.devices[0].uuid:

@@ -76,7 +76,7 @@ def test_without_nvml_gpus_are_the_device_files_that_are_visible(tmp_path: Path)
     assert [device.cuda for device in visible(found, {"CUDA_VISIBLE_DEVICES": "1, 10"}).devices] == ["1", "10"]
     left = visible(found, {"CUDA_VISIBLE_DEVICES": "GPU-8932f937"})
     assert not left.devices
-    assert "without NVML" in left.said[0]
+    assert "without NVML" in left.notes[0]
 
 
 def test_a_runner_gets_its_gpu_by_uuid_and_no_other(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_another_env_can_serve_the_stage(bench: Workbench, clipped: str, tmp_pat
         ("exit", "ended with status 3"),
         ("killed", "killed by SIGKILL"),
         ("refuse", "switch on the light"),
-        ("hang", "said nothing for 5 s"),
+        ("hang", "printed nothing for 5 s"),
     ],
 )
 def test_a_clip_that_ends_its_runner_costs_that_clip_only(
