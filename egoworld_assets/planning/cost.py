@@ -81,7 +81,7 @@ def sampled(bench: Workbench, asset: str) -> Iterator[Manifest]:
 
 
 def readable(bench: Workbench, asset: str, video: str) -> Manifest | None:
-    """A live artifact's manifest; a damaged one, which status shows, says nothing of costs."""
+    """A live artifact's manifest; a damaged one, which status shows, has no costs."""
     try:
         return bench.store.current(asset, video)
     except DamagedArtifact:

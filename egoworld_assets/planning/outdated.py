@@ -1,4 +1,4 @@
-"""Which stages of a video are missing or stale, and which partitions stand side by side."""
+"""Which stages of a video are missing or stale, and which partitions are adjacent."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,7 +11,7 @@ from egoworld_resources.making.workbench import Workbench
 def outdated(bench: Workbench, stages: Iterable[Stage], video: str) -> list[str]:
     """Names of the stages of a video that are missing or stale, those behind them included; inputs first.
 
-    A stage that failed or is quarantined under the current recipe and inputs is not asked for again. Raises Transient
+    A stage that failed or is quarantined under the current recipe and inputs is not planned again. Raises Transient
     when the store does not answer: then nothing is known of the video.
     """
     wanted: list[str] = []

@@ -21,7 +21,7 @@ class Step:
     """One asset of one video that a refresh makes.
 
     certain: it is made whatever the steps before it give, as long as they succeed. Otherwise it is possible: whether
-    it is made depends on what they give. state: how it stands now. roots: why, by the asset where the reason lies.
+    it is made depends on what they yield. state: its state now. roots: the reasons, by the asset that has them.
     seconds, gpu_seconds: by past runs; None where nothing was measured.
     """
 
@@ -35,7 +35,7 @@ class Step:
 
     @property
     def why(self) -> str:
-        """The reasons in words: its own, or those of the assets that it lies behind."""
+        """The reasons in words: its own, or those of the assets that it depends on."""
         if self.asset in self.roots:
             return self.roots[self.asset]
         assets: dict[str, list[str]] = {}
@@ -59,7 +59,7 @@ class Plan:
 
 
 Failures = Container[tuple[str, str]]
-"""(stage, video) of what failed and is asked for again."""
+"""(stage, video) of what failed and is to be tried again."""
 
 
 def plan(bench: Workbench, stages: Sequence[Stage], videos: Iterable[str], retried: Failures = ()) -> Plan:
@@ -76,7 +76,7 @@ def plan(bench: Workbench, stages: Sequence[Stage], videos: Iterable[str], retri
 
 
 def priced(step: Step, cost: Cost, frames: float | None) -> Step:
-    """A step with what it costs on a video of so many frames."""
+    """A step with its cost on a video with that number of frames."""
     seconds = None if cost.per_frame is None or frames is None else cost.per_frame * frames
     return replace(step, seconds=seconds, gpu_seconds=seconds if cost.gpu else 0.0)
 

@@ -1,4 +1,4 @@
-"""How far the flow's results on a sample video lie from what is true in it, stage by stage."""
+"""How far the flow's results on a sample video are from its truth, stage by stage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from egoworld_resources.sample.truth_errors import Array, Rle
 CLIPS = "clips"
 FIRST_OBJECT = 3
 ON_THE_HAND = 0.5
-"""A hand that was found is the true one when its joints lie this near on average, as a share of the hand's size."""
+"""A hand that was found is the true one when its joints are this near on average, as a share of the hand's size."""
 FEWEST_POSES = 5
 """Of fewer poses the free choice of the object's own frame would explain away the error."""
 ATE_GOAL = 2.0
@@ -33,7 +33,7 @@ ATE_GOAL = 2.0
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number about one stage. value: None where it could not be measured, detail says why.
+    """One number about one stage. value: None where it could not be measured, detail explains why.
 
     goal: what the value may not exceed; ok: whether it does not, None without a goal or a value.
     """
@@ -190,10 +190,10 @@ def _clips(case: Case) -> Iterator[Measurement]:
     rows = sorted(case.table("clips").to_pylist(), key=lambda row: row["start_frame"])
     found = {after["start_frame"] for before, after in pairwise(rows) if after["shot"] != before["shot"]}
     true = set(case.truth.cuts)
-    told = f"true cuts at {sorted(true)}, found at {sorted(found)}"
+    detail = f"true cuts at {sorted(true)}, found at {sorted(found)}"
     yield measured("clips", "cuts found at the exact frame", len(true & found), "cuts", f"of {len(true)}")
-    yield measured("clips", "cuts missed", len(true - found), "cuts", told, goal=0)
-    yield measured("clips", "false cuts", len(found - true), "cuts", told, goal=0)
+    yield measured("clips", "cuts missed", len(true - found), "cuts", detail, goal=0)
+    yield measured("clips", "false cuts", len(found - true), "cuts", detail, goal=0)
 
 
 def _hand_poses(case: Case) -> Iterator[Measurement]:
@@ -222,7 +222,7 @@ def _hand_poses(case: Case) -> Iterator[Measurement]:
     yield measured("hand_poses", "wrong side", _percent(wrong, near), "%", known, goal=0)
     yield measured("hand_poses", "keypoint error, mean", 100 * _mean(pooled), "%", f"{size}; joints in the picture")
     yield measured("hand_poses", "keypoint error, median", 100 * _quantile(pooled, 0.5), "%", size)
-    yield measured("hand_poses", "a second hand that is none", _percent(beside, len(truth.hands)), "%", seen)
+    yield measured("hand_poses", "a second hand that does not exist", _percent(beside, len(truth.hands)), "%", seen)
     seen = f"of {len(free)} frames without a hand"
     yield measured("hand_poses", "a hand where none is", _percent(false, len(free)), "%", seen)
 
@@ -245,8 +245,8 @@ def _masks(case: Case) -> Iterator[Measurement]:
 
 def _overlap(what: str, overlaps: dict[int, float], covered: set[int], how: str) -> Iterator[Measurement]:
     held = [iou for frame, iou in overlaps.items() if frame in covered]
-    told = f"{how}; no mask counts 0; {_shown(_mean(held))} where there is one" if held else f"{how}; no mask at all"
-    yield measured("masks", f"{what}: mean IoU", _mean(list(overlaps.values())), "", told)
+    detail = f"{how}; no mask counts 0; {_shown(_mean(held))} where there is one" if held else f"{how}; no mask at all"
+    yield measured("masks", f"{what}: mean IoU", _mean(list(overlaps.values())), "", detail)
     seen = f"of {len(overlaps)} frames"
     yield measured("masks", f"{what}: has a mask", _percent(len(held), len(overlaps)), "%", seen)
 
@@ -297,10 +297,10 @@ def _reconstructions(case: Case) -> Iterator[Measurement]:
         focal = [
             case.cameras[clip][f]["intrinsics"][0] / truth.intrinsics[f, 0] for f in frames if f in case.cameras[clip]
         ]
-        wrong, told = 100 * abs(_quantile(focal, 0.5) - 1), f"of {len(frames)} frames"
+        wrong, detail = 100 * abs(_quantile(focal, 0.5) - 1), f"of {len(frames)} frames"
         share = 100 * error / length if length else float("nan")
         yield measured("reconstructions", f"ATE, {name}", share, "%", how, goal=ATE_GOAL)
-        yield measured("reconstructions", f"registered, {name}", _percent(len(found), len(frames)), "%", told)
+        yield measured("reconstructions", f"registered, {name}", _percent(len(found), len(frames)), "%", detail)
         yield measured("reconstructions", f"focal length error, {name}", wrong, "%", "median of the registered frames")
 
 
@@ -310,20 +310,22 @@ def _object_poses(case: Case) -> Iterator[Measurement]:
         frames, name = truth.shot_frames(start, end), f"frames {start} to {end - 1}"
         key = (clip, case.objects.get(clip))
         mine = [row for row in rows if (row["clip_id"], row["obj_id"]) == key and row["frame"] in frames]
-        turn, gap, told = np.array([]), np.array([]), ("", "")
+        turn, gap, detail = np.array([]), np.array([]), ("", "")
         try:
             if len(mine) < FEWEST_POSES:
                 raise ValueError(f"{len(mine)} poses of the true object, fewer than {FEWEST_POSES}")
             scale = truth_errors.umeyama(*case.positions(clip, frames)).scale
             true = truth.t_camera_object[[row["frame"] for row in mine]]
             turn, gap = truth_errors.object_pose_errors(matrices(mine, "T_camera_object"), true, scale)
-            told = tuple(f"90th percentile {_shown(_quantile(e, 0.9))}" for e in (turn, 1000 * gap))
+            detail = tuple(f"90th percentile {_shown(_quantile(e, 0.9))}" for e in (turn, 1000 * gap))
         except ValueError as fault:
-            told = (str(fault), str(fault))
+            detail = (str(fault), str(fault))
         seen = [frame for frame in frames if frame in truth.masks["object"]]
         share, of = _percent(len(mine), len(seen)), f"of {len(seen)} frames with the object"
-        yield measured("object_poses", f"rotation error, {name}, median", _quantile(turn, 0.5), "deg", told[0])
-        yield measured("object_poses", f"translation error, {name}, median", 1000 * _quantile(gap, 0.5), "mm", told[1])
+        yield measured("object_poses", f"rotation error, {name}, median", _quantile(turn, 0.5), "deg", detail[0])
+        yield measured(
+            "object_poses", f"translation error, {name}, median", 1000 * _quantile(gap, 0.5), "mm", detail[1]
+        )
         yield measured("object_poses", f"has a pose, {name}", share, "%", of)
 
 
@@ -337,23 +339,23 @@ def _robot_trajectories(case: Case) -> Iterator[Measurement]:
         for low, high in [limits[row["side"]].get(name, (np.nan, np.nan))]
     ]
     known = np.array([excess for excess in over if np.isfinite(excess)])
-    told = f"of {len(known)} joint positions, by the robot's URDF; {len(over) - len(known)} without a known limit"
+    detail = f"of {len(known)} joint positions, by the robot's URDF; {len(over) - len(known)} without a known limit"
     outside = _percent(int((known > 1e-6).sum()), len(known))
-    yield measured("robot_trajectories", "joints outside their limits", outside, "%", told, goal=0)
+    yield measured("robot_trajectories", "joints outside their limits", outside, "%", detail, goal=0)
     errors = [1000 * row["tip_error"] for row in rows]
-    told = "to the human hand as it was found"
-    yield measured("robot_trajectories", "fingertip error, mean", _mean(errors), "mm", told)
+    detail = "to the human hand as it was found"
+    yield measured("robot_trajectories", "fingertip error, mean", _mean(errors), "mm", detail)
 
 
 def _joint_limits(case: Case, side: str) -> dict[str, tuple[float, float]]:
     """Lower and upper limit by joint from the URDF that the stage was made with; empty where it is not known."""
     recipe = case.made("robot_trajectories").recipe
-    given, config = str(recipe.params.get("urdf", "")), recipe.params.get("config")
+    urdf, config = str(recipe.params.get("urdf", "")), recipe.params.get("config")
     try:
-        own = [] if given or config else case.bench.catalog.model(recipe.stage, recipe.env).data_files()
+        own = [] if urdf or config else case.bench.catalog.model(recipe.stage, recipe.env).data_files()
     except EgoworldError:  # the env is no longer there; the positions still are
         own = []
-    files = [Path(given.replace("{side}", side))] if given else [file for file in own if side in file.stem]
+    files = [Path(urdf.replace("{side}", side))] if urdf else [file for file in own if side in file.stem]
     known = [file for file in files if file.suffix == ".urdf" and file.is_file()]
     return {name: limit for file in known for name, limit in truth_errors.joint_limits(file).items()}
 

@@ -51,7 +51,7 @@ def clips_all_served(draft: Draft) -> Verdict:
 
 
 def clips_in_order(draft: Draft) -> Verdict:
-    """Clips follow one another without overlap and lie inside the video."""
+    """Clips follow one another without overlap, inside the video."""
     rows = draft.table("start_frame", "end_frame").to_pylist()
     frames = draft.input_table("videos").to_pylist()[0]["frames"]
     ends = [0, *(row["end_frame"] for row in rows)]
@@ -60,7 +60,7 @@ def clips_in_order(draft: Draft) -> Verdict:
     ]
     return verdict(
         "clips_in_order",
-        f"clip of frames {bad[0]['start_frame']}-{bad[0]['end_frame']} overlaps or lies outside" if bad else "",
+        f"clip of frames {bad[0]['start_frame']}-{bad[0]['end_frame']} overlaps or is outside" if bad else "",
     )
 
 
@@ -83,7 +83,7 @@ def hands_move_physically(draft: Draft) -> Verdict:
 
 
 def boxes_inside(draft: Draft) -> Verdict:
-    """Boxes have an area and lie inside the picture; their edges may lie on its border."""
+    """Boxes have an area and are inside the picture; their edges may be on its border."""
     from egoworld_assets.quality.measures import boxes_outside
 
     bad = boxes_outside(draft)
@@ -128,7 +128,7 @@ def poses_are_rigid(draft: Draft) -> Verdict:
     if draft.rows(draft.asset) == 0:
         return verdict("poses_are_rigid", "no object pose could be trusted", blocking=False)
     bad = impossible_object_poses(draft)
-    return verdict("poses_are_rigid", f"{bad} poses are not rigid or lie behind the camera" if bad else "")
+    return verdict("poses_are_rigid", f"{bad} poses are not rigid or are behind the camera" if bad else "")
 
 
 def joints_move_physically(draft: Draft) -> Verdict:

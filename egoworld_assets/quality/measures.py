@@ -51,7 +51,7 @@ def share_of_hand_jumps(draft: Draft) -> float:
 
 
 def boxes_outside(draft: Draft) -> int:
-    """Boxes that have no area or reach out of the picture; their edges may lie on its border."""
+    """Boxes that have no area or reach out of the picture; their edges may be on its border."""
     size = draft.input_table("videos").to_pylist()[0]
     bad = 0
     for boxes in draft.by_clip("x0", "y0", "x1", "y1"):
@@ -92,7 +92,7 @@ def camera_tremble(draft: Draft) -> float:
 
 
 def impossible_object_poses(draft: Draft) -> int:
-    """Object poses that are not rigid or lie behind the camera."""
+    """Object poses that are not rigid or are behind the camera."""
     bad = 0
     for rows in draft.by_clip("T_camera_object"):
         poses = _matrices(rows["T_camera_object"])

@@ -35,7 +35,7 @@ LOOK_S = 0.5
 LASTING_S = 5.0
 """A child that lived longer is a server; others come and go."""
 STEADY_S = 30.0
-"""Dagster that ends sooner cannot start at all, and has said why."""
+"""If Dagster exits sooner it cannot start at all, and has logged why."""
 LINK_SECONDS = 300
 """How long a browser may fetch a file after it was sent to the store."""
 

@@ -1,4 +1,4 @@
-"""What a server tells Prometheus: arrivals, runs, stages, what stopped and why, bytes, the backlog and its price."""
+"""What Prometheus scrapes: arrivals, runs, stages, what stopped and why, bytes, the backlog and its cost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from egoworld_resources.sockets import listening
 LOOPBACK = "127.0.0.1"
 KEPT_S = 30.0
 SHARE = 10
-"""A scan is made again after so many times what it took: looking at a large store takes a tenth of one core at most."""
+"""A scan is repeated after this multiple of its duration: scanning a large store takes a tenth of one core at most."""
 CONDITIONS = ("fresh", "stale", "missing", "failed", "quarantined", "blocked")
 METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "egoworld_arrivals": ("Files that arrived: taken as videos, duplicates of one, refused.", ("outcome",)),
@@ -49,7 +49,7 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "egoworld_scan_timestamp_seconds": ("When the store was last looked through.", ()),
     "egoworld_scan_seconds": ("How long that took.", ()),
 }
-"""Every metric: what it says, and its labels. Values of labels are names in our code, never words of a runner."""
+"""Every metric: its description, and its labels. Values of labels are names in our code, never words of a runner."""
 
 Sample = tuple[tuple[str, ...], float]
 
@@ -129,7 +129,7 @@ def count_video(bench: Workbench, result: Scan, video: str) -> None:
 class Exporter(Collector):
     """Collects on each scrape: runs as they are now, the rest as the last scan found it.
 
-    Only the first scrape waits for a scan. Later ones are given the last, and start the next when it is old.
+    Only the first scrape waits for a scan. Later ones get the last result, and start the next when it is old.
     """
 
     def __init__(
@@ -148,8 +148,8 @@ class Exporter(Collector):
         """Every metric of METRICS."""
         found: dict[str, list[Sample]] = {name: list(samples.items()) for name, samples in self._scan().found.items()}
         found["egoworld_runs"] = list(self._runs())
-        for name, (told, labels) in METRICS.items():
-            family = GaugeMetricFamily(name, told, labels=labels)
+        for name, (description, labels) in METRICS.items():
+            family = GaugeMetricFamily(name, description, labels=labels)
             for values, value in sorted(found.get(name, ())):
                 family.add_metric(values, value)
             yield family

@@ -328,7 +328,7 @@ def test_an_archive_must_hold_what_its_name_says(place: Place) -> None:
     shutil.copyfile(place.first.folder / "linux-64" / "app-1.0-0.conda", file)
     other = Package.of(f"{place.first.url}/linux-64/{file.name}", hashlib.sha256(file.read_bytes()).hexdigest())
     (declared / LOCK).write_text(write_explicit([other], Declaration.read(declared).words), encoding="utf-8")
-    with pytest.raises(CondaFailed, match=r"the archive of \w+ 1\.0 0 holds another package"):
+    with pytest.raises(CondaFailed, match=r"the archive of \w+ 1\.0 0 holds a different package"):
         place.installed(declared)
 
 

@@ -109,7 +109,7 @@ def test_hands_of_the_wrong_side_missing_and_too_many(made: Made) -> None:
     count = len(rows)
     assert made.value("hand_poses", "the hand found, with its side") == pytest.approx(100 * (count - 2) / count)
     assert made.value("hand_poses", "wrong side") == pytest.approx(100 / (count - 1))
-    assert made.value("hand_poses", "a second hand that is none") == pytest.approx(100 / count)
+    assert made.value("hand_poses", "a second hand that does not exist") == pytest.approx(100 / count)
     assert made.value("hand_poses", "a hand where none is") > 0
 
 

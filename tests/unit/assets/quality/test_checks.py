@@ -84,14 +84,14 @@ GOOD_AND_BAD = {
         tables.ClipSpan,
         [span(0, 40), span(40, 100)],
         [span(0, 50), span(40, 100)],
-        "overlaps or lies outside",
+        "overlaps or is outside",
     ),
     "clips inside the video": (
         checks.clips_in_order,
         tables.ClipSpan,
         [span(0, 100)],
         [span(0, 101)],
-        "overlaps or lies outside",
+        "overlaps or is outside",
     ),
     "two hands": (
         checks.hands_differ,
@@ -134,7 +134,7 @@ GOOD_AND_BAD = {
         tables.ObjectPose,
         [tables.ObjectPose(0, 3, pose(), 1.0)],
         [tables.ObjectPose(0, 3, pose(2 * np.eye(3)), 1.0), tables.ObjectPose(1, 3, pose(at=(0, 0, -1)), 1.0)],
-        "2 poses are not rigid or lie behind the camera",
+        "2 poses are not rigid or are behind the camera",
     ),
     "robot joints": (
         checks.joints_move_physically,
