@@ -32,6 +32,9 @@ MAX_PIXELS = 8192 * 8192
 MAX_CORRUPT = 10_000
 """A file with so many packets that cannot be decoded, and fewer frames, is given up."""
 
+SEEKS = 2
+"""So many seek points are tried before a video is decoded from its start."""
+
 MAX_GAP_S = 3600.0
 MAX_FPS = 1000.0
 """Timestamps with a longer gap between neighbours, or a higher mean rate, are not believed."""
@@ -177,7 +180,7 @@ class FrameIndex:
         """Decode the whole file once and index it; raises BadVideo when nothing can be decoded."""
         corrupt: list[str] = []
         pts, key = array("q"), bytearray()
-        timed = True
+        timed, leading = True, 0  # what cannot be decoded before the first picture belongs to pictures before the file
         with opened(path) as (container, stream):
             first: VideoFrame | None = None
             for frame in decode(container, stream, corrupt):
@@ -189,6 +192,7 @@ class FrameIndex:
                     )
                 if len(key) < len(corrupt) > MAX_CORRUPT:
                     break
+                leading = leading if key else len(corrupt)
                 timed = timed and frame.pts is not None
                 pts.append(frame.pts or 0)
                 key.append(frame.key_frame)
@@ -207,7 +211,7 @@ class FrameIndex:
         turned = quarter_turns(first)
         width, height = (first.height, first.width) if turned % 2 else (first.width, first.height)
         keys = np.frombuffer(bytes(key), dtype=np.bool_)
-        return cls(ticks, seconds, keys, width, height, 90 * turned, exact, len(corrupt))
+        return cls(ticks, seconds, keys, width, height, 90 * turned, exact, len(corrupt) - leading)
 
     def write(self, path: Path) -> None:
         """Store as Parquet; ``read`` gives the same index back."""
@@ -245,26 +249,44 @@ def frames(path: Path, index: FrameIndex, start: int, end: int, step: int = 1) -
     Seeks to the last seek point at or before ``start``. Raises BadVideo when the file gives other frames than its
     index says.
     """
-    where = {int(p): i for i, p in enumerate(index.pts)} if index.exact else None
     wanted = start
-    with opened(path) as (container, stream):
-        before = np.flatnonzero(index.key[: start + 1])
-        if where is not None and start > 0 and len(before) and before[-1] > 0:
-            container.seek(int(index.pts[before[-1]]), stream=stream, backward=True)
-        for count, frame in enumerate(decode(container, stream)):
-            at = count if where is None else where.get(int(frame.pts or 0), -1)
-            if at < wanted:
-                continue
-            if at != wanted or at >= end:
-                break
-            try:
-                rgb = to_rgb(frame)
-            except (FFmpegError, OSError, ValueError) as error:
-                what = f"frame {at} ({frame.format.name}) cannot be turned into RGB ({_cause(error)})"
-                raise BadVideo(f"{path.name}: {what}; re-encode it as H.264") from error
-            yield Frame(at, float(index.time_s[at]), rgb)
-            wanted += step
-            if wanted >= end:
-                return
+    for at, frame in _from(path, index, start):
+        if at < wanted:
+            continue
+        if at != wanted or at >= end:
+            break
+        try:
+            rgb = to_rgb(frame)
+        except (FFmpegError, OSError, ValueError) as error:
+            what = f"frame {at} ({frame.format.name}) cannot be turned into RGB ({_cause(error)})"
+            raise BadVideo(f"{path.name}: {what}; re-encode it as H.264") from error
+        yield Frame(at, float(index.time_s[at]), rgb)
+        wanted += step
+        if wanted >= end:
+            return
     if wanted < end:
         raise BadVideo(f"{path.name}: frame {wanted} of {len(index)} cannot be decoded; the file changed or is damaged")
+
+
+def _from(path: Path, index: FrameIndex, start: int) -> Iterator[tuple[int, VideoFrame]]:
+    """Decoded frames with their index (-1: not in it), from ``start`` or earlier on.
+
+    A container without an index, such as MPEG-TS, may seek to behind the seek point: then from the one before it.
+    """
+    if not index.exact:
+        with opened(path) as (container, stream):
+            yield from enumerate(decode(container, stream))
+        return
+    where = {int(p): i for i, p in enumerate(index.pts)}
+    points = [int(point) for point in np.flatnonzero(index.key[: start + 1])[-SEEKS:] if point > 0]
+    for point in [*reversed(points), 0]:
+        with opened(path) as (container, stream):
+            if point > 0:
+                container.seek(int(index.pts[point]), stream=stream, backward=True)
+            found = ((where.get(int(frame.pts or 0), -1), frame) for frame in decode(container, stream))
+            first = next((pair for pair in found if pair[0] >= 0), None)
+            if first is None or first[0] > start > 0:
+                continue
+            yield first
+            yield from found
+            return

@@ -1,0 +1,118 @@
+"""Files as phones, cameras, editors and recorders write them; every picture carries its number (see made_videos)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.packet import Packet
+
+from tests.made_videos import TICKS, numbered
+
+Edit = tuple[int, int]
+"""A span of the recording that an edit list shows: its first ms and its length in ms; first -1 shows nothing."""
+HERTZ = 16_000
+
+
+def boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, begin and end of the boxes of an MP4 that lie in [start, end) (ISO 14496-12, 4.2; 32-bit sizes)."""
+    while start + 8 <= end:
+        size, kind = struct.unpack(">I4s", data[start : start + 8])
+        yield kind, start, start + size
+        start += size
+
+
+def edited(path: Path, source: Path, edits: Sequence[Edit]) -> Path:
+    """An MP4 whose track shows these spans of it alone: the edit list that a phone's trimming leaves (8.6.6)."""
+    data = source.read_bytes()
+    movie, media = (_timescale(data, box) for box in (b"mvhd", b"mdhd"))
+    entries = (
+        struct.pack(">IiI", length * movie // 1000, -1 if first < 0 else first * media // 1000, 1 << 16)
+        for first, length in edits
+    )
+    listed = _box(b"edts", _box(b"elst", struct.pack(">II", 0, len(edits)) + b"".join(entries)))
+
+    def rebuilt(start: int, end: int) -> bytes:
+        parts = []
+        for kind, begin, stop in boxes(data, start, end):
+            if kind in (b"moov", b"trak"):
+                parts.append(_box(kind, rebuilt(begin + 8, stop)))
+            elif kind == b"mdia":
+                parts.append(listed + data[begin:stop])
+            elif kind != b"edts":
+                parts.append(data[begin:stop])
+        return b"".join(parts)
+
+    assert data.index(b"mdat") < data.index(b"moov"), "places of pictures would change"
+    path.write_bytes(rebuilt(0, len(data)))
+    return path
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def _timescale(data: bytes, kind: bytes) -> int:
+    """Ticks a second of an mvhd or mdhd box of version 0."""
+    at = data.index(kind) + 16
+    return int(struct.unpack(">I", data[at : at + 4])[0])
+
+
+def with_sound(path: Path, pictures: int, first_ms: int, sound_ms: int, options: dict[str, str] | None = None) -> Path:
+    """Pictures 40 ms apart from ``first_ms`` on beside ``sound_ms`` of sound from 0 on; options: the container's."""
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = TICKS
+        sound = container.add_stream("aac", rate=HERTZ, layout="mono")
+        packets: list[Packet[Any]] = []
+        for number in range(pictures):
+            frame = av.VideoFrame.from_ndarray(numbered(number), format="rgb24")
+            frame.pts, frame.time_base = first_ms + 40 * number, TICKS
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for at in range(0, sound_ms * HERTZ // 1000, 1024):
+            block = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            block.sample_rate, block.pts, block.time_base = HERTZ, at, Fraction(1, HERTZ)
+            packets += sound.encode(block)
+        packets += sound.encode(None)
+        for packet in sorted(packets, key=lambda p: float((p.dts or 0) * (p.time_base or 0))):
+            container.mux(packet)
+    return path
+
+
+def webcam(path: Path, kept: Sequence[int], rate: int = 25) -> Path:
+    """An MJPEG AVI that has pictures in these of its slots, ``rate`` a second; the others it marks by empty chunks."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, rate)
+        for slot in kept:
+            frame = av.VideoFrame.from_ndarray(numbered(slot), format="rgb24")
+            frame.pts, frame.time_base = slot, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def copied(path: Path, source: Path, keep: Callable[[int, Packet[Any]], bool], **options: str) -> Path:
+    """The packets of a video's pictures that ``keep(number, packet)`` takes, as they are; options: the container's."""
+    with av.open(str(source)) as old, av.open(str(path), "w", options=options) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(p for p in old.demux(video=0) if p.size):
+            if keep(number, packet):
+                packet.stream = stream
+                new.mux(packet)
+    return path
+
+
+def first_bytes(path: Path, source: Path, share: float) -> Path:
+    """What is there of a file when its copying, or its recorder, stopped."""
+    data = source.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
