@@ -248,7 +248,7 @@ def doctor(
     ] = None,
     free_gb: Annotated[float, typer.Option(min=0, help="Free disk (GB) below which there is a warning.")] = 10.0,
 ) -> None:
-    """Whether this machine can do what the configuration asks; each warning and fault with its mend."""
+    """Whether this machine can do what the configuration asks; each warning and fault with its fix."""
     from egoworld_assets.cli.doctor import examined, show
 
     patience = seconds or (3600.0 if thorough else 60.0)
@@ -260,13 +260,15 @@ def doctor(
 @command
 def fsck(
     quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only, read no bytes.")] = False,
-    mend: Annotated[bool, typer.Option("--mend", help="Forget damaged artifacts; a refresh makes them again.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--mend", help="Forget damaged artifacts; a refresh makes them again.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look through the whole store: name what is missing, damaged or orphaned."""
     from egoworld_assets.cli import store
 
-    if not store.look_through(settings(), console, quick, as_json, mend):
+    if not store.look_through(settings(), console, quick, as_json, forget):
         raise typer.Exit(1)
 
 

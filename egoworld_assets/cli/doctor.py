@@ -1,4 +1,4 @@
-"""What the command line shows of the doctor's findings."""
+"""`egoworld doctor`: the findings as a table, each warning and fault with its fix."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def examined(settings: Settings, seconds: float, free_gb: float, thorough: bool)
 
 
 def show(findings: Findings, console: Console, as_json: bool) -> bool:
-    """Print findings, each warning and fault with its mend; returns whether there is a fault."""
+    """Print findings, each warning and fault with its fix; returns whether there is a fault."""
     state = worst(finding for found in findings.values() for finding in found)
     if as_json:
         listed = [{"check": title, **asdict(finding)} for title, found in findings.items() for finding in found]
         print(json.dumps({"state": state, "findings": listed}, indent=2, ensure_ascii=False))
     else:
         console.print(_table(findings))
-        for title, finding in _to_mend(findings):
-            told = f"{finding.state}: {title}, {finding.about}: {finding.found}"
-            console.print(f"[{COLOURS[finding.state]}]{escape(told)}", soft_wrap=True, highlight=False)
-            console.print(f"  mend: {escape(finding.mend)}", soft_wrap=True, highlight=False)
+        for title, finding in _to_fix(findings):
+            line = f"{finding.state}: {title}, {finding.about}: {finding.found}"
+            console.print(f"[{COLOURS[finding.state]}]{escape(line)}", soft_wrap=True, highlight=False)
+            console.print(f"  fix: {escape(finding.fix)}", soft_wrap=True, highlight=False)
         console.print(_summary(findings), highlight=False)
     return state == "fault"
 
 
-def _to_mend(findings: Findings) -> list[tuple[str, Finding]]:
-    found = [(title, finding) for title, several in findings.items() for finding in several if finding.mend]
+def _to_fix(findings: Findings) -> list[tuple[str, Finding]]:
+    found = [(title, finding) for title, several in findings.items() for finding in several if finding.fix]
     return sorted(found, key=lambda pair: pair[1].state != "fault")
 
 

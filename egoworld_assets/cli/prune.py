@@ -1,4 +1,4 @@
-"""What the command line says of the event log: what of it is old, and taking it out."""
+"""`egoworld prune`: the old part of Dagster's event log, shown or removed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from egoworld_resources.making.workbench import Workbench
 
 
 def prune_event_log(bench: Workbench, console: Console, days: int | None, apply: bool, as_json: bool) -> None:
-    """Say what would go of runs older than ``days`` (default: the setting), or with ``apply`` let it go."""
+    """Print what would be removed of runs older than ``days`` (default: the setting); with ``apply`` remove it."""
     days = bench.settings.event_log_days if days is None else days
     with instance_of(bench) as instance:
         found = prune(instance, days, apply, seconds=float("inf"))

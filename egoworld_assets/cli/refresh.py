@@ -1,4 +1,4 @@
-"""What the command line says of upkeep: the plan of a refresh, its price, and what fits into some hours."""
+"""`egoworld stale` and the plan of `egoworld refresh`: what would be made, what it costs, what fits into some hours."""
 
 from __future__ import annotations
 

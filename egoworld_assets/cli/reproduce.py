@@ -1,4 +1,4 @@
-"""What the command line says of reproduction: which artifacts came out the same, and what differs."""
+"""`egoworld reproduce`: which artifacts come out the same when made again, and what differs."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def answers(bench: Workbench, made: Sequence[Manifest]) -> Iterator[Answer]:
 
 
 def answer(found: Reproduction) -> Answer:
-    """One reproduction in words."""
+    """What a reproduction came to."""
     made = found.manifest
     state = "differs" if not found.same else "same but for" if found.declared else "same"
     return Answer(
@@ -74,7 +74,7 @@ def answer(found: Reproduction) -> Answer:
 
 
 def show(bench: Workbench, name: str, console: Console, as_json: bool) -> bool:
-    """Reproduce and tell; whether everything came out the same."""
+    """Make artifacts again and print what came of it; returns whether everything came out the same."""
     made = artifacts(bench, name)
     found: list[Answer] = []
     for one in answers(bench, made):

@@ -1,4 +1,4 @@
-"""What the command line does with the store itself: look through it, free what is old, set up buckets and keys."""
+"""`egoworld fsck`, `gc` and `buckets`: check the store, free what is old, set up buckets and keys."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ UNFINISHED = timedelta(days=1)
 COLOURS = {"missing": "red", "damaged": "red", "orphaned": "yellow"}
 
 
-def look_through(settings: Settings, console: Console, quick: bool, as_json: bool, mend: bool) -> bool:
-    """Name every fault of the store; whether nothing is missing or damaged. What is orphaned only takes space.
+def look_through(settings: Settings, console: Console, quick: bool, as_json: bool, forget: bool) -> bool:
+    """Print every fault of the store; returns whether nothing is missing or damaged. What is orphaned only takes space.
 
-    mend: artifacts with a missing or damaged file are forgotten, and no longer count when that was all. Raises
+    forget: artifacts with a missing or damaged file are forgotten, and no longer count when that was all. Raises
     LockBusy then while a backup is being made.
     """
-    with removing(settings.home) if mend else nullcontext():
-        return _look_through(open_store(settings), console, quick, as_json, mend)
+    with removing(settings.home) if forget else nullcontext():
+        return _look_through(open_store(settings), console, quick, as_json, forget)
 
 
-def _look_through(store: Inspected, console: Console, quick: bool, as_json: bool, mend: bool) -> bool:
-    mended = 0
+def _look_through(store: Inspected, console: Console, quick: bool, as_json: bool, forget: bool) -> bool:
+    forgotten = 0
     found: Counter[str] = Counter()
     freed = 0
     for fault in fsck.fsck(store, quick):
         found[fault.kind] += 1
         freed += fault.bytes
-        mended += mend and fsck.mend(store, fault)
+        forgotten += forget and fsck.mend(store, fault)
         if as_json:
             print(json.dumps(asdict(fault), ensure_ascii=False))
         else:
@@ -59,13 +59,13 @@ def _look_through(store: Inspected, console: Console, quick: bool, as_json: bool
         told = ", ".join(f"{count} {kind}" for kind, count in found.items())
         fix = f" ({decimal(freed)}; `egoworld gc` frees it)" if found["orphaned"] else ""
         console.print((told + fix) if told else "everything is as it should be")
-    if mended and not as_json:
-        console.print(f"{mended} of them forgotten with their artifacts; `egoworld refresh` makes those again")
-    return found["missing"] + found["damaged"] == mended
+    if forgotten and not as_json:
+        console.print(f"{forgotten} of them forgotten with their artifacts; `egoworld refresh` makes those again")
+    return found["missing"] + found["damaged"] == forgotten
 
 
 def collect(settings: Settings, console: Console, policy: gc.Policy, apply: bool, as_json: bool) -> None:
-    """Say what the policy lets go and how many bytes that frees; with ``apply`` remove it.
+    """Print what the policy would remove and how many bytes that frees; with ``apply`` remove it.
 
     Raises LockBusy then, and nothing is removed, while a backup is being made.
     """
@@ -107,12 +107,12 @@ def unfinished(access: S3Access, policy: gc.Policy, apply: bool) -> list[str]:
 
 
 def policy_of(keep: int, older_than: float) -> gc.Policy:
-    """A policy of plain numbers."""
+    """keep: old versions of each artifact; older_than: days."""
     return gc.Policy(keep=keep, older_than=timedelta(days=older_than))
 
 
 def make_buckets(settings: Settings, console: Console) -> None:
-    """Make the three buckets; nothing happens to those that are there."""
+    """Make those of the three buckets that are not there yet."""
     from egoworld_resources.s3.access import BUCKETS, S3Access
     from egoworld_resources.s3.buckets import Buckets
 

@@ -1,4 +1,4 @@
-"""`egoworld doctor` as people and programs use it: its exit status, its JSON, its mends."""
+"""`egoworld doctor` as people and programs use it: its exit status, its JSON, its fixes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[tuple[str, str], dict[s
     """The findings of --json by check and what they are about."""
     assert done.stderr == ""
     listed = json.loads(done.stdout)["findings"]
-    assert all(bool(finding["mend"]) == (finding["state"] in ("warning", "fault")) for finding in listed)
+    assert all(bool(finding["fix"]) == (finding["state"] in ("warning", "fault")) for finding in listed)
     return {(finding["check"], finding["about"]): finding for finding in listed}
 
 
@@ -66,7 +66,7 @@ def test_faults_are_told_with_their_mends(folder: Path) -> None:
     done = doctor(folder, "--free-gb", "1e9")
     assert done.returncode == 1
     assert "fault: memory, memory:" in done.stdout
-    assert "  mend: set memory_gb below" in done.stdout
+    assert "  fix: set memory_gb below" in done.stdout
     assert "fault: stages, clips: unknown model env 'transnt'; known: base" in done.stdout
     assert ": bytes:" in done.stdout
     assert "df -h" in done.stdout
@@ -106,7 +106,7 @@ def test_a_driver_that_hangs_does_not_hang_the_doctor(folder: Path) -> None:
     assert done.returncode == 1
     assert found["NVIDIA driver", "nvidia-smi"]["found"] == "did not answer in time and was ended"
     assert found["GPU", "devices"]["state"] == "fault"
-    assert found["locks", "on_gpu"]["mend"] == "make lock ENV=on_gpu"
+    assert found["locks", "on_gpu"]["fix"] == "make lock ENV=on_gpu"
 
 
 def test_a_wrong_configuration_is_one_clear_line(folder: Path) -> None:

@@ -44,7 +44,7 @@ def test_an_env_file_that_others_may_read_is_a_fault(tmp_path: Path) -> None:
     assert [finding.state for finding in told("server", tmp_path).values()] == ["ok", "ok"]
     file.path.chmod(0o640)
     found = told("server", tmp_path)[".env"]
-    assert (found.state, found.mend) == ("fault", f"chmod 600 {file.path}")
+    assert (found.state, found.fix) == ("fault", f"chmod 600 {file.path}")
 
 
 def test_a_wrong_setting_is_named_and_no_secret_shown(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_postgres_that_is_down_is_a_fault_for_who_works_with_it(
     assert told("Postgres", tmp_path)["server"].state == "warning", "a server that was taken down"
     monkeypatch.setenv("DAGSTER_HOME", str(server.folder(subject(tmp_path)) / "dagster"))
     found = told("Postgres", tmp_path)["server"]
-    assert (found.state, found.mend) == ("fault", "make ps shows what runs, make up starts it")
+    assert (found.state, found.fix) == ("fault", "make ps shows what runs, make up starts it")
 
 
 def test_postgres_and_its_schema(tmp_path: Path, server_postgres: ServerSettings) -> None:
@@ -136,7 +136,7 @@ def test_a_key_that_may_too_much_or_too_little_is_told(
         assert {about for about, finding in found.items() if finding.state == "ok"} == {"server", *good}
         assert found[f"{artifacts}: objects"].state == "fault"
     monkeypatch.setenv("S3_SECRET_KEY", "x" * 40)
-    assert "S3_SECRET_KEY" in told("S3", tmp_path)[artifacts].mend
+    assert "S3_SECRET_KEY" in told("S3", tmp_path)[artifacts].fix
     assert set(accounts) == set(ROLES)
 
 
@@ -178,7 +178,7 @@ def test_a_clock_that_is_wrong_and_a_server_that_is_gone_are_told(
     with answering(LateServer) as endpoint:
         monkeypatch.setenv("S3_ENDPOINT", endpoint)
         found = told("S3", tmp_path)["server"]
-    assert (found.state, "set-ntp" in found.mend) == ("fault", True)
+    assert (found.state, "set-ntp" in found.fix) == ("fault", True)
     gone = told("S3", tmp_path)
     assert (list(gone), gone["server"].state) == (["server"], "fault")
 

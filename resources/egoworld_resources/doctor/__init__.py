@@ -1,4 +1,4 @@
-"""Whether this machine can do what the configuration asks of it, and the mend of what it cannot.
+"""Whether this machine can do what the configuration asks of it, and the fix of what it cannot.
 
 A check is a generator of findings in a module of ``checks``, registered by its decorator and listed nowhere.
 """

@@ -41,16 +41,16 @@ class _Running:
             self._thread.start()
         except RuntimeError as error:
             self._thread = None
-            mend = "let this user have more processes: ulimit -u 4096, or end some"
-            self._found.append(fault(title, f"could not begin: {error}", mend))
+            fix = "let this user have more processes: ulimit -u 4096, or end some"
+            self._found.append(fault(title, f"could not begin: {error}", fix))
 
     def _run(self) -> None:
         try:
             for finding in self._check(self._subject):
                 self._found.append(finding)
         except Exception as error:  # noqa: BLE001 whatever it is, it is said as a fault and the other checks go on
-            mend = "mend what the message names; if it names nothing, report it with the output of: egoworld doctor"
-            self._found.append(fault(self.title, f"the check ended with {type(error).__name__}: {error}", mend))
+            fix = "fix what the message names; if it names nothing, report it with the output of: egoworld doctor"
+            self._found.append(fault(self.title, f"the check ended with {type(error).__name__}: {error}", fix))
         if not self._found:
             self._found.append(fault(self.title, "the check came to no finding", "report it: this is a defect of ours"))
 
@@ -61,6 +61,6 @@ class _Running:
             if self._thread.is_alive():
                 found = list(self._found)
                 said = f"{'not finished' if found else 'no answer'} within {self._subject.seconds:g} s"
-                mend = f"see whether a disk or driver hangs (dmesg, mount), or wait longer: {LONGER}"
-                return [*found, fault(self.title, said, mend)]
+                fix = f"see whether a disk or driver hangs (dmesg, mount), or wait longer: {LONGER}"
+                return [*found, fault(self.title, said, fix)]
         return self._found

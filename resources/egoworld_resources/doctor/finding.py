@@ -22,16 +22,16 @@ STATES: Final[tuple[State, ...]] = ("ok", "not needed", "warning", "fault")
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check saw of one thing. mend: what a person types or does; a warning or a fault always has one."""
+    """What a check saw of one thing. fix: what a person types or does; a warning or a fault always has one."""
 
     about: str
     state: State
     found: str
-    mend: str = ""
+    fix: str = ""
 
     def __post_init__(self) -> None:
-        if (self.state in ("warning", "fault")) != bool(self.mend):
-            raise ValueError(f"{self.about}: a warning or a fault has a mend, nothing else does; this is {self}")
+        if (self.state in ("warning", "fault")) != bool(self.fix):
+            raise ValueError(f"{self.about}: a warning or a fault has a fix, nothing else does; this is {self}")
 
 
 def ok(about: str, found: str) -> Finding:
@@ -42,12 +42,12 @@ def not_needed(about: str, found: str) -> Finding:
     return Finding(about, "not needed", found)
 
 
-def warning(about: str, found: str, mend: str) -> Finding:
-    return Finding(about, "warning", found, mend)
+def warning(about: str, found: str, fix: str) -> Finding:
+    return Finding(about, "warning", found, fix)
 
 
-def fault(about: str, found: str, mend: str) -> Finding:
-    return Finding(about, "fault", found, mend)
+def fault(about: str, found: str, fix: str) -> Finding:
+    return Finding(about, "fault", found, fix)
 
 
 def worst(findings: Iterable[Finding]) -> State:

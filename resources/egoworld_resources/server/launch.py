@@ -97,7 +97,7 @@ def unprivileged() -> str | None:
 
 
 def reachable(user: str, path: Path) -> None:
-    """Raises BadConfiguration when ``user`` may not enter a folder on the way to ``path``, naming it and the mend."""
+    """Raises BadConfiguration when ``user`` may not enter a folder on the way to ``path``, naming it and the fix."""
     test = shutil.which("test") or "/usr/bin/test"
     for part in [*reversed(path.parents), path]:
         if Launch((test, "-x", str(part)), user=user).run(Path("/")).returncode != 0:

@@ -14,7 +14,7 @@ from egoworld_resources.server.parts import Part
 
 
 def refuse_taken(parts: Iterable[Part], env_file: Path) -> None:
-    """Raises BadConfiguration naming the first port that something else listens on, who that is, and the mend."""
+    """Raises BadConfiguration naming the first port that something else listens on, who that is, and the fix."""
     for part in parts:
         for port in part.ports:
             with socket.socket() as probe:

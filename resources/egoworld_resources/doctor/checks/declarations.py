@@ -44,9 +44,9 @@ def locks(subject: Subject) -> Iterator[Finding]:
         except EgoworldError as error:
             shared = subject.catalog.env(name).interpreter == "base"
             known = isinstance(error, LockMissing | LockStale)
-            mend = f"make lock ENV={'base' if shared else name}" if known else "correct the file that is named"
+            fix = f"make lock ENV={'base' if shared else name}" if known else "correct the file that is named"
             say = fault if name in in_force else warning
-            yield say(name, str(error), mend)
+            yield say(name, str(error), fix)
         else:
             fresh.append(name)
     if fresh:

@@ -29,19 +29,19 @@ def disk(subject: Subject) -> Iterator[Finding]:
     for device, names in partitions.items():
         about, found = ", ".join(names), os.statvfs(places[device])
         free = found.f_bavail * found.f_frsize / GB
-        mend = f"free some (uv cache prune, old files) or move it: df -h {places[device]}"
-        yield _judged(f"{about}: bytes", free, subject.free_gb, subject.free_gb / 10, "GB", mend)
+        fix = f"free some (uv cache prune, old files) or move it: df -h {places[device]}"
+        yield _judged(f"{about}: bytes", free, subject.free_gb, subject.free_gb / 10, "GB", fix)
         if found.f_files:
-            mend = f"remove folders of many small files, or use another partition: df -i {places[device]}"
-            yield _judged(f"{about}: inodes", found.f_favail, FEW_FILES, FEWEST_FILES, "files", mend)
+            fix = f"remove folders of many small files, or use another partition: df -i {places[device]}"
+            yield _judged(f"{about}: inodes", found.f_favail, FEW_FILES, FEWEST_FILES, "files", fix)
 
 
-def _judged(about: str, free: float, few: float, fewest: float, unit: str, mend: str) -> Finding:
+def _judged(about: str, free: float, few: float, fewest: float, unit: str, fix: str) -> Finding:
     found = f"{free:,.1f} {unit} free" if unit == "GB" else f"{free:,} {unit} more"
     if free >= few:
         return ok(about, found)
     say = fault if free < fewest else warning
-    return say(about, f"{found}; wanted are {few:,g}", mend)
+    return say(about, f"{found}; wanted are {few:,g}", fix)
 
 
 @check("uv's cache")
@@ -57,8 +57,8 @@ def cache(subject: Subject) -> Iterator[Finding]:
             link.hardlink_to(file.name)
         except OSError as error:
             found = f"{store} and {envs} share no files ({error.strerror}): every env is copied in full"
-            mend = f"export UV_CACHE_DIR={subject.settings.home / 'uv-cache'} (or set uv_cache in egoworld.toml)"
-            yield warning("hardlinks", found, mend)
+            fix = f"export UV_CACHE_DIR={subject.settings.home / 'uv-cache'} (or set uv_cache in egoworld.toml)"
+            yield warning("hardlinks", found, fix)
             return
         link.unlink()
     yield ok("hardlinks", f"{store} and {envs} share files")

@@ -27,22 +27,22 @@ FINDS_THE_CONTRACT = "import sys, importlib.util as u; sys.exit(0 if u.find_spec
 def uv(subject: Subject) -> Iterator[Finding]:
     """The program that builds envs runs and is the one that is pinned."""
     program, file = subject.settings.uv, subject.settings.project / "locks" / "uv.txt"
-    mend = "make setup, or set uv (EGOWORLD_UV) to the program"
+    fix = "make setup, or set uv (EGOWORLD_UV) to the program"
     try:
         told = ask([program, "--version"], subject.patience_s)
     except OSError as error:
         unbuilt = [env.name for env in subject.envs() if env.interpreter != BASE and live(subject, env) is None]
         say = fault if unbuilt else warning
         why = f"; {', '.join(unbuilt)} cannot be built" if unbuilt else "; no env can be built anew"
-        yield say("program", f"{program}: {error.strerror or error}{why}", mend)
+        yield say("program", f"{program}: {error.strerror or error}{why}", fix)
         return
     found = re.search(r"\d+\.\d+\.\d+", told.out)
     if told.status != 0 or found is None:
-        yield fault("program", f"{program} --version {told.ending}", mend)
+        yield fault("program", f"{program} --version {told.ending}", fix)
         return
     pinned = re.search(r"^uv==(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE) if file.is_file() else None
     if pinned and pinned[1] != found[0]:
-        yield warning("program", f"{program} is {found[0]}; pinned is {pinned[1]} ({file})", mend)
+        yield warning("program", f"{program} is {found[0]}; pinned is {pinned[1]} ({file})", fix)
     else:
         yield ok("program", f"{found[0]} at {program}")
 
@@ -54,7 +54,7 @@ def our_interpreter(subject: Subject) -> Iterator[Finding]:
     if not sharing:
         yield not_needed("packages", "no env in force uses it")
         return
-    mend = "rm -rf .venv && make setup"
+    fix = "rm -rf .venv && make setup"
     try:
         locked = subject.catalog.packages(sharing[0])
     except EgoworldError as error:
@@ -63,11 +63,11 @@ def our_interpreter(subject: Subject) -> Iterator[Finding]:
     found: dict[str, str] = {canonicalize_name(d.metadata["Name"]): d.version for d in distributions()}
     others = unlike_the_lock(locked, found)
     if others:
-        yield fault("packages", f"not as {subject.catalog.lock_path(sharing[0])} has it: {_first(others)}", mend)
+        yield fault("packages", f"not as {subject.catalog.lock_path(sharing[0])} has it: {_first(others)}", fix)
     else:
         yield ok("packages", f"{len(locked)} as locked")
     if subject.thorough:
-        yield _every_byte("files", Path(sysconfig.get_path("purelib")), mend)
+        yield _every_byte("files", Path(sysconfig.get_path("purelib")), fix)
 
 
 @check("envs")
@@ -88,8 +88,8 @@ def envs(subject: Subject) -> Iterator[Finding]:
 def _env(subject: Subject, env: ModelEnv) -> Finding:
     generation, again = live(subject, env), rebuilding(subject, env)
     if generation is None:
-        mend = "make envs, or let the first run that uses it build it (from the package index or uv's cache)"
-        return warning(env.name, f"not built yet in {subject.layout.envs}", mend)
+        fix = "make envs, or let the first run that uses it build it (from the package index or uv's cache)"
+        return warning(env.name, f"not built yet in {subject.layout.envs}", fix)
     ready = Ready.read(generation)
     if ready is None:
         return fault(env.name, f"{generation} was not finished", again)
@@ -111,10 +111,10 @@ def _env(subject: Subject, env: ModelEnv) -> Finding:
     return ok(env.name, f"{ready.files:,} files as built")
 
 
-def _every_byte(about: str, site_packages: Path, mend: str) -> Finding:
+def _every_byte(about: str, site_packages: Path, fix: str) -> Finding:
     damaged = [file for files in damaged_files(site_packages).values() for file in files]
     if damaged:
-        return fault(about, f"not as installed in {site_packages}: {_first(damaged)}", mend)
+        return fault(about, f"not as installed in {site_packages}: {_first(damaged)}", fix)
     return ok(about, f"{site_packages} is as its RECORD files say")
 
 

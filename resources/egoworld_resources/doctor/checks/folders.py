@@ -71,17 +71,17 @@ def _write(folder: Path) -> None:
 def locking(subject: Subject) -> Iterator[Finding]:
     """A file that we hold by flock(2) is held for other processes, and free again after us."""
     places = {existing(folder): name for name, folder in reversed(written(subject).items())}
-    mend = "put it on a local disk (home or uv_cache in egoworld.toml): leases and builds rely on flock"
+    fix = "put it on a local disk (home or uv_cache in egoworld.toml): leases and builds rely on flock"
     for place, name in reversed(places.items()):
         try:
             answers = _held_and_freed(place, subject.patience_s)
         except OSError as error:
-            yield fault(name, f"{place}: {error.strerror or error}", mend)
+            yield fault(name, f"{place}: {error.strerror or error}", fix)
             continue
         if answers == ["held", "free"]:
             yield ok(name, f"flock keeps other processes out of {place}")
         else:
-            yield fault(name, f"{place}: to another process, a held and a freed lock read as {answers}", mend)
+            yield fault(name, f"{place}: to another process, a held and a freed lock read as {answers}", fix)
 
 
 def _held_and_freed(folder: Path, seconds: float) -> list[str]:
@@ -102,11 +102,11 @@ def file_system(subject: Subject) -> Iterator[Finding]:
     place = existing(subject.settings.home).resolve()
     kind = _kind(place)
     if kind.startswith(OVER_THE_NETWORK):
-        mend = "put home on a local disk (EGOWORLD_HOME): SQLite and flock are not to be trusted over a network"
-        yield warning("home", f"{place} is on {kind}", mend)
+        fix = "put home on a local disk (EGOWORLD_HOME): SQLite and flock are not to be trusted over a network"
+        yield warning("home", f"{place} is on {kind}", fix)
     elif kind in VOLATILE:
-        mend = "put home on a disk (EGOWORLD_HOME); in a container, on a volume"
-        yield warning("home", f"{place} is on {kind}: it is gone with the machine's or container's next start", mend)
+        fix = "put home on a disk (EGOWORLD_HOME); in a container, on a volume"
+        yield warning("home", f"{place} is on {kind}: it is gone with the machine's or container's next start", fix)
     else:
         yield ok("home", f"{place} is on {kind}")
 

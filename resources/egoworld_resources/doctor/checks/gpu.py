@@ -43,17 +43,17 @@ def devices(subject: Subject) -> Iterator[Finding]:
         return
     if not left.devices:
         needing = ", ".join(env.name for env in envs)
-        mend = f"{INSTALL}; in a container pass the GPUs on; or choose another env under [stages]"
+        fix = f"{INSTALL}; in a container pass the GPUs on; or choose another env under [stages]"
         why = "; ".join(left.notes) or "there is no NVIDIA GPU"
-        yield fault("devices", f"{why}; {needing} runs on a GPU", f"{NAMES}; {mend}" if left.notes else mend)
+        yield fault("devices", f"{why}; {needing} runs on a GPU", f"{NAMES}; {fix}" if left.notes else fix)
         return
     for note in left.notes:
         yield warning("CUDA_VISIBLE_DEVICES", note, NAMES)
     for device in left.devices:
         yield ok("devices", str(device))
     if not left.devices[0].uuid:
-        mend = "install the library of the driver (Debian: libnvidia-ml1), in a container the utility capability"
-        yield warning("NVML", "libnvidia-ml.so.1 is missing: GPUs are leased by device file, not by UUID", mend)
+        fix = "install the library of the driver (Debian: libnvidia-ml1), in a container the utility capability"
+        yield warning("NVML", "libnvidia-ml.so.1 is missing: GPUs are leased by device file, not by UUID", fix)
 
 
 @check("NVIDIA driver")
@@ -87,12 +87,12 @@ def _fits(subject: Subject, env: ModelEnv, found: Version) -> Finding:
         return fault(env.name, str(error), f"make lock ENV={env.name}")
     if cuda is None or cuda not in OLDEST_DRIVER:
         what = "names no CUDA" if cuda is None else f"has CUDA {cuda}, whose oldest driver is not known here"
-        mend = "compare with NVIDIA's table of CUDA compatibility, or lock a build for CUDA 12 or 13"
-        return warning(env.name, f"its lock {what}", mend)
+        fix = "compare with NVIDIA's table of CUDA compatibility, or lock a build for CUDA 12 or 13"
+        return warning(env.name, f"its lock {what}", fix)
     oldest = OLDEST_DRIVER[cuda]
     if found < oldest:
-        mend = f"upgrade NVIDIA's driver to {oldest} or newer, or lock {env.name} with packages for an older CUDA"
-        return fault(env.name, f"its lock has CUDA {cuda}, which needs driver {oldest}; this is {found}", mend)
+        fix = f"upgrade NVIDIA's driver to {oldest} or newer, or lock {env.name} with packages for an older CUDA"
+        return fault(env.name, f"its lock has CUDA {cuda}, which needs driver {oldest}; this is {found}", fix)
     return ok(env.name, f"CUDA {cuda} runs from driver {oldest} on")
 
 
@@ -126,5 +126,5 @@ def torch_cuda(subject: Subject) -> Iterator[Finding]:
                 yield ok(env.name, f"{count} GPU, CUDA {cuda}")
             else:
                 said = "is False" if told.status == 0 else told.ending
-                mend = "see the checks of GPU and driver; then ask by hand: " + f"{python} -c '{ASKS_TORCH}'"
-                yield fault(env.name, f"torch.cuda.is_available() {said}", mend)
+                fix = "see the checks of GPU and driver; then ask by hand: " + f"{python} -c '{ASKS_TORCH}'"
+                yield fault(env.name, f"torch.cuda.is_available() {said}", fix)

@@ -30,15 +30,15 @@ def ending_models(subject: Subject) -> Iterator[Finding]:
     """Whether the keeper of runners really ends what a model leaves behind, as this kernel has it (prctl, /proc)."""
     keeper = [sys.executable, "-I", "-S", contract_folder() / "keeper.py", str(os.getpid())]
     done = ask([*keeper, sys.executable, "-I", "-S", "-c", LEAVES_AN_ORPHAN], subject.patience_s)
-    mend = "mount /proc, and allow prctl and kill in the container (its seccomp profile): models would be left running"
+    fix = "mount /proc, and allow prctl and kill in the container (its seccomp profile): models would be left running"
     if done.status != 0 or not done.out.strip().isdigit():
-        yield fault("keeper", f"the keeper of runners {done.ending}", mend)
+        yield fault("keeper", f"the keeper of runners {done.ending}", fix)
         return
     orphan = int(done.out)
     if _runs(orphan):
         with contextlib.suppress(ProcessLookupError):
             os.kill(orphan, signal.SIGKILL)
-        yield fault("keeper", "a process that left its session outlived its runner", mend)
+        yield fault("keeper", "a process that left its session outlived its runner", fix)
     else:
         yield ok("keeper", "a process that left its session was ended with its runner")
 
@@ -58,11 +58,11 @@ def sandbox(_subject: Subject) -> Iterator[Finding]:
     if not found.missing:
         yield ok("isolation", said)
         return
-    mend = f"install bubblewrap and util-linux, allow user namespaces and mounts to this user{_switches()}"
+    fix = f"install bubblewrap and util-linux, allow user namespaces and mounts to this user{_switches()}"
     groups = {MEMORY_GROUP, PROCESS_GROUP}
     if set(found.missing) <= groups:
-        mend = "start the service with Delegate=yes (systemd), so that it may make control groups"
-    yield warning("isolation", said, mend)
+        fix = "start the service with Delegate=yes (systemd), so that it may make control groups"
+    yield warning("isolation", said, fix)
 
 
 def _switches() -> str:

@@ -29,11 +29,11 @@ def open_files(_subject: Subject) -> Iterator[Finding]:
         yield ok("ulimit -n", _shown(soft))
         return
     if hard == resource.RLIM_INFINITY or hard >= OPEN_FILES:
-        mend = f"ulimit -n {OPEN_FILES}"
+        fix = f"ulimit -n {OPEN_FILES}"
     else:
-        mend = f"set 'nofile {OPEN_FILES}' in /etc/security/limits.conf (LimitNOFILE= of a service) and log in again"
+        fix = f"set 'nofile {OPEN_FILES}' in /etc/security/limits.conf (LimitNOFILE= of a service) and log in again"
     say = fault if soft < FEWEST_FILES else warning
-    yield say("ulimit -n", f"{soft}; wanted are {OPEN_FILES}", mend)
+    yield say("ulimit -n", f"{soft}; wanted are {OPEN_FILES}", fix)
 
 
 @check("processes")
@@ -44,20 +44,20 @@ def processes(_subject: Subject) -> Iterator[Finding]:
     if soft == resource.RLIM_INFINITY:
         yield ok("ulimit -u", _shown(soft))
     else:
-        mend = "ulimit -u unlimited, or set nproc in /etc/security/limits.conf and log in again"
-        yield _room("ulimit -u", soft, _threads_of_user(), wanted, mend)
+        fix = "ulimit -u unlimited, or set nproc in /etc/security/limits.conf and log in again"
+        yield _room("ulimit -u", soft, _threads_of_user(), wanted, fix)
     group = granted("pids", "pids.max", "pids.max", "pids.current", "pids.current")
     if group is not None:
-        mend = "grant the container or service more: --pids-limit, TasksMax="
-        yield _room("control group", group.limit, group.used, wanted, mend)
+        fix = "grant the container or service more: --pids-limit, TasksMax="
+        yield _room("control group", group.limit, group.used, wanted, fix)
 
 
-def _room(about: str, limit: int, used: int, wanted: int, mend: str) -> Finding:
+def _room(about: str, limit: int, used: int, wanted: int, fix: str) -> Finding:
     found = f"{limit}, of which {used} are in use"
     if limit - used >= wanted:
         return ok(about, found)
     say = fault if limit - used < FEWEST_THREADS else warning
-    return say(about, f"{found}; wanted are {wanted} more", mend)
+    return say(about, f"{found}; wanted are {wanted} more", fix)
 
 
 def _threads_of_user() -> int:
@@ -101,8 +101,8 @@ def memory_finding(total: float, available: float, bound: float | None) -> Findi
         return say("memory", f"{found}; models want {LITTLE_MEMORY_GB:g} GB", "end other programs, or add memory")
     found = f"{found}; a runner may take {bound:g} GB (memory_gb)"
     if bound > total:
-        mend = f"set memory_gb below {total:.0f} in egoworld.toml: the kernel would end a runner before its bound does"
-        return fault("memory", found, mend)
+        fix = f"set memory_gb below {total:.0f} in egoworld.toml: the kernel would end a runner before its bound does"
+        return fault("memory", found, fix)
     if bound > available:
         return warning("memory", found, "end other programs, or lower memory_gb in egoworld.toml")
     return ok("memory", found)

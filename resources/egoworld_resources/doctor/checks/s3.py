@@ -39,13 +39,13 @@ def s3(subject: Subject) -> Iterator[Finding]:
         yield reached(access, subject.patience_s)
     except OSError as error:
         say = fault if in_s3(subject.settings) else warning
-        mend = "check S3_ENDPOINT, and that the server runs: make ps"
-        yield say("server", f"{access.endpoint} does not answer: {error}", mend)
+        fix = "check S3_ENDPOINT, and that the server runs: make ps"
+        yield say("server", f"{access.endpoint} does not answer: {error}", fix)
         return
     owner = server.settings(subject)
     if owner and owner.s3_accounts and access.access_key.get_secret_value() == owner.s3_access_key:
-        mend = "work in the server's environment: python -m egoworld_resources.server env COMMAND"
-        yield warning("key", "it is the owner's, which may do everything", mend)
+        fix = "work in the server's environment: python -m egoworld_resources.server env COMMAND"
+        yield warning("key", "it is the owner's, which may do everything", fix)
     for which in BUCKETS:
         bucket = access.bucket(which)
         yield asked(f"bucket {bucket}", "is there and can be listed", lambda b=bucket: listed(client, b))

@@ -32,8 +32,8 @@ def python(subject: Subject) -> Iterator[Finding]:
     if SpecifierSet(wanted).contains(platform.python_version()):
         yield ok("version", found)
     else:
-        mend = "name one that fits: rm -rf .venv .tools && make setup PYTHON3=/path/to/python3.11"
-        yield fault("version", f"{found}; wanted is {wanted}", mend)
+        fix = "name one that fits: rm -rf .venv .tools && make setup PYTHON3=/path/to/python3.11"
+        yield fault("version", f"{found}; wanted is {wanted}", fix)
     here = f"{platform.system()} {platform.machine()}"
     if here == "Linux x86_64":
         yield ok("platform", here)
@@ -54,8 +54,8 @@ def glibc(subject: Subject) -> Iterator[Finding]:
     if fits:
         yield ok("version", f"{version}; the locks ask for no newer one than {wanted}")
     else:
-        mend = f"use Debian 12, Ubuntu 24.04 or newer; or lower glibc in {policy} and lock every env again"
-        yield fault("version", f"{name} {version}; wheels of the locks may need {wanted}", mend)
+        fix = f"use Debian 12, Ubuntu 24.04 or newer; or lower glibc in {policy} and lock every env again"
+        yield fault("version", f"{name} {version}; wheels of the locks may need {wanted}", fix)
 
 
 @check("clock")
@@ -70,8 +70,8 @@ def clock(subject: Subject) -> Iterator[Finding]:
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     if newest > now + CLOCK_SLACK_S:
         ahead = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(newest))
-        mend = "set the clock: sudo timedatectl set-ntp true"
-        yield fault("time", f"it is {shown}, but {where} was written at {ahead}", mend)
+        fix = "set the clock: sudo timedatectl set-ntp true"
+        yield fault("time", f"it is {shown}, but {where} was written at {ahead}", fix)
     else:
         yield ok("time", f"{shown}; nothing here is newer")
 
@@ -96,8 +96,8 @@ def video(subject: Subject) -> Iterator[Finding]:
     if done.status == 0:
         yield ok("PyAV", done.out.strip())
     else:
-        mend = "install it again: rm -rf .venv && make setup"
-        yield fault("PyAV", f"encoding and decoding H.264 {done.ending}", mend)
+        fix = "install it again: rm -rf .venv && make setup"
+        yield fault("PyAV", f"encoding and decoding H.264 {done.ending}", fix)
     there = [program for program in ("ffmpeg", "ffprobe") if shutil.which(program)]
     seen = f"on PATH: {', '.join(there)}" if there else "none on PATH"
     yield not_needed("ffmpeg, ffprobe", f"PyAV brings FFmpeg's libraries with it ({seen})")

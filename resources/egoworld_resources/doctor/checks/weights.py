@@ -39,8 +39,8 @@ def _of(subject: Subject, stage: str, model: StageModel) -> Iterator[Finding]:
                 yield ok(about, f"{declared.name} is in {bucket.where(declared.sha256)}, fetched when it is needed")
                 continue
             carried = env.interpreter == "env" and declared.package is not None
-            mend = rebuilding(subject, env) if carried else "put there the file whose sha256 is named"
-            yield fault(about, str(error), mend)
+            fix = rebuilding(subject, env) if carried else "put there the file whose sha256 is named"
+            yield fault(about, str(error), fix)
         else:
             whole += 1
     if whole:
@@ -53,13 +53,13 @@ def weights_folder(subject: Subject) -> Iterator[Finding]:
     folder = subject.settings.model_home
     models = subject.models().items()
     readers = [stage for stage, model in models if any(weight.package is None for weight in model.weights)]
-    mend = f"mkdir -p {folder}, or set EGOWORLD_MODEL_HOME to the folder of the weights"
+    fix = f"mkdir -p {folder}, or set EGOWORLD_MODEL_HOME to the folder of the weights"
     if not readers:
         yield not_needed("EGOWORLD_MODEL_HOME", "every weights file in force lies in a package of its env")
     elif not folder.exists() and in_s3(subject.settings):
         yield not_needed("EGOWORLD_MODEL_HOME", f"there is no {folder}: weights come from the bucket")
     elif not folder.is_dir() or not os.access(folder, os.R_OK | os.X_OK):
-        yield fault("EGOWORLD_MODEL_HOME", f"{folder} cannot be read; {', '.join(readers)} need it", mend)
+        yield fault("EGOWORLD_MODEL_HOME", f"{folder} cannot be read; {', '.join(readers)} need it", fix)
     else:
         place = os.statvfs(existing(folder))
         free = place.f_bavail * place.f_frsize / 1e9
@@ -67,7 +67,7 @@ def weights_folder(subject: Subject) -> Iterator[Finding]:
         if not os.access(folder, os.W_OK):
             yield warning("EGOWORLD_MODEL_HOME", f"{found}; it cannot be written", f"sudo chown -R $USER {folder}")
         elif free < subject.free_gb:
-            mend = f"free some disk: df -h {folder}"
-            yield warning("EGOWORLD_MODEL_HOME", f"{found}; wanted are {subject.free_gb:g} GB", mend)
+            fix = f"free some disk: df -h {folder}"
+            yield warning("EGOWORLD_MODEL_HOME", f"{found}; wanted are {subject.free_gb:g} GB", fix)
         else:
             yield ok("EGOWORLD_MODEL_HOME", found)

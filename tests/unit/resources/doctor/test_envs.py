@@ -82,7 +82,7 @@ def test_locks_that_are_stale_or_missing(place: Place) -> None:
     text = (place.env / "pyproject.toml").read_text()
     (place.env / "pyproject.toml").write_text(text.replace("dependencies = []", 'dependencies = ["tiny==2.0"]'))
     stale = one("locks", place.subject())
-    assert (stale.state, stale.mend) == ("fault", "make lock ENV=tiny_env")
+    assert (stale.state, stale.fix) == ("fault", "make lock ENV=tiny_env")
     assert "was made from other dependencies" in stale.found
     (place.folder / "locks" / "pylock.tiny_env.toml").unlink()
     assert "does not exist" in one("locks", place.subject()).found
@@ -142,7 +142,7 @@ def test_an_env_from_not_built_to_damaged(place: Place) -> None:
     change(file, "VERS")
     truncated = one("envs", place.subject())
     assert (truncated.state, "changed after they were installed" in truncated.found) == ("fault", True)
-    assert truncated.mend.startswith(f"rm -rf {place.folder / 'home' / 'envs' / 'tiny_env'};")
+    assert truncated.fix.startswith(f"rm -rf {place.folder / 'home' / 'envs' / 'tiny_env'};")
 
 
 def test_an_env_that_was_not_finished(place: Place) -> None:
@@ -196,7 +196,7 @@ def test_weights_in_a_package(tmp_path: Path, uv: Path) -> None:
     damaged = one("weights", place.subject())
     assert damaged.state == "fault"
     assert "declared is " in damaged.found
-    assert damaged.mend.startswith("rm -rf ")
+    assert damaged.fix.startswith("rm -rf ")
 
 
 def test_weights_in_their_folder(tmp_path: Path, uv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ def test_weights_in_their_folder(tmp_path: Path, uv: Path, monkeypatch: pytest.M
     assert one("weights folder", place.subject(free_gb=1e9)).state == "warning"
     (models / "net.bin").write_text("roo")
     damaged = one("weights", place.subject())
-    assert (damaged.state, damaged.mend) == ("fault", "put there the file whose sha256 is named")
+    assert (damaged.state, damaged.fix) == ("fault", "put there the file whose sha256 is named")
 
 
 def test_no_weights_in_force(place: Place) -> None:

@@ -49,7 +49,7 @@ def test_a_check_that_fails_hangs_or_says_nothing_is_its_own_fault(tmp_path: Pat
     assert found["broken"][0].found == "the check ended with OSError: the disk is on fire"
     assert found["hanging"][0].found == "no answer within 0.5 s"
     assert "no finding" in found["silent"][0].found
-    assert all(finding.mend for several in found.values() for finding in several if finding.state == "fault")
+    assert all(finding.fix for several in found.values() for finding in several if finding.state == "fault")
 
 
 def test_what_a_check_found_before_it_hung_or_failed_is_kept(tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ def test_what_a_check_found_before_it_hung_or_failed_is_kept(tmp_path: Path) -> 
 
 
 def test_a_warning_and_a_fault_have_a_mend_and_nothing_else_does() -> None:
-    with pytest.raises(ValueError, match="has a mend"):
+    with pytest.raises(ValueError, match="has a fix"):
         fault("it", "is broken", "")
-    with pytest.raises(ValueError, match="has a mend"):
+    with pytest.raises(ValueError, match="has a fix"):
         Finding("it", "not needed", "no", "do this")
 
 

@@ -42,7 +42,7 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
     found = by_name(elsewhere("writing", tmp_path, mount="mount -t tmpfs -o ro tmpfs home"))
     assert (found["home"].state, found["uv's cache"].state) == ("fault", "ok")
     assert "Read-only file system" in found["home"].found
-    assert "EGOWORLD_HOME" in found["home"].mend
+    assert "EGOWORLD_HOME" in found["home"].fix
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     found = by_name(elsewhere("writing", tmp_path, mount=fill))
     assert found["home"].state == "fault"
     assert "No space left on device" in found["home"].found
-    assert "free some disk" in found["home"].mend
+    assert "free some disk" in found["home"].fix
 
 
 @pytest.mark.parametrize("calls", [("fsync",), ("rename", "renameat", "renameat2")])
@@ -72,7 +72,7 @@ def test_locks_that_are_refused_or_hold_nobody_out(tmp_path: Path) -> None:
     [lying] = elsewhere("locking", tmp_path, refused={"flock": 0})
     assert lying.state == "fault"
     assert "read as ['free', 'free']" in lying.found
-    assert "local disk" in lying.mend
+    assert "local disk" in lying.fix
 
 
 def test_a_home_that_is_gone_with_the_next_start(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_few_inodes(tmp_path: Path) -> None:
     found = elsewhere("disk", tmp_path, mount="mount -t tmpfs -o nr_inodes=50 tmpfs home", free_gb=0)
     inodes = {finding.about.partition(",")[0]: finding for finding in found if finding.about.endswith("inodes")}
     assert inodes["home"].state == "fault"
-    assert "df -i" in inodes["home"].mend
+    assert "df -i" in inodes["home"].fix
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_cache_on_another_partition(tmp_path: Path, other_partition: Path) -> 
     found = one("uv's cache", subject(tmp_path, uv_cache=other_partition))
     assert found.state == "warning"
     assert "every env is copied in full" in found.found
-    assert str(tmp_path / "home" / "uv-cache") in found.mend
+    assert str(tmp_path / "home" / "uv-cache") in found.fix
     assert list(other_partition.iterdir()) == list(tmp_path.iterdir()) == []
 
 
@@ -133,4 +133,4 @@ def test_an_inbox_that_is_no_folder_or_not_there(tmp_path: Path) -> None:
     assert one("inbox", subject(tmp_path, inbox=tmp_path / "file")).state == "fault"
     missing = one("inbox", subject(tmp_path, inbox=tmp_path / "nowhere"))
     assert missing.state == "fault"
-    assert f"mkdir -p {tmp_path / 'nowhere'}" in missing.mend
+    assert f"mkdir -p {tmp_path / 'nowhere'}" in missing.fix

@@ -99,7 +99,7 @@ def test_an_old_driver(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(project, monkeypatch, "echo 470.199.02, Tesla T4")
     program, fits = driver(project)
     assert (program.state, fits.state) == ("ok", "fault")
-    assert "upgrade NVIDIA's driver to 525" in fits.mend
+    assert "upgrade NVIDIA's driver to 525" in fits.fix
 
 
 def test_the_cuda_of_a_lock() -> None:

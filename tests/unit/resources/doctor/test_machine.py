@@ -56,7 +56,7 @@ def test_a_clock_behind_what_was_written(tmp_path: Path) -> None:
     found = one("clock", subject(tmp_path))
     assert found.state == "fault"
     assert str(video) in found.found
-    assert "timedatectl" in found.mend
+    assert "timedatectl" in found.fix
 
 
 def test_pyav_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,14 +84,14 @@ def test_an_encoder_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("soft", "hard", "state", "mend"),
+    ("soft", "hard", "state", "fix"),
     [(128, 4096, "fault", "ulimit -n 1024"), (512, 4096, "warning", "ulimit -n 1024"), (512, 512, "warning", "nofile")],
 )
-def test_few_open_files(tmp_path: Path, soft: int, hard: int, state: str, mend: str) -> None:
+def test_few_open_files(tmp_path: Path, soft: int, hard: int, state: str, fix: str) -> None:
     [found] = elsewhere("open files", tmp_path, limits={resource.RLIMIT_NOFILE: (soft, hard)})
     assert found.state == state
     assert str(soft) in found.found
-    assert mend in found.mend
+    assert fix in found.fix
 
 
 def test_few_processes(tmp_path: Path) -> None:
@@ -161,4 +161,4 @@ def test_what_keeps_runners_and_code_apart_is_said(tmp_path: Path) -> None:
     assert refused.state == "warning"
     assert "no mount (unshare of the mount namespace: " in refused.found or os.geteuid() != 0
     assert "its own env is not read-only" in refused.found
-    assert "allow user namespaces" in refused.mend
+    assert "allow user namespaces" in refused.fix
