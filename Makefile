@@ -24,8 +24,8 @@ export PIP_CERT ?= $(CERTIFICATES)
 endif
 export VIDEO
 
-# Tests wait for servers and daemons more than they compute: one more at a time than there are cores. Slow files come first.
-WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
+# Tests wait for servers and daemons more than they compute: two more at a time than there are cores. Long files come first.
+WORKERS ?= $(shell echo $$(($$(nproc) + 2)))
 PYTEST = $(PYTHON) -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 # What the wheels need from the system beyond Python (found with ldd), and the Debian package that has it.
@@ -105,6 +105,15 @@ envs: setup ## build every model env from its lock
 test: envs ## build every model env and the servers of the tests, run the tests: ARGS="-k masks" WORKERS=0 (in one process)
 	@$(PYTHON) -m egoworld_resources.server tools >/dev/null
 	$(PYTEST) $(ARGS)
+
+.PHONY: quick
+quick: setup ## the tests that need neither server nor model env nor data, in less than a minute: ARGS="-k masks"
+	@$(PYTEST) tests/unit $(ARGS)
+
+.PHONY: torture
+torture: envs ## the tests of random faults at full length, of which `make test` runs a sample: FAULT_SEED=n
+	@$(PYTHON) -m egoworld_resources.server tools >/dev/null
+	TORTURE=1 $(PYTEST) -m torture $(ARGS)
 
 .PHONY: attack
 attack: envs ## attack a server of its own and break the machine under it: a table of what held and what broke

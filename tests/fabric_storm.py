@@ -87,7 +87,7 @@ def start(storm: Storm) -> None:
         storm.server = subprocess.Popen(
             [*SERVER, "--port", str(storm.port)], env=storm.environ(), stdout=log, stderr=log
         )
-    for _ in range(600):
+    for _ in range(2400):
         try:
             httpx.get(f"http://127.0.0.1:{storm.port}/health", timeout=5)
         except httpx.TransportError:

@@ -68,7 +68,7 @@ def machine_named(name: str, folder: Path) -> Machine:
 
 def none_left(machine: Machine) -> bool:
     """Whether no process of the env is left; those that are being ended get their time."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while machine.processes() and time.monotonic() < until:
         time.sleep(0.01)
     return machine.processes() == []

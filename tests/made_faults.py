@@ -8,8 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -158,16 +157,6 @@ def outer_environment() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def awaited(true: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """What ``true`` says once it says something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(0.02)
-    pytest.fail("it never came to that")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,13 @@ class Installation:
         self.config = str(folder / "egoworld.toml")
         self.params = {stage: dict(params) for stage, (_, params) in SERVED.items()}
         self.configure()
+
+    @classmethod
+    def copy_of(cls, made: Path, folder: Path) -> Installation:
+        """Another one with the same settings, holding what ``made`` holds: the folder of one that nobody writes to."""
+        other = cls(folder)
+        shutil.copytree(made / "data", folder / "data", symlinks=True)
+        return other
 
     def change(self, stage: str, name: str) -> str:
         """Give a parameter a value that it never had; returns the change in words."""

@@ -56,7 +56,7 @@ def running(launch: Launch, probe: probes.Probe, log: Path, stop: signal.Signals
         yield
     finally:
         server.send_signal(stop)
-        server.wait(30)
+        server.wait(READY_S)
 
 
 @contextmanager

@@ -210,7 +210,7 @@ class Soak:
                 drop(by_inbox.pop()[1], self.bench.settings.inbox_folder)
                 next_drop += gap
             if time.monotonic() >= next_kill:
-                hit = self.kill(self.rng.choice(KINDS))
+                hit = self.kill(min(KINDS, key=lambda kind: (self.kills[kind], self.rng.random())))
                 next_kill = time.monotonic() + (self.rng.uniform(*every_s) if hit else 1.0)
             time.sleep(0.2)
         for _, path in by_inbox:

@@ -27,6 +27,13 @@ def shares(file: Path) -> bool:
     return file.is_file() and SHARED in file.read_text(encoding="utf-8")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long begin first, so that none is left alone at the end."""
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     """The scheduler for `pytest -n N`."""
     return Together(config, log)

@@ -65,7 +65,7 @@ for pid in asked["processes"]:
 for host, port in asked["ports"]:
     for method, path, body in asked["requests"]:
         try:
-            connection = http.client.HTTPConnection(host, port, timeout=10)
+            connection = http.client.HTTPConnection(host, port, timeout=60)
             connection.request(method, path, body, {"Content-Type": "application/json"})
             found["answers"].append([port, method, path, connection.getresponse().status])
         except (OSError, http.client.HTTPException):

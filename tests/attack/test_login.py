@@ -180,7 +180,7 @@ def test_programs_go_on_working(attacked_server: Server) -> None:
     tls = authority(attacked_server)
     with connect(where, ssl=tls, additional_headers=operator, subprotocols=["graphql-ws"]) as opened:  # pyright: ignore[reportArgumentType]
         opened.send('{"type": "connection_init"}')
-        assert json.loads(opened.recv(timeout=10))["type"] == "connection_ack"
+        assert json.loads(opened.recv(timeout=60))["type"] == "connection_ack"
     with pytest.raises(InvalidStatus, match="403"):
         connect(where, ssl=tls, additional_headers=operator, origin="https://example.org").close()  # pyright: ignore[reportArgumentType]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from egoworld_resources.sandbox import capabilities
 from egoworld_resources.settings import PROJECT
 from tests.made_attacks import ATTACKS, FRAMES, STAGE, hostile_bench
 from tests.made_up import video
+from tests.waiting import wait_for
 
 SECRET = "POSTGRES_PASSWORD=hunter2-and-nobody-else"
 REFUSED = {
@@ -167,10 +167,7 @@ def test_a_swap_loses(made: Made) -> None:
 
 def test_no_process_is_left(made: Made) -> None:
     """A runner leaves a child in a session of its own"""
-    end = time.monotonic() + 20
-    while left := [process for process in psutil.process_iter(["cmdline"]) if is_left(process)]:
-        assert time.monotonic() < end, left
-        time.sleep(0.05)
+    wait_for(lambda: not any(is_left(process) for process in psutil.process_iter(["cmdline"])))
 
 
 def is_left(process: psutil.Process) -> bool:

@@ -20,9 +20,10 @@ from egoworld_resources.s3.buckets import Buckets
 from egoworld_resources.server import probes, s3_accounts
 from egoworld_resources.server.s3_servers import S3Address, s3_server
 from egoworld_resources.server.tools import Tools
-from tests.made_faults import STAGE, Site, awaited, outer_environment
+from tests.made_faults import STAGE, Site, outer_environment
 from tests.made_stores import environment
 from tests.servers import READY_S, free_port, temporary_home
+from tests.waiting import wait_for
 
 SLOW_AT = "        for frame in range"
 
@@ -89,7 +90,7 @@ def amid_a_run(site: Site, lab: Lab, fault: str) -> Iterator[None]:
     """A fault as soon as a model is at work."""
 
     def hurt() -> None:
-        awaited(lambda: list(site.home.glob("scratch/*/videos/*/.*.partial")))
+        wait_for(lambda: list(site.home.glob("scratch/*/videos/*/.*.partial")))
         getattr(lab, fault)()
 
     hurting = threading.Thread(target=hurt)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from egoworld_assets.cli.app import app
 from tests.made_graph import RUNNER, SERVED, Installation
-from tests.made_up import video
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """One video, everything made of it."""
-    found = Installation(tmp_path_factory.mktemp("installed"))
-    found.make("demo", str(video(found.folder / "a.mp4")))
-    return found
+def installed(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Everything made of a video."""
+    return Installation.copy_of(made_home, tmp_path_factory.mktemp("installed"))
 
 
 def reproduce(installed: Installation, *arguments: str) -> Result:

@@ -14,10 +14,14 @@ from tests.faults import SLOW
 from tests.made_graph import Installation
 from tests.made_up import video
 from tests.soak import Soak, free_port
+from tests.torture import sized
 
+SHOTS = ((8, 7), (12,), (5, 5, 5), (9, 6))
 SEED = int(os.environ.get("FAULT_SEED", "20261121"))
 
 
+@pytest.mark.torture
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_whatever_of_the_service_is_killed_every_video_gets_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -27,21 +31,21 @@ def test_whatever_of_the_service_is_killed_every_video_gets_through(
     monkeypatch.setenv("EGOWORLD_CONFIG", installed.config)
     (tmp_path / "text.mp4").write_text("no pictures in here\n" * 40)
     (tmp_path / "cut.mp4").write_bytes(MP4 + b"no pictures in here\n" * 40)
-    good = [video(tmp_path / f"{n}.mp4", shots=shots) for n, shots in enumerate(((8, 7), (12,), (5, 5, 5), (9, 6)))]
+    good = [video(tmp_path / f"{n}.mp4", shots=shots) for n, shots in enumerate(SHOTS[: sized(2, 4)])]
     soak = Soak(tmp_path, Path(installed.config), SEED)
     soak.run(
         {"good": good, "text": [tmp_path / "text.mp4"], "cut": [tmp_path / "cut.mp4"]},
         0.5,
-        (5.0, 15.0),
+        (5.0, sized(10, 15)),
         600,
         look_s=5,
         backfilled=0,
-        kills=5,
+        kills=sized(4, 8),
     )
     print(json.dumps({"FAULT_SEED": SEED, "kills": dict(soak.kills), "starts": soak.service.starts}))
     assert soak.left() == {}
     assert soak.outcomes() == {
-        "good": Counter({"all fresh": 4}),
+        "good": Counter({"all fresh": len(good)}),
         "text": Counter({"refusal": 1}),
         "cut": Counter({"failed at videos": 1}),
     }

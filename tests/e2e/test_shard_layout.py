@@ -20,6 +20,8 @@ from egoworld_assets.orchestration.shards import partition_of
 from tests.made_graph import Installation
 from tests.made_up import video
 
+VIDEOS = 3
+
 
 def videos_in(installed: Installation) -> list[str]:
     return sorted(p.stem for p in (installed.folder / "data" / "store" / "records" / "videos").glob("*.json"))
@@ -43,12 +45,9 @@ def told(instance: dg.DagsterInstance, asset: str, partition: str) -> dict[str, 
 
 
 @pytest.fixture(scope="module")
-def used(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """Three videos with all that is made of them, each its own partition."""
-    installed = Installation(tmp_path_factory.mktemp("used"))
-    paths = [video(installed.folder / f"{n}.mp4", shots=(8 + n,)) for n in range(3)]
-    installed.make("demo", *map(str, paths))
-    return installed
+def used(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Two videos with all that is made of them, each its own partition."""
+    return Installation.copy_of(made_home, tmp_path_factory.mktemp("used"))
 
 
 def test_the_same_home_goes_to_shards_and_back(used: Installation) -> None:
@@ -64,7 +63,7 @@ def test_the_same_home_goes_to_shards_and_back(used: Installation) -> None:
         for stage in stages():
             counts = [told(instance, stage, shard) for shard in shards]
             assert shards <= instance.get_materialized_partitions(dg.AssetKey(stage))
-            assert sum(int(str(count.get("videos", 1))) for count in counts) == 3
+            assert sum(int(str(count.get("videos", 1))) for count in counts) == len(keys)
     lay_out(used, 0)
     used.make("refresh")
     assert used.runs() == before
@@ -99,7 +98,7 @@ def test_a_refresh_of_one_video_leaves_the_others_of_its_shard(used: Installatio
 
 def test_kill_9_in_the_middle_of_a_shard_costs_one_batch(tmp_path: Path) -> None:
     installed = Installation(tmp_path, shards=1, batch=1)
-    paths = [video(tmp_path / f"{n}.mp4", shots=(8 + n,)) for n in range(4)]
+    paths = [video(tmp_path / f"{n}.mp4", shots=(8 + n,)) for n in range(VIDEOS)]
     installed.make("ingest", *map(str, paths))
     artifacts = tmp_path / "data" / "store" / "artifacts"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("EGOWORLD_")}
@@ -117,11 +116,11 @@ def test_kill_9_in_the_middle_of_a_shard_costs_one_batch(tmp_path: Path) -> None
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     before = installed.runs()
-    assert len(before) < len(stages()) * 4, "it was in the middle"
+    assert len(before) < len(stages()) * VIDEOS, "it was in the middle"
     installed.make("refresh")
     after = installed.runs()
     assert {place: after[place] for place in before} == before, "what was made before is not made again"
-    assert len(after) == len(stages()) * 4
+    assert len(after) == len(stages()) * VIDEOS
     with dagster_of(installed) as instance:
-        assert {int(str(told(instance, stage, "shard-0-of-1")["usable"])) for stage in stages()} == {4}
+        assert {int(str(told(instance, stage, "shard-0-of-1")["usable"])) for stage in stages()} == {VIDEOS}
     assert installed.plan()["steps"] == []

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.made_graph import RUNNER, SERVED, Installation
-from tests.made_up import video
 
-PROBED = ("videos", "clips")
 BEHIND_HANDS = {*SERVED, "episodes"} - {"hand_poses"}
 BEHIND_MASKS = {"tracks", "reconstructions", "object_poses", "previews", "episodes"}
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+def installed(made_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """Everything fresh."""
-    found = Installation(tmp_path_factory.mktemp("installed"))
-    paths = [video(found.folder / "a.mp4"), video(found.folder / "b.mp4", shots=(9, 9))]
-    found.make("ingest", *map(str, paths))
-    assert {step["asset"] for step in found.plan()["steps"]} == {*PROBED, *SERVED, "episodes"}
-    found.make("refresh")
-    assert len(found.runs()) == 22
-    return found
+    return Installation.copy_of(made_home, tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture

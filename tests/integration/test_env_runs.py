@@ -6,8 +6,6 @@ import json
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,10 @@ import pytest
 
 from egoworld_resources.workflow_envs.api.tokens import Tokens
 from made_api import command, environ_of, served
+from tests.waiting import wait_for
 
 SILENT = "http://127.0.0.1:9/simple"
 RUN = "/envs/flow/node/run"
-
-
-def until(true: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """What ``true`` says once it says something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it never came to that")
 
 
 def marked(mark: str) -> list[str]:
@@ -65,10 +54,10 @@ def test_a_killed_service_leaves_no_run(tmp_path: Path, uv: Path) -> None:
         assert client.post("/envs", json={"workflow_id": "flow", "node_id": "node"}).status_code == 201
         asking = threading.Thread(target=ask, args=(other,))
         asking.start()
-        until(lambda: marked(mark))
+        wait_for(lambda: marked(mark))
         api.process.kill()
         asking.join()
-    until(lambda: not marked(mark))
+    wait_for(lambda: not marked(mark))
     Tokens(tmp_path / "env_tokens.json").file.unlink()
     with served(tmp_path, uv, SILENT) as api, api.client() as client:
         assert client.get("/envs/flow/node/runs").json()["runs"] == []
@@ -82,7 +71,7 @@ def test_ctrl_c_ends_the_code(tmp_path: Path, uv: Path, number: signal.Signals) 
     said(environ, "create", "flow/node")
     words = command("env", "run", "flow/node", "-c", waiting(mark), "--run-id", "mine")
     asked = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until(lambda: marked(mark))
+    wait_for(lambda: marked(mark))
     asked.send_signal(number)
     _, errors = asked.communicate(timeout=60)
     assert asked.returncode == 128 + number
@@ -99,7 +88,7 @@ def test_runs_of_other_processes_are_seen_counted_and_cancelled(tmp_path: Path, 
         said(environ, "create", "flow/node")
         words = command("env", "run", "flow/node", "-c", waiting(mark), "--run-id", "typed", "--timeout", "300")
         typed = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        until(lambda: marked(mark))
+        wait_for(lambda: marked(mark))
         (run,) = client.get("/envs/flow/node/runs").json()["runs"]
         assert (run["run_id"], run["origin"]) == ("typed", "cli")
         answer = client.post(RUN, json={"code": "print(1)"})

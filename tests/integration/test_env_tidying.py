@@ -6,10 +6,8 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -19,20 +17,11 @@ from egoworld_resources.workflow_envs.idle_time import Look
 from egoworld_resources.workflow_envs.keys import EnvKey
 from made_api import served
 from made_fabric import KEY, TESTER, made_fabric
+from tests.waiting import wait_for
 
 SILENT = "http://127.0.0.1:9/simple"
 SOON = {"CLEANUP_IDLE_HOURS": str(4 / 3600)}
 OTHER = EnvKey("flow", "other")
-
-
-def until(true: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """What ``true`` says once it says something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it never came to that")
 
 
 def nodes(client: httpx.Client) -> set[str]:
@@ -50,14 +39,14 @@ def test_the_service_removes_what_rests_and_nothing_else(tmp_path: Path, uv: Pat
         create(client, "idle")
         asking = threading.Thread(target=other.post, args=("/envs/flow/used/run",), kwargs={"json": body})
         asking.start()
-        until(lambda: nodes(client) == {"used"})
+        wait_for(lambda: nodes(client) == {"used"})
         rows = client.get("/operations", params={"env": "flow/idle"}).json()["operations"]
         row = rows[0]
         assert (row["action"], row["actor"], row["origin"], row["result"]) == ("cleanup", "cleanup", "by itself", "ok")
         assert row["details"]["idle_hours"] >= 4 / 3600 - 0.0001
         asking.join()
         assert nodes(client) == {"used"}, "it was in use until now"
-        until(lambda: not nodes(client))
+        wait_for(lambda: not nodes(client))
 
 
 def test_a_dry_run_removes_nothing_and_says_what_it_would(tmp_path: Path, uv: Path) -> None:

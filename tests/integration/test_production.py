@@ -60,6 +60,9 @@ SHEETS = (
 ASK = b'{"query":"{instance{concurrencyLimit(concurrencyKey:\\"cpu\\"){slotCount}}}"}'
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with temporary_home() as home, server_up(home) as server:

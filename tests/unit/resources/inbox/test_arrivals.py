@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,9 @@ import pytest
 from egoworld_resources.inbox.arrivals import Arrivals, Refused
 from egoworld_resources.inbox.folder import look
 from egoworld_resources.store.folder import FolderStore
+from tests.waiting import wait_for
+
+SETTLE_S = 3.0
 
 
 @pytest.fixture
@@ -70,9 +72,9 @@ def test_only_resting_regular_files_are_taken_oldest_first(tmp_path: Path) -> No
         written(tmp_path / name, b"x")
     (tmp_path / "link.mp4").symlink_to(tmp_path / "b.mp4")
     os.mkfifo(tmp_path / "fifo.mp4")
-    time.sleep(1.1)
+    wait_for(lambda: sum(file.state == "ready" for file in look(tmp_path, SETTLE_S)) == 2)
     written(tmp_path / "growing.mp4", b"x")
-    found = look(tmp_path, 1)
+    found = look(tmp_path, SETTLE_S)
     assert [f.name for f in found if f.state == "ready"] == ["b.mp4", "sub/a.mp4"]
     others = {f.name: (f.state, f.why) for f in found if f.state != "ready"}
     assert set(others) == {"c.mp4.part", "link.mp4", "fifo.mp4", "growing.mp4"}
