@@ -12,6 +12,10 @@ PUBLIC = {"_exit"}
 """Names with an underscore that are public all the same: os._exit."""
 NO_OTHER_WAY = {("e2e/test_upkeep.py", "dagster._core.events")}
 """Dagster has no public name for what a run's process says of itself."""
+OUTSIDE = {"builder", "shared_data", "real_hands"}
+"""Fixtures of model envs and of the data beside the checkout."""
+STARTING = {"daemons", "made_browser", "made_server", "soak"}
+"""Modules that start servers."""
 SETTERS = {"setattr", "delattr", "getattr", "patch", "object"}
 
 
@@ -81,6 +85,37 @@ def test_every_assertion_can_fail() -> None:
 def test_every_skip_says_why() -> None:
     calls = [(file, node) for file, tree in files().items() for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert [f"{file}:{node.lineno}: {ast.unparse(node)}" for file, node in calls if says_nothing(node)] == []
+
+
+def fixtures_of(tree: ast.Module) -> set[str]:
+    """The fixtures that a file defines."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return {f.name for f in functions if any(ast.unparse(d).startswith("pytest.fixture") for d in f.decorator_list)}
+
+
+def test_the_quick_suite_needs_neither_server_nor_model_env_nor_data() -> None:
+    """`make quick` runs tests/unit."""
+    heavy = {*fixtures_of(files()["servers.py"]), *fixtures_of(files()["attack/conftest.py"]), *OUTSIDE}
+    assert {"minio", "versitygw", "postgres_server", "attacked_server"} <= heavy
+    assert fixtures_of(files()["conftest.py"]) >= OUTSIDE, "these are fixtures still"
+    found = [
+        f"{file}:{node.lineno}: {name}"
+        for file, tree in files().items()
+        for node in ast.walk(tree)
+        if file.startswith("unit/")
+        for name in asked_for(node)
+        if name in heavy or name.removeprefix("tests.") in STARTING
+    ]
+    assert found == []
+
+
+def asked_for(node: ast.AST) -> list[str]:
+    """Fixtures that a function or a mark asks for, and modules that are imported."""
+    if isinstance(node, ast.FunctionDef):
+        return [argument.arg for argument in node.args.args]
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("usefixtures", "getfixturevalue")):
+        return [str(a.value) for a in node.args if isinstance(a, ast.Constant)]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
 
 
 def test_the_rules_see_what_they_are_for() -> None:
