@@ -58,7 +58,7 @@ def test_an_edit_list_shows_what_it_names(tmp_path: Path, reordered: str) -> Non
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6])
-def test_empty_chunks_of_an_avi_file_are_not_missing(tmp_path: Path, share: float) -> None:
+def test_empty_blocks_of_an_avi_file_are_not_missing(tmp_path: Path, share: float) -> None:
     """A webcam's AVI says of every slot without a picture that it is empty; a file that ends early is refused."""
     kept = [n for n in range(60) if n % 10 >= 10 * share or n in (0, 59)]
     avi = webcam(tmp_path / "v.avi", kept)
