@@ -1,4 +1,4 @@
-"""(g) `egoworld status` and `egoworld stale` at 1,000 and 10,000 videos."""
+"""(g) `egoworld status` and `egoworld stale` at 1,000 and 10,000 videos; how soon commands on one video answer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from tests.benchmarks.measure import Measure
 from tests.benchmarks.place import Place, environment, middle, settings, timed
 
 COMMANDS = (("status", "--json"), ("status",), ("stale",))
+VIDEO = "made-00000"
+OF_ONE = (("--help",), ("status", VIDEO), ("lineage", f"{VIDEO}/episodes"), ("stale", VIDEO), ("doctor",))
 
 
 def run(place: Place) -> Iterator[Measure]:
     """The same home, grown: seconds of each command, the start of Python included."""
     few, many = (5, 20) if place.quick else (1_000, 10_000)
+    yield from of_one(place)
     home = place.home("status")
     found: dict[int, list[float]] = {}
     made = 0
@@ -30,6 +33,22 @@ def run(place: Place) -> Iterator[Measure]:
         yield Measure("g", f"`{name}` at {many:,} videos", at_many)
         each = f"ms per video at {many:,}, {name}"
         yield Measure("g", each, 1e3 * at_many / many, 1e3 * at_few / few, "ms", f"at {few:,}", at_most=1.1)
+
+
+def of_one(place: Place) -> Iterator[Measure]:
+    """Seconds of each command where there is one video, the start of Python included; beside it those of processors."""
+    home = place.home("one")
+    fill(settings(home), range(1))
+    for command in OF_ONE:
+        name = f"`{' '.join(('egoworld', *command))}`"
+        try:
+            run = [sys.executable, "-m", "egoworld_assets.cli", *command]
+            took = [timed(run, environment(home))[0] for _ in range(5)]
+        except RuntimeError as error:  # a machine with a fault: the doctor ends with status 1
+            yield Measure("g", name, absent=str(error).partition("\n")[0])
+            continue
+        processor = middle([one.processor for one in took])
+        yield Measure("g", name, middle([one.seconds for one in took]), processor, against="of processors")
 
 
 def seconds(home: Path, command: Sequence[str], turns: int) -> float:

@@ -40,7 +40,7 @@ def test_batches_are_made_in_full(place: Place) -> None:
 
 def test_the_made_up_store_holds_what_status_knows(place: Place) -> None:
     measures = list(status.run(place))
-    assert [measure.letter for measure in measures] == ["g"] * 9
+    assert [measure.letter for measure in measures] == ["g"] * (9 + len(status.OF_ONE))
     assert [m.what for m in measures if m.at_most] == [
         f"ms per video at 20, {name}" for name in ("egoworld status --json", "egoworld status", "egoworld stale")
     ]
