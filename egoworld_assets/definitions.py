@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 
 import dagster as dg
 
@@ -20,7 +19,7 @@ from egoworld_assets.automation.waiting import waiting_sensor
 from egoworld_assets.orchestration.materializations import code_version
 from egoworld_assets.orchestration.registry import modules, stages
 from egoworld_assets.orchestration.request import Request
-from egoworld_assets.orchestration.stage_asset import stage_asset
+from egoworld_assets.orchestration.stage_assets import stage_assets
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 
@@ -30,8 +29,6 @@ LOGGERS = {"text": dg.colored_console_logger, "json": dg.json_console_logger}
 
 def build(bench: Workbench, request: Request | None = None) -> dg.Definitions:
     """The definitions on one workbench; each asset carries the code version of the recipe in force."""
-    # Stages have batches of different sizes on purpose, see stage_asset.backfill_batches.
-    warnings.filterwarnings("ignore", message="(?s)Asset job .* materializes assets with varying BackfillPolicies")
     versions = code_versions(bench)
 
     def with_version(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -40,7 +37,7 @@ def build(bench: Workbench, request: Request | None = None) -> dg.Definitions:
 
     loaded = dg.load_assets_from_modules([*modules(), dataset_asset, quarantine])
     assets = [asset for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
-    assets += [stage_asset(stage) for stage in stages().values()]
+    assets.append(stage_assets(stages().values(), bench.settings.batch))
     return dg.Definitions(
         assets=dg.map_asset_specs(with_version, assets),
         jobs=[FLOW, DATASET, QUARANTINE, event_log_retention],

@@ -77,11 +77,12 @@ class Site:
         return self.bench().store.keys("videos")
 
     def run(
-        self, key: str, tags: dict[str, str] | None = None, store: Store | None = None
+        self, key: str | None, tags: dict[str, str] | None = None, store: Store | None = None
     ) -> dg.ExecuteInProcessResult:
-        """A run of the stage for one video, as the daemon would start it."""
+        """A run of the stage, as the daemon would start it: for one video, or for those that tags name."""
         bench = self.bench(store)
-        self.instance.add_dynamic_partitions("videos", [key])
+        if key:
+            self.instance.add_dynamic_partitions("videos", [key])
         job = build(bench).resolve_job_def("flow")
         return job.execute_in_process(
             instance=self.instance,
@@ -127,9 +128,8 @@ class Site:
         for _ in range(TRIES):
             for request in self.asked():
                 runs += 1
-                self.run(
-                    str(request.tags["dagster/partition"]), {**request.tags, "dagster/run_key": str(request.run_key)}
-                )
+                key = {"dagster/run_key": str(request.run_key)}
+                self.run(request.tags.get("dagster/partition"), {**request.tags, **key})
             if not self.bench().waits.waiting():
                 break
         return runs

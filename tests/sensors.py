@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ import dagster as dg
 from egoworld_assets.automation.pace import UNFINISHED
 from egoworld_assets.dataset import usable_episodes
 from egoworld_assets.definitions import build
+from egoworld_assets.orchestration.batches import PARTITION, partitions_of
 from egoworld_resources.dataset import considered
 from egoworld_resources.making.workbench import Workbench
 
@@ -25,6 +26,23 @@ def instance_of(bench: Workbench) -> Iterator[dg.DagsterInstance]:
     retries = {"run_retries": {"enabled": True, "max_retries": 5}}
     with dg.DagsterInstance.local_temp(str(bench.layout.dagster), overrides=retries) as instance:
         yield instance
+
+
+def partitions_in(instance: dg.DagsterInstance, requests: Iterable[dg.RunRequest]) -> list[str]:
+    """The partitions that some requests are for, those of a batch in Dagster's order."""
+    order = instance.get_dynamic_partitions("videos")
+    named = (
+        {**request.tags, **({PARTITION: request.partition_key} if request.partition_key else {})}
+        for request in requests
+    )
+    return [partition for tags in named for partition in partitions_of(tags, order)]
+
+
+def take_in(instance: dg.DagsterInstance, told: dg.SensorResult) -> list[str]:
+    """Let Dagster know the new partitions of a tick; returns those that runs are asked for."""
+    for request in told.dynamic_partitions_requests or ():
+        instance.add_dynamic_partitions("videos", list(request.partition_keys))
+    return partitions_in(instance, told.run_requests or ())
 
 
 class Ticks:

@@ -1,12 +1,14 @@
 """The sensor that watches the inbox."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 
 from egoworld_assets.automation import pace
+from egoworld_assets.orchestration.batches import batches, in_order, run_request
 from egoworld_assets.orchestration.materializations import LOG, console
 from egoworld_assets.orchestration.partitions import VIDEOS, unknown
+from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import by_partition
 from egoworld_resources.artifacts.manifest import digest
 from egoworld_resources.faults.causes import Work, cause_of
@@ -28,8 +30,8 @@ def look_into_inbox(
 ) -> dg.SensorResult | dg.SkipReason:
     """Takes what arrived in the inbox, a folder or a bucket, and runs the whole flow where there are new bytes.
 
-    The cursor only saves work: the store knows what was taken and Dagster's run keys what was asked for, so a crash
-    in any tick loses and doubles nothing. A file that is refused keeps no other waiting. A dry run takes nothing. A
+    The cursor only saves work: the store knows what was taken and Dagster what was asked for, so a crash in any tick
+    loses and doubles nothing. A file that is refused keeps no other waiting. A dry run takes nothing. A
     fault of the machine fails the tick, is said once beside those that videos wait for, and the next tick goes on.
     """
     if not pace.by_daemon(context):
@@ -47,7 +49,7 @@ def look_into_inbox(
     arrived = by_partition(dict.fromkeys(arrival.video for arrival in tick.taken), bench.settings.shards)
     new = unknown(context.instance, list(arrived))
     return dg.SensorResult(
-        run_requests=[run_request(bench, partition, videos) for partition, videos in arrived.items()],
+        run_requests=requests_for(bench, context.instance, arrived, new),
         dynamic_partitions_requests=[VIDEOS.build_add_request(new)],
         cursor=tick.cursor,
         skip_reason="; ".join(named(tick.refused)) if tick.refused and not arrived else None,
@@ -68,8 +70,31 @@ def inbox_every(seconds: int) -> dg.SensorDefinition:
 inbox = inbox_every(30)
 
 
-def run_request(bench: Workbench, partition: str, videos: Sequence[str]) -> dg.RunRequest:
+def requests_for(
+    bench: Workbench, instance: dg.DagsterInstance, arrived: Mapping[str, Sequence[str]], new: Sequence[str]
+) -> list[dg.RunRequest]:
+    """Runs of the whole flow for what arrived: a shard is one, videos go in batches.
+
+    A look tells again of what it told of before; what there was a run for is left out. new: partitions that Dagster
+    does not have yet.
+    """
+    if bench.settings.shards:
+        return [request_for(bench, [shard], videos) for shard, videos in arrived.items()]
+    asked = had_a_run(instance, [partition for partition in arrived if partition not in new])
+    left = [partition for partition in arrived if partition not in asked]
+    found = batches(in_order(instance, new), left, bench.settings.batch) if left else ()
+    return [request_for(bench, batch, batch) for batch in found]
+
+
+def had_a_run(instance: dg.DagsterInstance, partitions: Sequence[str]) -> Collection[str]:
+    """Those of some partitions for which Dagster was to make the first stage at some time."""
+    first = dg.AssetKey(next(iter(stages())))
+    planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    return instance.get_latest_storage_id_by_partition(first, planned, set(partitions)) if partitions else ()
+
+
+def request_for(bench: Workbench, batch: Sequence[str], videos: Sequence[str]) -> dg.RunRequest:
     """One run of the whole flow for these bytes of these videos; Dagster starts it once per run key."""
     bytes_ = [(bench.store.recorded("videos", video) or {})["sha256"] for video in videos]
     told = bytes_[0] if len(bytes_) == 1 else digest(bytes_)
-    return dg.RunRequest(run_key=f"{partition}:{told}", partition_key=partition, run_config=console(bench))
+    return run_request(batch, f"{batch[0]}:{told}", console(bench))

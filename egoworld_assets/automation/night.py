@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from egoworld_assets.automation.pace import Cursor, deadline
+from egoworld_assets.orchestration.batches import batches_of_stages, in_order, partitions_of, run_request
 from egoworld_assets.orchestration.materializations import LOG, console
 from egoworld_assets.orchestration.partitions import VIDEOS, layout_changes, unknown
 from egoworld_assets.orchestration.registry import stages
@@ -52,7 +53,7 @@ def moment(at: float) -> str:
 @dataclass(frozen=True)
 class Night(Cursor):
     """How far a night is: the sensor's cursor. begin: the partition behind which it began; after: the last one looked
-    at; around: whether that lay before ``begin``; again: partitions that could not be judged the first time.
+    at; around: whether that was ``begin``, the last of all; again: partitions that could not be judged the first time.
     """
 
     night: str = ""
@@ -72,20 +73,23 @@ class Night(Cursor):
         """The night that begins behind where this one came to."""
         return Night(label, self.after, self.after)
 
-    def rest(self, partitions: Iterable[str]) -> list[str]:
-        """What it has not looked at yet: once around, from where it began."""
-        place = {partition: (partition <= self.begin, partition) for partition in partitions}
-        return sorted((p for p in place if place[p] > (self.around, self.after)), key=place.__getitem__)
+    def rest(self, order: Sequence[str]) -> list[str]:
+        """What it has not looked at yet, of all partitions in their order: once around, from where it began."""
+        first = order.index(self.begin) + 1 if self.begin in order else 0
+        around = [*order[first:], *order[:first]]
+        if self.after not in order or (self.after == self.begin and not self.around):
+            return around
+        return around[around.index(self.after) + 1 :]
 
     def behind(self, partition: str) -> Night:
         """The same after one more partition."""
-        return replace(self, after=partition, around=partition <= self.begin)
+        return replace(self, after=partition, around=partition == self.begin)
 
 
 def nightly_refresh(
     context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workbench]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Each night, at most ``refresh_limit`` videos that have something missing or stale, one run a partition.
+    """Each night, at most ``refresh_limit`` videos that have something missing or stale, in batches.
 
     A shard is taken whole, so its last one may exceed the limit. A look goes on where the one before it came to, until
     all partitions were looked at or the night is over. What was asked for already is read off the runs that Dagster
@@ -104,12 +108,12 @@ def nightly_refresh(
         night = night.next(tonight.label)
     look = Look(context, bench, tonight.label)
     night = look.over(night)
-    lacking = unknown(context.instance, [str(request.partition_key) for request in look.requests])
+    lacking = unknown(context.instance, list(look.wanted))
     return dg.SensorResult(
-        run_requests=look.requests,
+        run_requests=look.requests(),
         dynamic_partitions_requests=[VIDEOS.build_add_request(lacking)] if lacking else [],
         cursor=night.write(),
-        skip_reason=None if look.requests else look.said(),
+        skip_reason=None if look.wanted else look.said(),
     )
 
 
@@ -117,18 +121,19 @@ class Look:
     """One look of a night: what it asks for, within what is left of the limit and of its time."""
 
     def __init__(self, context: dg.SensorEvaluationContext, bench: Workbench, label: str) -> None:
-        self.requests: list[dg.RunRequest] = []
+        self.wanted: dict[str, tuple[Sequence[str], int]] = {}
         self._bench, self._label = bench, label
         self._partitions = by_partition(bench.store.keys("videos"), bench.settings.shards)
-        self._asked = asked_for(context.instance, label)
-        self._left = bench.settings.refresh_limit - sum(self._asked.values())
+        self._order = in_order(context.instance, list(self._partitions))
+        self._asked, self._taken_on = asked_for(context.instance, label, self._order)
+        self._left = bench.settings.refresh_limit - self._taken_on
         self._snapshot = bench.snapshot(ahead=False)
         self._late = deadline()
 
     def over(self, night: Night) -> Night:
         """Look at the partitions that a night has not looked at, then again at those that could not be judged."""
         again = list(night.again)
-        for partition in night.rest(self._partitions):
+        for partition in night.rest([one for one in self._order if one in self._partitions]):
             if self.ended:
                 return replace(night, again=again)
             if not self.judged(partition) and len(again) < HELD_BACK:
@@ -153,29 +158,35 @@ class Look:
             return False
         if names:
             self._left -= videos
-            self._asked = {**self._asked, partition: videos}
-            self.requests.append(
-                dg.RunRequest(
-                    run_key=f"refresh:{self._label}:{partition}",
-                    partition_key=partition,
-                    asset_selection=[dg.AssetKey(name) for name in names],
-                    run_config=console(self._bench),
-                    tags={NIGHT: self._label, TAKEN_ON: str(videos)},
-                )
-            )
+            self._taken_on += videos
+            self._asked.add(partition)
+            self.wanted[partition] = (names, videos)
         return True
+
+    def requests(self) -> list[dg.RunRequest]:
+        """Runs of what it found: neighbours that lack the same stages together."""
+        found: list[dg.RunRequest] = []
+        for names, batch in batches_of_stages(self._order, self._stages_of(), self._bench.settings.batch):
+            tags = {NIGHT: self._label, TAKEN_ON: str(sum(self.wanted[partition][1] for partition in batch))}
+            key = f"refresh:{self._label}:{batch[0]}"
+            found.append(run_request(batch, key, console(self._bench), names, tags))
+        return found
+
+    def _stages_of(self) -> dict[str, Sequence[str]]:
+        return {partition: names for partition, (names, _) in self.wanted.items()}
 
     def said(self) -> str:
         """Why it asked for nothing."""
         if self._left <= 0:
-            return f"refresh_limit is reached: {sum(self._asked.values())} videos were taken on in this night"
+            return f"refresh_limit is reached: {self._taken_on} videos were taken on in this night"
         return "nothing more is missing or stale" if self._asked else "nothing is missing or stale"
 
 
-def asked_for(instance: dg.DagsterInstance, label: str) -> dict[str, int]:
-    """Partitions for which a night has a run, with the videos taken on; a run that was started again counts once."""
+def asked_for(instance: dg.DagsterInstance, label: str, order: Sequence[str]) -> tuple[set[str], int]:
+    """Partitions for which a night has a run, and the videos taken on; a run that was started again counts once."""
     runs = instance.get_runs(dg.RunsFilter(tags={NIGHT: label}))
-    return {run.tags["dagster/partition"]: int(run.tags[TAKEN_ON]) for run in runs if "dagster/partition" in run.tags}
+    found = {tuple(partitions_of(run.tags, order)): int(run.tags[TAKEN_ON]) for run in runs}
+    return set().union(*found), sum(found.values())
 
 
 def wanted_in(bench: Workbench, videos: Iterable[str]) -> tuple[list[str], int]:

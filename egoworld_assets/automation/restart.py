@@ -9,6 +9,7 @@ import dagster as dg
 
 from egoworld_assets.automation.dead_runs import KILLED, dead_runs_of, end_dead_runs
 from egoworld_assets.automation.pace import Cursor, by_daemon
+from egoworld_assets.orchestration.batches import PARTITION, RANGE
 from egoworld_assets.orchestration.materializations import LOG, console
 from egoworld_assets.orchestration.partitions import unknown
 from egoworld_assets.orchestration.registry import stages
@@ -20,7 +21,6 @@ RESTARTS = "egoworld/restarts"
 """Tag of the same run: how often its work was started again by then, by Dagster and by us."""
 CONSUMED = f"EVENT_LOG_CONSUMER_CURSOR-{dg.DagsterEventType.RUN_FAILURE.value}"
 """Under this name Dagster's daemon keeps up to which failure it has started runs again."""
-RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 GIVEN_UP = ("CANCELED", "CANCELING")
 """Statuses of a backfill that a person has ended."""
 AT_ONCE = 200
@@ -139,7 +139,7 @@ def stages_of(run: dg.DagsterRun) -> list[str]:
 
 def partitions_of(run: dg.DagsterRun) -> list[str]:
     """The partition of a run, or the first and the last of its range; empty when it is for none."""
-    single = run.tags.get("dagster/partition")
+    single = run.tags.get(PARTITION)
     return [single] if single else [run.tags[tag] for tag in RANGE if tag in run.tags]
 
 
@@ -149,7 +149,7 @@ def restart(bench: Workbench, run: dg.DagsterRun, most: int) -> dg.RunRequest:
     tags = {RESTART_OF: run.run_id, RESTARTS: str(restarts), "dagster/max_retries": str(most - restarts)}
     return dg.RunRequest(
         run_key=f"restart:{run.run_id}",
-        partition_key=run.tags.get("dagster/partition"),
+        partition_key=run.tags.get(PARTITION),
         asset_selection=[dg.AssetKey(name) for name in stages_of(run)],
         run_config=console(bench),
         tags={**tags, **{tag: run.tags[tag] for tag in RANGE if tag in run.tags}},

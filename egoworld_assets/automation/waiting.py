@@ -17,11 +17,12 @@ import dagster as dg
 from egoworld_assets.automation import pace
 from egoworld_assets.automation.jobs import GROUP
 from egoworld_assets.automation.night import wanted_in
+from egoworld_assets.orchestration.batches import batches_of_stages, in_order, partitions_of, run_request
 from egoworld_assets.orchestration.materializations import LOG, console
 from egoworld_assets.orchestration.partitions import VIDEOS, unknown
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import by_partition, videos_of
-from egoworld_assets.orchestration.stage_asset import AGAIN, UNRECORDED
+from egoworld_assets.orchestration.walk import AGAIN, UNRECORDED
 from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.errors import EgoworldError
 from egoworld_resources.faults.waits import Waiting, in_words
@@ -32,10 +33,9 @@ from egoworld_resources.settings import Settings
 from egoworld_runner.space import RESERVE
 
 AT_ONCE = 100
-"""Runs of one cause that are asked for and not ended yet."""
+"""Partitions of one cause for which a run is asked for and has not ended yet."""
 PATIENCE_S = 2.0
 NAME = "waiting"
-PARTITION = "dagster/partition"
 SINCE = "egoworld/since"
 """Tag beside AGAIN: when the cause was met first. What was asked for when it was there before does not count."""
 
@@ -52,17 +52,17 @@ def waiting(context: dg.SensorEvaluationContext, bench: dg.ResourceParam[Workben
     repeated, lost or tried out, and doubles nothing.
     """
     found = bench.waits.waiting()
-    requests = [*unrecorded(bench, context.instance)]
+    asked = [*unrecorded(bench, context.instance)]
     for one in found:
-        requests += again(bench, context.instance, one)
+        asked += again(bench, context.instance, one)
     said = "; ".join(in_words(one) for one in found)
     if said:
         LOG.info(said)
-    lacking = unknown(context.instance, [str(request.partition_key) for request in requests])
+    lacking = unknown(context.instance, list(dict.fromkeys(one for batch, _ in asked for one in batch)))
     return dg.SensorResult(
-        run_requests=requests,
+        run_requests=[request for _, request in asked],
         dynamic_partitions_requests=[VIDEOS.build_add_request(lacking)] if lacking else [],
-        skip_reason=None if requests else said or "nothing waits for this machine",
+        skip_reason=None if asked else said or "nothing waits for this machine",
     )
 
 
@@ -75,8 +75,14 @@ class Tried:
     last: float = 0.0
 
 
-def again(bench: Workbench, instance: dg.DagsterInstance, waiting: Waiting) -> Iterator[dg.RunRequest]:
-    """Runs for what waits for a cause: one while it may still be there, else as many as may be under way at once."""
+Asked = Iterator[tuple[list[str], dg.RunRequest]]
+"""Batches of partitions, and the run that is asked for of each."""
+
+
+def again(bench: Workbench, instance: dg.DagsterInstance, waiting: Waiting) -> Asked:
+    """Runs for what waits for a cause: of one partition while it may still be there, else in batches, of as many as may
+    be under way at once.
+    """
     key, now = waiting.cause.key, time.time()
     if not waiting.gone and (waiting.next > now or not may_be_gone(bench, waiting)):
         return
@@ -84,71 +90,58 @@ def again(bench: Workbench, instance: dg.DagsterInstance, waiting: Waiting) -> I
     items = bench.waits.items(key, -1 if waiting.gone else 1)
     partitions = by_partition(dict.fromkeys(item.video for item in items), bench.settings.shards)
     looking, late, under_way = bench.snapshot(ahead=False), pace.deadline(), 0
-    names = list(partitions)
-    for some in (names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE)):
-        known = tried(instance, waiting, some)
-        for partition in some:
-            if under_way >= at_once or late():
-                return
-            before = known.get(partition, Tried())
-            under_way += before.unfinished
-            if before.unfinished or (before.ended and before.last + bench.waits.delay(before.ended) > now):
-                continue
-            if request := request_for(looking, waiting, partition, partitions[partition], before.ended):
-                under_way += 1
-                yield request
-
-
-def request_for(
-    bench: Workbench, waiting: Waiting, partition: str, videos: Sequence[str], number: int
-) -> dg.RunRequest | None:
-    """One run of what is missing or stale of a partition; None when nothing is. Dagster starts it once per run key."""
-    names, _ = wanted_in(bench, videos)
-    if not names:
-        return None
+    order = in_order(instance, list(partitions))
+    known = tried(instance, waiting, order)
+    wanted: dict[str, Sequence[str]] = {}
+    for partition, videos in partitions.items():
+        if under_way >= at_once or late():
+            break
+        before = known.get(partition, Tried())
+        under_way += before.unfinished
+        if before.unfinished or (before.ended and before.last + bench.waits.delay(before.ended) > now):
+            continue
+        names, _ = wanted_in(looking, videos)
+        if names:
+            under_way += 1
+            wanted[partition] = names
     when = f"{waiting.since:.3f}:{'gone' if waiting.gone else waiting.tries}"
-    return dg.RunRequest(
-        run_key=f"{NAME}:{waiting.cause.key}:{when}:{partition}:{number}",
-        partition_key=partition,
-        asset_selection=[dg.AssetKey(name) for name in names],
-        tags={AGAIN: waiting.cause.key, SINCE: f"{waiting.since:.3f}"},
-        run_config=console(bench),
-    )
+    tags = {AGAIN: key, SINCE: f"{waiting.since:.3f}"}
+    for names, batch in batches_of_stages(order, wanted, bench.settings.batch):
+        number = known.get(batch[0], Tried()).ended
+        yield batch, run_request(batch, f"{NAME}:{key}:{when}:{batch[0]}:{number}", console(bench), names, tags)
 
 
-def tried(instance: dg.DagsterInstance, waiting: Waiting, partitions: Sequence[str]) -> Mapping[str, Tried]:
-    """What became of the runs that were asked for of some partitions because of a cause, since it was last met."""
-    tags = {AGAIN: waiting.cause.key, SINCE: f"{waiting.since:.3f}", PARTITION: list(partitions)}
+def tried(instance: dg.DagsterInstance, waiting: Waiting, order: Sequence[str]) -> Mapping[str, Tried]:
+    """What became, by partition, of the runs that were asked for because of a cause since it was met first."""
     found: dict[str, Tried] = {}
-    for record in instance.get_run_records(dg.RunsFilter(tags=tags)) if partitions else ():
-        partition, run = record.dagster_run.tags[PARTITION], record.dagster_run
-        before = found.get(partition, Tried())
+    tags = {AGAIN: waiting.cause.key, SINCE: f"{waiting.since:.3f}"}
+    for record in instance.get_run_records(dg.RunsFilter(tags=tags)):
+        run = record.dagster_run
         ended = run.status not in pace.UNFINISHED
-        found[partition] = Tried(
-            before.ended + ended,
-            before.unfinished or not ended,
-            max(before.last, record.end_time or record.create_timestamp.timestamp()),
-        )
+        for partition in partitions_of(run.tags, order):
+            before = found.get(partition, Tried())
+            found[partition] = Tried(
+                before.ended + ended,
+                before.unfinished or not ended,
+                max(before.last, record.end_time or record.create_timestamp.timestamp()),
+            )
     return found
 
 
-def unrecorded(bench: Workbench, instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
+def unrecorded(bench: Workbench, instance: dg.DagsterInstance) -> Asked:
     """Runs in place of those that ended waiting while the ledger could not be written."""
     runs = instance.get_runs(dg.RunsFilter(tags={UNRECORDED: "yes"}, statuses=[dg.DagsterRunStatus.FAILURE]), limit=500)
-    partitions = {run.tags[PARTITION]: run.run_id for run in reversed(runs) if PARTITION in run.tags}
-    if not partitions:
+    if not runs:
         return
+    order = in_order(instance, [])
+    run_of = {partition: run.run_id for run in reversed(runs) for partition in partitions_of(run.tags, order)}
     looking = bench.snapshot(ahead=False)
-    videos = videos_of(partitions, lambda: bench.store.keys("videos"))
-    for partition, run_id in partitions.items():
-        names, _ = wanted_in(looking, videos[partition])
-        if names:
-            yield dg.RunRequest(
-                run_key=f"{NAME}:{run_id}",
-                partition_key=partition,
-                asset_selection=[dg.AssetKey(name) for name in names],
-                run_config=console(bench),
-            )
+    videos = videos_of(run_of, lambda: bench.store.keys("videos"))
+    for run_id in dict.fromkeys(run_of.values()):
+        mine = [partition for partition, of in run_of.items() if of == run_id]
+        wanted = {partition: names for partition in mine if (names := wanted_in(looking, videos[partition])[0])}
+        for names, batch in batches_of_stages(order, wanted, bench.settings.batch):
+            yield batch, run_request(batch, f"{NAME}:{run_id}:{batch[0]}", console(bench), names, {})
 
 
 def may_be_gone(bench: Workbench, waiting: Waiting) -> bool:

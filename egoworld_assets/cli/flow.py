@@ -16,12 +16,12 @@ from egoworld_assets.cli import status
 from egoworld_assets.cli.console import console
 from egoworld_assets.cli.progress import FlowProgress, flow_bar
 from egoworld_assets.definitions import build
+from egoworld_assets.orchestration.batches import RANGE, contiguous
 from egoworld_assets.orchestration.instance import dagster_quiet, instance_of
 from egoworld_assets.orchestration.partitions import VIDEOS, add_partitions, sync_partitions
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.request import Request
 from egoworld_assets.orchestration.shards import partition_of
-from egoworld_assets.planning.outdated import contiguous
 from egoworld_assets.planning.plan import MADE, WANTS_WORK
 from egoworld_resources.inbox.arrivals import Arrival, Arrivals, Refused
 from egoworld_resources.making.workbench import Workbench
@@ -29,7 +29,6 @@ from egoworld_resources.rights.source_videos import RECORD, state_rights
 from egoworld_resources.sample.arrays import licence_of_sample
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 def sample(workbench: Workbench, seconds: float, seed: int) -> Path:
@@ -158,7 +157,7 @@ def run_flow(
                 run_config=QUIET,
                 raise_on_error=False,
             )
-            faults += unexpected(result)
+            faults += unexpected(result, stage.name)
             if was_interrupted(result):
                 raise KeyboardInterrupt
         progress.end(stage)
@@ -168,7 +167,7 @@ def run_flow(
     result = dataset.execute_in_process(
         instance=instance, run_id=run_id, tags=process_tag(run_id), run_config=QUIET, raise_on_error=False
     )
-    return faults + unexpected(result)
+    return faults + unexpected(result, dataset.name)
 
 
 def was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
@@ -177,12 +176,12 @@ def was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
     return any(error and error.cls_name == "DagsterExecutionInterruptedError" for error in errors)
 
 
-def unexpected(result: dg.ExecuteInProcessResult) -> list[str]:
-    """What ended a run other than a Failure that the step itself declared."""
+def unexpected(result: dg.ExecuteInProcessResult, made: str) -> list[str]:
+    """What ended a run other than a Failure that the step itself declared. made: what it was to make."""
     found: list[str] = []
     for event in result.get_step_failure_events():
         data = event.step_failure_data
         if data.user_failure_data is None and data.error:
             cause = data.error.cause or data.error
-            found.append(f"{event.step_key}: {cause.message.strip()} (run {result.run_id}, see make ui)")
+            found.append(f"{made}: {cause.message.strip()} (run {result.run_id}, see make ui)")
     return found

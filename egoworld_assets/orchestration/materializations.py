@@ -100,6 +100,11 @@ class PartitionSummary:
         return not self.versions and bool(self.lost or self.causes)
 
     @property
+    def only_blocked(self) -> bool:
+        """Whether it is no news: nothing came out, and only because of stages before."""
+        return self.nothing and not (self.failed or self.waiting)
+
+    @property
     def usable(self) -> int:
         """Videos that go on to the next stage."""
         return len(self.versions) - self.states["quarantined"]
@@ -120,9 +125,10 @@ def materialize_result(
 ) -> dg.MaterializeResult[Any]:
     """One partition as the result of a step. read: tags that say what it was made from."""
     return dg.MaterializeResult(
+        asset_key=stage.name,
         metadata=metadata_of(bench, stage, summary),
         data_version=dg.DataVersion(summary.data_version),
-        check_results=[verdict([summary])],
+        check_results=[verdict(stage, [summary])],
         tags=read,
     )
 
@@ -144,7 +150,7 @@ def materialization(
     )
 
 
-def verdict(summaries: Sequence[PartitionSummary]) -> dg.AssetCheckResult:
+def verdict(stage: Stage, summaries: Sequence[PartitionSummary]) -> dg.AssetCheckResult:
     """The check of a run: it blocks when nothing of a single partition goes on, else it warns of what does not."""
     bad = {v: why for one in summaries for v, why in {**one.quarantined, **one.failed, **one.waiting}.items()}
     counts = sum((one.states for one in summaries), Counter[str]())
@@ -156,6 +162,7 @@ def verdict(summaries: Sequence[PartitionSummary]) -> dg.AssetCheckResult:
         told = "; ".join(f"{video}: {why}" for video, why in list(bad.items())[:SHOWN])
         said = f"{' and '.join(stopped)} of {videos} videos: {told}" if bad else f"{videos} videos"
     return dg.AssetCheckResult(
+        asset_key=stage.name,
         check_name=CHECK,
         passed=not bad,
         severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,

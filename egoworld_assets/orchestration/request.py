@@ -1,4 +1,4 @@
-"""What a command asks of the runs that it starts itself."""
+"""What is asked of a run beside assets and partitions, and how far it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import dagster as dg
 
+from egoworld_assets.orchestration.materializations import PartitionSummary
 from egoworld_resources.making.waiting import Listener
 from egoworld_resources.making.workbench import Workbench
 
@@ -16,12 +17,16 @@ class Request:
     """What is asked for beside assets and partitions; a run of the daemon asks for nothing of it.
 
     chosen: the videos that may be made, of all that a partition holds; None: every one. retried: (stage, video) of
-    failures that a person asks for again. listener: told what models say.
+    failures that a person asks for again. listener: told what models say. walked: what the stages that are through came
+    to, by name; filled while the run goes on, and kept when its step is tried again.
     """
 
     chosen: Container[str] | None = None
     retried: Container[tuple[str, str]] = ()
     listener: Listener | None = None
+    walked: dict[str, Sequence[PartitionSummary]] = field(
+        default_factory=dict[str, Sequence[PartitionSummary]], init=False
+    )
     _listed: Sequence[str] | None = field(default=None, init=False)
 
     def all_videos(self, bench: Workbench) -> Sequence[str]:

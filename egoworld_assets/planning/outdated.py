@@ -1,6 +1,6 @@
-"""Which stages of a video are missing or stale, and which partitions are adjacent."""
+"""Which stages of a video are missing or stale."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
 from egoworld_assets.planning.plan import WANTS_WORK
 from egoworld_resources.artifacts.stage import Stage
@@ -26,16 +26,3 @@ def outdated(bench: Workbench, stages: Iterable[Stage], video: str) -> list[str]
         if wants or behind:
             wanted.append(stage.name)
     return wanted
-
-
-def contiguous(keys: Sequence[str], wanted: set[str]) -> Iterator[list[str]]:
-    """Runs of neighbours among ``keys`` that are wanted: what one Dagster range can name."""
-    group: list[str] = []
-    for key in keys:
-        if key in wanted:
-            group.append(key)
-        elif group:
-            yield group
-            group = []
-    if group:
-        yield group

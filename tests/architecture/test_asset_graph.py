@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetKey
+from dagster import AssetKey, BackfillPolicy
 
 from egoworld_assets.definitions import build
 from egoworld_assets.orchestration.registry import stages
@@ -64,13 +64,11 @@ def test_what_a_stage_reads_lies_before_it_in_the_graph() -> None:
         assert {*stage.inputs, *stage.optional} <= behind(stage.name), stage.name
 
 
-def test_no_stage_shares_a_backfill_run_with_its_input(tmp_path: Path) -> None:
+def test_all_stages_go_through_a_backfill_in_the_same_runs(tmp_path: Path) -> None:
     repository = build(Workbench(Settings.load(home=tmp_path))).get_repository_def()
     nodes = {node.key: node for node in repository.asset_graph.asset_nodes}
-    for stage in stages():
-        node = nodes[AssetKey(stage)]
-        for parent in node.parent_keys:
-            assert nodes[parent].backfill_policy != node.backfill_policy, (stage, parent)
+    policies = {nodes[AssetKey(stage)].backfill_policy for stage in stages()}
+    assert policies == {BackfillPolicy.multi_run(Settings.load(home=tmp_path).batch)}, "one load of a model a run"
 
 
 if __name__ == "__main__":

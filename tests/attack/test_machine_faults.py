@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.orchestration.stage_asset import WAITS
+from egoworld_assets.orchestration.walk import WAITS
 from egoworld_resources.artifacts.manifest import Manifest, Verdict
 from egoworld_resources.artifacts.stage import Draft
 from egoworld_resources.artifacts.staleness import fingerprint

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from egoworld_assets.orchestration.stage_asset import WAITS
+from egoworld_assets.orchestration.walk import WAITS
 from egoworld_resources.s3.access import S3Access
 from egoworld_resources.s3.buckets import Buckets
 from egoworld_resources.server import probes, s3_accounts

@@ -16,11 +16,11 @@ import pytest
 
 from egoworld_assets.automation import inbox_sensor
 from egoworld_assets.cli import status
-from egoworld_assets.cli.flow import RANGE
 from egoworld_assets.clips import STAGE as CLIPS
 from egoworld_assets.definitions import resources
+from egoworld_assets.orchestration.batches import RANGE
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.orchestration.stage_asset import stage_asset
+from egoworld_assets.orchestration.stage_assets import stage_assets
 from egoworld_assets.videos import STAGE as VIDEOS
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.inbox.arrivals import Arrivals
@@ -29,8 +29,10 @@ from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 from tests import bad_videos, made_up
 from tests.bad_videos import Bad
+from tests.sensors import take_in
 
-videos, clips = (stage_asset(stages()[name]) for name in ("videos", "clips"))
+videos, clips = "videos", "clips"
+ASSETS = [stage_assets([stages()[videos], stages()[clips]])]
 
 CAPABILITIES = (1, 2)
 """CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: without them root, too, needs permission to read."""
@@ -79,14 +81,12 @@ def tick(bench: Workbench, instance: dg.DagsterInstance, cursor: str | None = No
     context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"bench": bench})
     result = inbox_sensor.inbox(context)
     assert isinstance(result, dg.SensorResult)
-    for request in result.dynamic_partitions_requests or []:
-        instance.add_dynamic_partitions("videos", list(request.partition_keys))
-    return [str(request.partition_key) for request in result.run_requests or []], result.cursor
+    return take_in(instance, result), result.cursor
 
 
-def run(bench: Workbench, instance: dg.DagsterInstance, asset: dg.AssetsDefinition, keys: list[str]) -> None:
+def run(bench: Workbench, instance: dg.DagsterInstance, asset: str, keys: list[str]) -> None:
     dg.materialize(
-        [videos, clips],
+        ASSETS,
         selection=[asset],
         instance=instance,
         resources=resources(bench),

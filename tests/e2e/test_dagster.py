@@ -7,11 +7,12 @@ import dagster as dg
 import pytest
 
 from egoworld_assets.automation.inbox_sensor import inbox
-from egoworld_assets.cli.flow import RANGE, unexpected
+from egoworld_assets.cli.flow import unexpected
 from egoworld_assets.definitions import resources
+from egoworld_assets.orchestration.batches import RANGE
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.request import Request
-from egoworld_assets.orchestration.stage_asset import stage_asset
+from egoworld_assets.orchestration.stage_assets import stage_assets
 from egoworld_assets.quality import checks
 from egoworld_resources.artifacts.manifest import Verdict
 from egoworld_resources.artifacts.stage import Draft, Stage
@@ -27,16 +28,16 @@ def bright_enough(draft: Draft) -> Verdict:
 
 
 LIT = Stage("brightness", env="dimmer", inputs=BRIGHTNESS.inputs, checks=(bright_enough,))
-videos, clips = (stage_asset(stages()[name]) for name in ("videos", "clips"))
-brightness = stage_asset(LIT)
+MADE = stage_assets([stages()["videos"], stages()["clips"], LIT])
+videos, clips, brightness = "videos", "clips", "brightness"
 
 
-@dg.asset(deps=[brightness], partitions_def=brightness.partitions_def)
+@dg.asset(deps=[brightness], partitions_def=MADE.partitions_def)
 def behind() -> None:
     """What must not run when the check fails."""
 
 
-ASSETS = [videos, clips, brightness, behind]
+ASSETS = [MADE, behind]
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def arrive(bench: Workbench, instance: dg.DagsterInstance, *paths: Path) -> list
 def run(
     bench: Workbench,
     instance: dg.DagsterInstance,
-    asset: object,
+    asset: str,
     keys: list[str],
     request: Request | None = None,
 ) -> dg.ExecuteInProcessResult:
@@ -111,7 +112,7 @@ def test_one_bad_video_in_a_batch_fails_the_run_and_costs_only_itself(
     assert "1 of 3 not made" in str(failure.user_failure_data and failure.user_failure_data.description)
     assert keys[1] in str(failure.user_failure_data)
     assert result.get_run_failure_event().event_type == dg.DagsterEventType.RUN_FAILURE
-    assert len(result.events_for_node("videos")) > 0
+    assert len(result.events_for_node("stages")) > 0
 
 
 def test_a_failed_check_blocks_what_follows_and_names_the_reason(
@@ -157,7 +158,7 @@ def test_a_whole_flow_of_good_videos_in_one_run_goes_through(
 ) -> None:
     keys = arrive(bench, instance, video(tmp_path / "a.mp4"), video(tmp_path / "b.mp4", shots=(9, 9)))
     result = dg.materialize(
-        [videos, clips, brightness],
+        [MADE],
         instance=instance,
         resources=resources(bench),
         tags=dict(zip(RANGE, (keys[0], keys[-1]), strict=True)),
@@ -184,10 +185,10 @@ def test_each_video_of_a_range_says_which_versions_it_was_made_from(
 ) -> None:
     """A stage a run as in a backfill, and all stages in one run."""
     keys = arrive(bench, instance, *(video(tmp_path / f"{n}.mp4", shots=(9 + n, 9)) for n in range(2)))
-    made = [videos, clips, brightness]
-    for selected in [made] if together else [[asset] for asset in made]:
+    names = [videos, clips, brightness]
+    for selected in [names] if together else [[name] for name in names]:
         tags = dict(zip(RANGE, (keys[0], keys[-1]), strict=True))
-        done = dg.materialize(made, selection=selected, instance=instance, resources=resources(bench), tags=tags)
+        done = dg.materialize([MADE], selection=selected, instance=instance, resources=resources(bench), tags=tags)
         assert done.success
     said = {key: told_of(instance, "brightness", key)[0][1] for key in keys}
     for key in keys:
@@ -199,7 +200,7 @@ def test_each_video_of_a_range_says_which_versions_it_was_made_from(
             assert said[key][f"dagster/input_data_version/{asset}"] == version.data_version
             assert said[key][f"dagster/input_event_pointer/{asset}"] == str(number)
     single = dg.materialize(
-        made, selection=[brightness], instance=instance, resources=resources(bench), partition_key=keys[0]
+        [MADE], selection=[brightness], instance=instance, resources=resources(bench), partition_key=keys[0]
     )
     assert single.success
     alone = told_of(instance, "brightness", keys[0])[0][1]
@@ -228,7 +229,8 @@ def test_only_transient_faults_are_tried_again(
     flaky.transient = transient
     keys = arrive(flaky, instance, video(tmp_path / "a.mp4"))
     result = dg.materialize(
-        [videos],
+        [MADE],
+        selection=[videos],
         instance=instance,
         resources=resources(flaky),
         partition_key=keys[0],
@@ -283,12 +285,12 @@ def test_a_fault_of_ours_is_told_and_not_taken_for_a_video_s(
 ) -> None:
     keys = arrive(bench, instance, video(tmp_path / "a.mp4"))
     broken = Broken(bench.settings)
-    (fault,) = unexpected(run(broken, instance, videos, keys))
+    (fault,) = unexpected(run(broken, instance, videos, keys), videos)
     assert fault.startswith("videos: ")
     assert "no disk left for notes" in fault
     (tmp_path / "bad.mp4").write_text("no pictures in here")
     bad = arrive(bench, instance, tmp_path / "bad.mp4")
-    assert unexpected(run(bench, instance, videos, bad)) == []
+    assert unexpected(run(bench, instance, videos, bad), videos) == []
 
 
 class Broken(Workbench):

@@ -11,7 +11,7 @@ import pytest
 
 from egoworld_assets.automation.waiting import NAME
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.orchestration.stage_asset import AGAIN, WAITS
+from egoworld_assets.orchestration.walk import AGAIN, WAITS
 from tests.daemons import bench_of, daemon_of
 from tests.made_faults import filled, own_file_system
 from tests.made_graph import Installation

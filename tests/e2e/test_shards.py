@@ -16,12 +16,12 @@ from egoworld_assets.orchestration.request import Request
 from egoworld_assets.orchestration.shards import partition_of
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
-from tests.e2e.test_dagster import LIT, Flaky, brightness, clips, videos
+from tests.e2e.test_dagster import LIT, MADE, Flaky
 from tests.e2e.test_upkeep import ALWAYS
 from tests.made_up import video, workbench
 from tests.sensors import Ticks, instance_of
 
-ASSETS = [videos, clips, brightness]
+ASSETS = [MADE]
 STAGES = [stages()["videos"], stages()["clips"], LIT]
 
 
@@ -159,7 +159,7 @@ def test_a_range_of_shards_loads_a_model_once_a_batch(tmp_path: Path, instance: 
     loads: list[tuple[str, str]] = []
     result = dg.materialize(
         ASSETS,
-        selection=[videos],
+        selection=["videos"],
         instance=instance,
         resources=resources(bench, heard("loaded", loads)),
         tags={"dagster/asset_partition_range_start": shards[0], "dagster/asset_partition_range_end": shards[-1]},
@@ -188,11 +188,15 @@ def test_what_a_batch_made_stays_when_the_next_one_is_lost(tmp_path: Path, insta
     instance.add_dynamic_partitions("videos", ["shard-0-of-1"])
     crashing = Crashing(bench.settings)
     with pytest.raises(SystemExit):
-        dg.materialize([videos], instance=instance, resources=resources(crashing), partition_key="shard-0-of-1")
+        dg.materialize(
+            ASSETS, selection=["videos"], instance=instance, resources=resources(crashing), partition_key="shard-0-of-1"
+        )
     assert len(bench.store.videos("videos")) == 2
     started: list[tuple[str, str]] = []
     again = resources(bench, heard("start", started))
-    assert dg.materialize([videos], instance=instance, resources=again, partition_key="shard-0-of-1").success
+    assert dg.materialize(
+        ASSETS, selection=["videos"], instance=instance, resources=again, partition_key="shard-0-of-1"
+    ).success
     assert len(started) == 3, "the first batch is not made again"
     assert {bench.state(STAGES[0], key).condition for key in keys} == {"fresh"}
 
@@ -204,7 +208,11 @@ def test_a_fault_of_the_moment_is_tried_again(tmp_path: Path, instance: dg.Dagst
     instance.add_dynamic_partitions("videos", [partition_of(key, shards)])
     flaky = Flaky(bench.settings)
     assert dg.materialize(
-        [videos], instance=instance, resources=resources(flaky), partition_key=partition_of(key, shards)
+        ASSETS,
+        selection=["videos"],
+        instance=instance,
+        resources=resources(flaky),
+        partition_key=partition_of(key, shards),
     ).success
     assert flaky.tries == 2
 

@@ -9,8 +9,9 @@ import pytest
 from dagster._core.events import EngineEventData
 
 from egoworld_assets.automation.dead_runs import end_dead_runs
+from egoworld_assets.orchestration.batches import RANGE, batches
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.planning.outdated import contiguous, outdated
+from egoworld_assets.planning.outdated import outdated
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
 from tests.made_up import video, workbench
@@ -37,7 +38,8 @@ def test_it_asks_for_what_is_missing_and_no_more_videos_than_allowed(tmp_path: P
     for number in range(3):
         Arrivals(bench.store).take(video(tmp_path / f"{number}.mp4", shots=(8 + number,)))
     asked = requests(bench)
-    assert len(asked) == 2
+    keys = bench.store.keys("videos")
+    assert [request.tags[tag] for request in asked for tag in RANGE] == keys[:2], "two of three, in one run"
     names = [key.to_user_string() for key in asked[0].asset_selection or []]
     assert names == list(stages()), "everything, inputs first"
 
@@ -54,8 +56,9 @@ def test_what_is_fresh_or_failed_under_the_same_recipe_is_left_alone(tmp_path: P
     assert "clips" not in outdated(bench, stages().values(), good)
 
 
-def test_ranges_name_neighbours_only() -> None:
-    assert list(contiguous("abcdef", {"a", "b", "d", "f"})) == [["a", "b"], ["d"], ["f"]]
+def test_batches_are_neighbours_and_no_more_than_one_load_serves() -> None:
+    assert list(batches("abcdef", {"a", "b", "d", "f"}, 32)) == [["a", "b"], ["d"], ["f"]]
+    assert list(batches("abcdef", set("abcde"), 2)) == [["a", "b"], ["c", "d"], ["e"]]
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])

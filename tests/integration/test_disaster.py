@@ -31,6 +31,7 @@ from egoworld_resources.store.fsck import fsck
 from tests.made_graph import Installation
 from tests.made_server import on_free_ports
 from tests.made_up import video
+from tests.sensors import partitions_in, take_in
 from tests.servers import temporary_home
 
 MADE = [dg.AssetKey(name) for name in ("videos", "clips", "hand_poses")]
@@ -73,9 +74,12 @@ def tick(bench: Workbench, instance: dg.DagsterInstance, cursor: str | None) -> 
     """One look of the inbox sensor, its partitions added; the run keys by video that Dagster has no run of yet."""
     result = inbox(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"bench": bench}))
     assert isinstance(result, dg.SensorResult)
-    for request in result.dynamic_partitions_requests or ():
-        instance.add_dynamic_partitions("videos", list(request.partition_keys))
-    asked = {str(request.partition_key): str(request.run_key) for request in result.run_requests or ()}
+    take_in(instance, result)
+    asked = {
+        video: str(request.run_key)
+        for request in result.run_requests or ()
+        for video in partitions_in(instance, [request])
+    }
     new = {
         video: key
         for video, key in asked.items()

@@ -23,6 +23,7 @@ from egoworld_resources.s3.buckets import client
 from tests.bad_videos import MP4
 from tests.made_stores import KINDS, access_to, environment
 from tests.made_up import workbench
+from tests.sensors import take_in
 
 Upload = Callable[[str, bytes], None]
 
@@ -72,7 +73,7 @@ class Ticks:
         self.cursor = result.cursor
         names = {key: facts["name"] for key, facts in self._bench.store.records("videos")}
         said = result.skip_reason.skip_message if isinstance(result.skip_reason, dg.SkipReason) else result.skip_reason
-        return [names[str(request.partition_key)] for request in result.run_requests or []], said or ""
+        return [names[key] for key in take_in(self._instance, result)], said or ""
 
 
 @pytest.fixture

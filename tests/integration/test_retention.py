@@ -25,10 +25,10 @@ from typer.testing import CliRunner
 from egoworld_assets.automation.event_log_retention import Pruned, event_log_retention, events, prune
 from egoworld_assets.automation.quarantine import quarantine
 from egoworld_assets.cli.app import app
-from egoworld_assets.cli.flow import RANGE
 from egoworld_assets.definitions import resources
+from egoworld_assets.orchestration.batches import RANGE
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.orchestration.stage_asset import stage_asset
+from egoworld_assets.orchestration.stage_assets import stage_assets
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.server import probes, schema
@@ -39,8 +39,8 @@ from tests.made_up import video, workbench
 from tests.servers import free_port, running
 
 LATER = datetime.now(UTC) + timedelta(days=100)
-videos, clips = (stage_asset(stages()[name]) for name in ("videos", "clips"))
-ASSETS: list[dg.AssetsDefinition] = [videos, clips, quarantine]
+videos, clips = "videos", "clips"
+ASSETS: list[dg.AssetsDefinition] = [stage_assets([stages()[videos], stages()[clips]]), quarantine]
 RUN = "query($id:ID!){runOrError(runId:$id){__typename ... on Run{status startTime endTime stats{__typename} \
 assetMaterializations{assetKey{path} partition} eventConnection{events{__typename}}}}}"
 
@@ -142,9 +142,7 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
-def run(
-    bench: Workbench, instance: dg.DagsterInstance, asset: dg.AssetsDefinition, tags: dict[str, str]
-) -> dg.ExecuteInProcessResult:
+def run(bench: Workbench, instance: dg.DagsterInstance, asset: str, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
     options: dict[str, Any] = {"resources": resources(bench), "tags": tags, "raise_on_error": False}
     partition = tags.get("dagster/partition")
     return dg.materialize(ASSETS, selection=[asset], instance=instance, partition_key=partition, **options)
@@ -166,7 +164,7 @@ def known(instance: dg.DagsterInstance, bench: Workbench) -> dict[str, Any]:
     """All that Dagster says of the assets, and what egoworld says of them."""
     storage = instance.event_log_storage
     found: dict[str, Any] = {"keys": sorted(key.to_user_string() for key in instance.all_asset_keys())}
-    for record in instance.get_asset_records([asset.key for asset in ASSETS]):
+    for record in instance.get_asset_records([key for asset in ASSETS for key in asset.keys]):
         entry, key = record.asset_entry, record.asset_entry.asset_key
         told = instance.fetch_materializations(key, limit=100).records
         found[key.to_user_string()] = {
@@ -176,7 +174,7 @@ def known(instance: dg.DagsterInstance, bench: Workbench) -> dict[str, Any]:
             "materializations": [(one.storage_id, one.run_id, one.asset_materialization) for one in told],
             "without": storage.get_latest_asset_partition_materialization_attempts_without_materializations(key),
         }
-    checks = [dg.AssetCheckKey(asset.key, "valid") for asset in (videos, clips)]
+    checks = [dg.AssetCheckKey(dg.AssetKey(asset), "valid") for asset in (videos, clips)]
     found["checks"] = [storage.get_asset_check_execution_history(key, limit=100) for key in checks]
     found["latest checks"] = storage.get_latest_asset_check_execution_by_key(checks)
     ends = (dg.DagsterEventType.RUN_SUCCESS, dg.DagsterEventType.RUN_FAILURE)

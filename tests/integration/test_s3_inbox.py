@@ -25,6 +25,7 @@ from egoworld_resources.server.s3_servers import S3Address
 from tests.bad_videos import MP4
 from tests.made_stores import SERVERS, access_to, environment
 from tests.made_up import workbench
+from tests.sensors import take_in
 from tests.waiting import wait_for
 from tests.wire import wire
 
@@ -102,7 +103,7 @@ def test_every_object_is_asked_for_once_though_every_second_tick_is_lost(
             result = inbox(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"bench": bench}))
             assert isinstance(result, dg.SensorResult)
             if number % 2:
-                asked.update(str(request.run_key) for request in result.run_requests or [])
+                asked.update(take_in(instance, result))
                 cursor = result.cursor
     assert len(asked) == 21
     assert set(asked.values()) == {1}

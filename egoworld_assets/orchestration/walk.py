@@ -1,19 +1,16 @@
-"""What all stage assets share: partitions of videos, batches in backfills, and the step that makes artifacts."""
+"""The step that makes artifacts: a batch of videos goes through the stages of a run, each video as far as it gets."""
 
-import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from egoworld_assets.orchestration.materializations import (
-    CHECK,
     PartitionSummary,
     materialization,
     materialize_result,
     verdict,
 )
-from egoworld_assets.orchestration.partitions import VIDEOS
 from egoworld_assets.orchestration.provenance import inputs_of
 from egoworld_assets.orchestration.request import Request
 from egoworld_assets.orchestration.shards import videos_of
@@ -23,7 +20,6 @@ from egoworld_resources.faults.waits import EVERYTHING, in_words
 from egoworld_resources.making.waiting import Run, wait, work_at
 from egoworld_resources.making.workbench import Outcome, Workbench
 
-BATCH = 32
 RETRIES = 3
 NAMED = 50
 """Reasons that the failure of a run names."""
@@ -40,90 +36,70 @@ TAG_LENGTH = 250
 Step = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 
 
-def backfill_batches(inputs: int) -> dg.BackfillPolicy:
-    """Batches of videos per run, of another size for a stage than for its inputs.
+def walk(context: dg.AssetExecutionContext, bench: Workbench, request: Request, stages: Sequence[Stage]) -> Step:
+    """Make some stages, inputs first, for the videos of this run's partitions.
 
-    Dagster puts a stage into the run of its input when both have the same policy, and such a run goes on with all of
-    its videos or with none. With another size each stage gets its own runs, and just the videos that got through one
-    stage go on to the next. A stage has more inputs than any of these, so their number sets the sizes apart. None is
-    above BATCH, the default of settings.batch: then one load of the model serves a run.
+    Each partition of a stage is logged by itself as soon as the stage is through. A video that fails at a stage stops
+    there, and the others go on; what stopped is named by the check and the metadata, and a partition of which nothing
+    came out fails the run in the end. A fault that may be gone in a moment is tried again at once, from the stage that
+    met it; whatever else is no video's fault ends the run as waiting, and the sensor ``waiting`` asks for it again once
+    the fault is gone.
     """
-    return dg.BackfillPolicy.multi_run(max_partitions_per_run=max(1, BATCH - inputs))
-
-
-def stage_asset(stage: Stage) -> dg.AssetsDefinition:
-    """The asset of a stage, made video by video or in batches.
-
-    Everything that it reads stands directly before it, so that Dagster's graph and its staleness are those of the
-    stage.
-    """
-    before = (*stage.inputs, *stage.optional)
-    rules = "; ".join((check.__doc__ or "").split("\n")[0] for check in stage.checks)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)  # backfill policies, in use since 1.5, are still marked beta
-
-        @dg.asset(
-            name=stage.name,
-            description=stage.description,
-            deps=[dg.AssetKey(name) for name in before],
-            partitions_def=VIDEOS,
-            backfill_policy=backfill_batches(len(before)),
-            output_required=False,
-            group_name="video_to_dataset",
-            kinds=set(stage.kinds),
-            owners=["team:egoworld"],
-            pool="cpu",
-            check_specs=[dg.AssetCheckSpec(CHECK, asset=stage.name, blocking=True, description=rules)],
-        )
-        def made(
-            context: dg.AssetExecutionContext, bench: dg.ResourceParam[Workbench], request: dg.ResourceParam[Request]
-        ) -> Step:
-            yield from materialize(context, bench, request, stage)
-
-    return made
-
-
-def materialize(context: dg.AssetExecutionContext, bench: Workbench, request: Request, stage: Stage) -> Step:
-    """Make a stage's artifacts for the videos of this run's partitions.
-
-    One partition: what its videos came to is the step's result. Several: each is logged by itself. A partition of which
-    nothing came out fails the run in the end, by name; of any other the good videos go on, and the check and the
-    metadata name the rest. A fault that may be gone in a moment is tried again at once; whatever else is no video's
-    fault ends the run as waiting, and the sensor ``waiting`` asks for it again once the fault is gone.
-    """
-    run_id, asked = context.run.run_id, context.run.tags.get(AGAIN, "")
-    run = Run(run_id, request.listener, EVERYTHING if context.retry_number else asked)
+    asked = context.run.tags.get(AGAIN, "")
+    run = Run(context.run.run_id, request.listener, EVERYTHING if context.retry_number else asked)
     soon = context.retry_number < RETRIES and not asked
     partitions: dict[str, list[str]] = {}
+    stage = stages[0]
     try:
         partitions = videos_of(context.partition_keys, lambda: request.all_videos(bench))
-        read = inputs_of(context.instance, stage, list(partitions))
-        stuck = (lambda: try_again(context, bench)) if soon else None
-        summaries = summarize_partitions(bench, run, request, stage, partitions, stuck)
+        for stage in stages:
+            if stage.name not in request.walked:
+                yield from make_stage(context, bench, run, request, stage, partitions, soon)
     except (dg.RetryRequested, dg.Failure):
         raise
     except Exception as error:
         wait(bench, run, stage, [video for videos in partitions.values() for video in videos], error)
         run.unrecorded.update(() if partitions else context.partition_keys)
-        mark_waiting(context, run, [cause_of(error, work_at(bench, stage)).key])
+        mark_waiting(context, run, [cause_of(error, work_at(bench, stage)).key, *causes_of(request)])
         raise
+    if causes := causes_of(request):
+        mark_waiting(context, run, causes)
+    if any(summary.nothing for summaries in request.walked.values() for summary in summaries):
+        raise not_made(bench, request.walked)
+
+
+def make_stage(
+    context: dg.AssetExecutionContext,
+    bench: Workbench,
+    run: Run,
+    request: Request,
+    stage: Stage,
+    partitions: Mapping[str, Sequence[str]],
+    soon: bool,
+) -> Step:
+    """One stage of a walk. soon: whether a fault of the moment is tried again in this run."""
+    read = inputs_of(context.instance, stage, list(partitions))
+    stuck = (lambda: try_again(context, bench)) if soon else None
+    summaries = summarize_partitions(bench, run, request, stage, partitions, stuck)
     if any(summary.waits and (soon or (summary.nothing and not summary.causes)) for summary in summaries):
         raise try_again(context, bench)
-    causes = sorted({key for summary in summaries for key in summary.causes})
-    if causes:
-        mark_waiting(context, run, causes)
-    lost = [summary for summary in summaries if summary.nothing]
-    told = [summary for summary in summaries if not summary.nothing]
-    if len(summaries) == 1 and not lost:
-        yield materialize_result(bench, stage, summaries[0], read[summaries[0].partition])
+    request.walked[stage.name] = summaries
+    made = [summary for summary in summaries if not summary.nothing]
+    if not made:
         return
-    if run_has_other_assets(context) and not lost:
-        yield dg.MaterializeResult()
-    for summary in told:
+    if len(summaries) == 1:
+        yield materialize_result(bench, stage, made[0], read[made[0].partition])
+        return
+    if run_has_other_assets(context) and len(made) == len(summaries):
+        yield dg.MaterializeResult(asset_key=stage.name)
+    for summary in made:
         context.log_event(materialization(bench, stage, summary, read[summary.partition]))
-    if lost:
-        raise not_made(bench, stage, lost, summaries)
-    yield verdict(told)
+    yield verdict(stage, [summary for summary in summaries if summary.versions or not summary.only_blocked])
+
+
+def causes_of(request: Request) -> list[str]:
+    """Keys of the faults that some videos of a walk wait for."""
+    return sorted({key for summaries in request.walked.values() for summary in summaries for key in summary.causes})
 
 
 def mark_waiting(context: dg.AssetExecutionContext, run: Run, causes: Sequence[str]) -> None:
@@ -201,29 +177,44 @@ def skip_reason(bench: Workbench, request: Request, stage: Stage, video: str, ag
             return Outcome(video, "left") if left else None
 
 
-def not_made(
-    bench: Workbench, stage: Stage, lost: Sequence[PartitionSummary], summaries: Sequence[PartitionSummary]
-) -> dg.Failure:
-    """The end of a run that has partitions of which nothing came out. Each cause for which some wait is said once."""
-    reasons = {video: why for summary in lost for video, why in {**summary.lost, **summary.waiting}.items()}
+def not_made(bench: Workbench, walked: Mapping[str, Sequence[PartitionSummary]]) -> dg.Failure:
+    """The end of a run that has partitions of which nothing came out: each stage that is the reason, with its videos.
+
+    A cause for which some wait is said once. What only waits for a stage before it goes without saying, unless there is
+    nothing else to say.
+    """
+    lost = {name: [summary for summary in summaries if summary.nothing] for name, summaries in walked.items()}
+    own = {name: found for name, some in lost.items() if (found := [one for one in some if not one.only_blocked])}
+    said = [lost_at(bench, name, some, walked[name]) for name, some in (own or lost).items() if some]
+    reasons = {
+        video: why
+        for some in (own or lost).values()
+        for one in some
+        for video, why in {**one.lost, **one.waiting}.items()
+    }
+    return dg.Failure(
+        description="; ".join(said), metadata={"videos": dg.MetadataValue.json(reasons)}, allow_retries=False
+    )
+
+
+def lost_at(
+    bench: Workbench, stage: str, lost: Sequence[PartitionSummary], summaries: Sequence[PartitionSummary]
+) -> str:
+    """What was not made at a stage, and why."""
     own = {video: why for summary in lost for video, why in summary.lost.items()}
     count = f"{sum(summary.videos for summary in lost)} of {sum(summary.videos for summary in summaries)}"
     known = {one.cause.key: one for one in bench.waits.waiting()}
     causes = {key: cause for summary in lost for key, cause in summary.causes.items()}
     said = [in_words(known[key]) if key in known else f"{c.title}: {c.detail}" for key, c in sorted(causes.items())]
     said += [f"{video}: {why}" for video, why in list(own.items())[:NAMED]]
-    begin = f"{stage.name}: {count} not made" if own or not causes else f"{stage.name}: {count} wait for this machine"
-    return dg.Failure(
-        description=f"{begin}: {'; '.join(said)}",
-        metadata={"videos": dg.MetadataValue.json(reasons)},
-        allow_retries=False,
-    )
+    begin = f"{stage}: {count} not made" if own or not causes else f"{stage}: {count} wait for this machine"
+    return f"{begin}: {'; '.join(said)}"
 
 
 def run_has_other_assets(context: dg.AssetExecutionContext) -> bool:
-    """Whether this run makes more than this asset of its videos; then the next step waits for an output.
+    """Whether this run makes assets that are no stages; the step of one that stands behind a stage waits for an output.
 
     An output makes Dagster log all partitions of the run under one data version; what is logged of each behind it
-    counts. A backfill of assets gives each stage its own run, so there it never happens.
+    counts. The assets of egoworld itself never are in one run with stages.
     """
     return len(context.job_def.nodes) > 1
