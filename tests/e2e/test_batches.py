@@ -90,6 +90,7 @@ def execute(ticks: Ticks, request: dg.RunRequest, loads: Counter[str]) -> dg.Exe
     )
 
 
+@pytest.mark.timeout(600)
 def test_one_tick_is_one_run_that_loads_each_model_once(ticks: Ticks) -> None:
     """Eight files of which one is no video: seven get everything, and the run names the eighth."""
     bench, instance, loads = ticks.bench, ticks.instance, Counter[str]()
@@ -130,6 +131,7 @@ def test_what_a_lost_tick_asked_for_is_asked_for_with_what_came_since(ticks: Tic
     assert ticks.tick("inbox") == []
 
 
+@pytest.mark.timeout(600)
 def test_a_night_takes_what_lacks_the_same_together(ticks: Ticks, installed: Installation) -> None:
     """Four videos lack one stage after its parameter changed, a fifth lacks everything: two runs, a load a stage."""
     fill(ticks.bench, good=4)
