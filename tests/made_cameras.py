@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 from av.packet import Packet
+from av.stream import Disposition
 
 from tests.made_videos import TICKS, numbered
 
@@ -97,6 +98,21 @@ def webcam(path: Path, kept: Sequence[int], rate: int = 25) -> Path:
             frame.pts, frame.time_base = slot, Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def with_streams(path: Path, sizes: Sequence[tuple[int, int]], default: int | None, pictures: int = 12) -> Path:
+    """A file of several streams of pictures, each of a size in px; ``default``: which of them is marked so."""
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libx264", rate=25) for _ in sizes]
+        for place, (stream, (width, height)) in enumerate(zip(streams, sizes, strict=True)):
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.disposition = Disposition.default if place == default else Disposition(0)
+        for number in range(pictures):
+            for stream, (width, height) in zip(streams, sizes, strict=True):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number, width, height), "rgb24")))
+        for stream in streams:
+            container.mux(stream.encode(None))
     return path
 
 

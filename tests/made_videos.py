@@ -39,13 +39,15 @@ def make_video(
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     options: Mapping[str, str] | None = None,
+    pixel_shape: Fraction = Fraction(1),
 ) -> Path:
-    """Encode pictures; times: ms of each one's presentation, 40 ms apart by default."""
+    """Encode pictures; times: ms of each one's presentation, 40 ms apart by default; pixel_shape: width by height."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pix_fmt
         stream.time_base = stream.codec_context.time_base = TICKS
+        stream.codec_context.sample_aspect_ratio = pixel_shape
         stream.options = dict(options or {})
         for number, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
@@ -61,13 +63,18 @@ def counting(path: Path, frames: int, times: Sequence[int] | None = None, **opti
 
 
 def turned(path: Path, source: Path, quarter_turns: int) -> Path:
-    """The same MP4, to be shown turned clockwise: the matrix of its track header rewritten (ISO 14496-12, 8.3.2)."""
+    """The same MP4, to be shown turned clockwise."""
     cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarter_turns % 4]
-    one = 1 << 16
-    matrix = struct.pack(">9i", cos * one, sin * one, 0, -sin * one, cos * one, 0, 0, 0, 1 << 30)
+    return with_matrix(path, source, (cos, sin, -sin, cos))
+
+
+def with_matrix(path: Path, source: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """The same MP4 with a, b, c, d in the matrix of its track header: (x, y) is shown at (ax + cy, bx + dy) (8.3.2)."""
+    one, (a, b, c, d) = 1 << 16, matrix
+    written = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
     data = bytearray(source.read_bytes())
     start = data.index(b"tkhd") + 4 + 40
-    data[start : start + len(matrix)] = matrix
+    data[start : start + len(written)] = written
     path.write_bytes(data)
     return path
 

@@ -84,7 +84,7 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Video(Row):
-    """What a video file is: one row per video. Width and height are as displayed (rotation applied)."""
+    """What a video file is: one row per video. Width and height are as displayed (turned, pixels square)."""
 
     table = "videos"
     sha256: Text

@@ -1,7 +1,7 @@
 """Exact frame access: the decode index of every frame, its time, and decoding from any of them.
 
 A frame's index counts what the decoder gives, in presentation order, from the first frame of the file. Sizes are as
-displayed: the rotation that phones write as metadata is applied.
+displayed: the matrix (turns and mirrors) that phones write is applied, and pixels are square.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from av.container import InputContainer
 from av.error import ArgumentError, FFmpegError
 from av.packet import Packet
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -31,6 +32,13 @@ MAX_PIXELS = 8192 * 8192
 
 MAX_CORRUPT = 10_000
 """A file with so many packets that cannot be decoded, and fewer frames, is given up."""
+
+NO_FILM = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
+"""Streams of pictures that are no film: cover art, a still beside the film, thumbnails for seeking."""
+
+MAX_STRETCH = 4.0
+NEARLY_SQUARE = 0.005
+"""Pixels are believed to be up to so many times as wide as high; so little off is the rounding of an encoder."""
 
 SEEKS = 2
 """So many seek points are tried before a video is decoded from its start."""
@@ -61,7 +69,7 @@ class Frame:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file on its first real video stream (cover art is none), with threads; raises BadVideo."""
+    """Open a file on the stream that players show by default, with threads; raises BadVideo."""
     limits = {"max_pixels": str(MAX_PIXELS)}
     only_this = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
@@ -74,11 +82,11 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             f"{path.name}: not a readable video ({_cause(error)}); copy it again, or export it as MP4 or MKV"
         ) from error
     with container:
-        streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
+        streams = [s for s in container.streams.video if not s.disposition & NO_FILM]
         if not streams:
             kinds = sorted({s.type for s in container.streams}) or ["nothing"]
             raise BadVideo(f"{path.name}: no video stream, only {', '.join(kinds)}; give a file with pictures")
-        stream = streams[0]
+        stream = max(streams, key=_shown_first)
         if not stream.codec_context:
             raise BadVideo(f"{path.name}: no decoder for its video stream; re-encode it as H.264")
         if not (stream.width > 0 < stream.height and stream.width * stream.height <= MAX_PIXELS):
@@ -89,6 +97,13 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         stream.codec_context.options = limits
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def _shown_first(stream: VideoStream) -> tuple[bool, bool, int]:
+    """What players choose by: a stream that can be decoded, the default one, then the largest picture."""
+    decodable = bool(stream.codec_context)
+    size = stream.width * stream.height if decodable else 0
+    return decodable, bool(stream.disposition & Disposition.default), size if size <= MAX_PIXELS else 0
 
 
 def _cause(error: Exception) -> str:
@@ -131,16 +146,64 @@ def _packets(
         yield None
 
 
-def quarter_turns(frame: VideoFrame) -> int:
-    """Counter-clockwise quarter turns that show the frame upright: its rotation metadata, rounded."""
-    return round((frame.rotation or 0) / 90) % 4
+@dataclass(frozen=True)
+class Display:
+    """How stored pictures are shown: widened to (width, height) px, then transposed, then mirrored.
 
+    That covers the eight matrices of quarter turns and mirrors that files carry (ISO 14496-12, 8.3.2) and pixels that
+    are not square; other angles are rounded to the nearest quarter turn.
+    """
 
-def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
-    """The frame as uint8 HxWx3 RGB, upright."""
-    rgb: NDArray[Any] = frame.to_ndarray(format="rgb24")
-    turns = quarter_turns(frame)
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+    width: int
+    height: int
+    transposed: bool = False
+    left_right: bool = False
+    top_bottom: bool = False
+
+    @classmethod
+    def of(cls, stream: VideoStream, frame: VideoFrame) -> Display:
+        """Of a decoded frame: its display matrix, and the shape of the stream's pixels."""
+        width, height = frame.width, frame.height
+        shape = float(stream.sample_aspect_ratio or 1)
+        if 1 / MAX_STRETCH <= shape <= MAX_STRETCH and abs(shape - 1) > NEARLY_SQUARE:
+            width, height = (round(width * shape), height) if shape > 1 else (width, round(height / shape))
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return cls(width, height)
+        a, b, _, c, d = np.frombuffer(bytes(matrix)[:20], np.int32).astype(np.int64).tolist()
+        if abs(a) + abs(d) >= abs(b) + abs(c):
+            return cls(width, height, left_right=a < 0, top_bottom=d < 0)
+        return cls(width, height, transposed=True, left_right=c < 0, top_bottom=b < 0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in px as shown."""
+        return (self.height, self.width) if self.transposed else (self.width, self.height)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the picture is shown as in a mirror, which no rotation does."""
+        return self.transposed ^ self.left_right ^ self.top_bottom
+
+    @property
+    def rotation(self) -> int:
+        """Degrees counter-clockwise that turn the stored picture to the shown one; of a mirrored one, before that."""
+        if self.transposed:
+            return 90 if self.top_bottom else 270
+        return 180 if self.top_bottom else 0
+
+    def rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """The frame as uint8 HxWx3 RGB, as shown."""
+        stretched = (self.width, self.height) != (frame.width, frame.height)
+        size: dict[str, Any] = {"width": self.width, "height": self.height, "interpolation": "BICUBIC"}
+        rgb: NDArray[Any] = frame.to_ndarray(format="rgb24", **(size if stretched else {}))
+        if self.transposed:
+            rgb = rgb.transpose(1, 0, 2)
+        return np.ascontiguousarray(rgb[:: -1 if self.top_bottom else 1, :: -1 if self.left_right else 1])
+
+    def __str__(self) -> str:
+        turned = f" turned by {self.rotation}" if self.rotation else ""
+        return f"{self.width}x{self.height}{turned}{' mirrored' if self.mirrored else ''}"
 
 
 @dataclass(frozen=True)
@@ -182,13 +245,14 @@ class FrameIndex:
         pts, key = array("q"), bytearray()
         timed, leading = True, 0  # what cannot be decoded before the first picture belongs to pictures before the file
         with opened(path) as (container, stream):
-            first: VideoFrame | None = None
+            first: Display | None = None
             for frame in decode(container, stream, corrupt):
-                first = first or frame
-                if _shown(frame) != _shown(first):
+                display = Display.of(stream, frame)
+                first = first or display
+                if display != first:
                     raise BadVideo(
-                        f"{path.name}: picture size changes from {_shown(first)} to {_shown(frame)} at frame "
-                        f"{len(key)}; re-encode it at one size"
+                        f"{path.name}: picture size changes from {first} to {display} at frame {len(key)}; re-encode "
+                        f"it at one size"
                     )
                 if len(key) < len(corrupt) > MAX_CORRUPT:
                     break
@@ -208,10 +272,8 @@ class FrameIndex:
         if not exact:
             ticks, base = np.arange(len(key), dtype=np.int64), 1 / (rate if 1 / MAX_GAP_S < rate <= MAX_FPS else 30.0)
         seconds = (ticks - ticks[0]).astype(np.float64) * base
-        turned = quarter_turns(first)
-        width, height = (first.height, first.width) if turned % 2 else (first.width, first.height)
         keys = np.frombuffer(bytes(key), dtype=np.bool_)
-        return cls(ticks, seconds, keys, width, height, 90 * turned, exact, len(corrupt) - leading)
+        return cls(ticks, seconds, keys, *first.size, first.rotation, exact, len(corrupt) - leading)
 
     def write(self, path: Path) -> None:
         """Store as Parquet; ``read`` gives the same index back."""
@@ -238,11 +300,6 @@ def believable(ticks: NDArray[np.int64], base: float) -> bool:
     return rising and (not len(steps) or bool(steps.max() <= MAX_GAP_S and steps.mean() * MAX_FPS >= 1))
 
 
-def _shown(frame: VideoFrame) -> str:
-    turns = quarter_turns(frame)
-    return f"{frame.width}x{frame.height}" + (f" turned by {90 * turns}" if turns else "")
-
-
 def frames(path: Path, index: FrameIndex, start: int, end: int, step: int = 1) -> Iterator[Frame]:
     """Frames start, start+step ... below end, one at a time, each under its decode index.
 
@@ -250,13 +307,13 @@ def frames(path: Path, index: FrameIndex, start: int, end: int, step: int = 1) -
     index says.
     """
     wanted = start
-    for at, frame in _from(path, index, start):
+    for at, frame, display in _from(path, index, start):
         if at < wanted:
             continue
         if at != wanted or at >= end:
             break
         try:
-            rgb = to_rgb(frame)
+            rgb = display.rgb(frame)
         except (FFmpegError, OSError, ValueError) as error:
             what = f"frame {at} ({frame.format.name}) cannot be turned into RGB ({_cause(error)})"
             raise BadVideo(f"{path.name}: {what}; re-encode it as H.264") from error
@@ -268,14 +325,15 @@ def frames(path: Path, index: FrameIndex, start: int, end: int, step: int = 1) -
         raise BadVideo(f"{path.name}: frame {wanted} of {len(index)} cannot be decoded; the file changed or is damaged")
 
 
-def _from(path: Path, index: FrameIndex, start: int) -> Iterator[tuple[int, VideoFrame]]:
+def _from(path: Path, index: FrameIndex, start: int) -> Iterator[tuple[int, VideoFrame, Display]]:
     """Decoded frames with their index (-1: not in it), from ``start`` or earlier on.
 
     A container without an index, such as MPEG-TS, may seek to behind the seek point: then from the one before it.
     """
     if not index.exact:
         with opened(path) as (container, stream):
-            yield from enumerate(decode(container, stream))
+            for at, frame in enumerate(decode(container, stream)):
+                yield at, frame, Display.of(stream, frame)
         return
     where = {int(p): i for i, p in enumerate(index.pts)}
     points = [int(point) for point in np.flatnonzero(index.key[: start + 1])[-SEEKS:] if point > 0]
@@ -283,8 +341,11 @@ def _from(path: Path, index: FrameIndex, start: int) -> Iterator[tuple[int, Vide
         with opened(path) as (container, stream):
             if point > 0:
                 container.seek(int(index.pts[point]), stream=stream, backward=True)
-            found = ((where.get(int(frame.pts or 0), -1), frame) for frame in decode(container, stream))
-            first = next((pair for pair in found if pair[0] >= 0), None)
+            found = (
+                (where.get(int(frame.pts or 0), -1), frame, Display.of(stream, frame))
+                for frame in decode(container, stream)
+            )
+            first = next((one for one in found if one[0] >= 0), None)
             if first is None or first[0] > start > 0:
                 continue
             yield first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from egoworld_runner import BadVideo, FrameIndex
 from egoworld_runner.video import frames
-from made_videos import counting, make_video, number_in, numbered, sound_only, turned
+from made_cameras import with_streams
+from made_videos import counting, make_video, number_in, numbered, sound_only, turned, with_matrix
 
 LENGTH = 60
 STEPS = [20, 40, 40, 80, 15, 160]
@@ -84,6 +86,76 @@ def test_rotation_metadata_is_applied(tmp_path: Path, turns: int) -> None:
     assert frame.rgb.shape == (index.height, index.width, 3)
     corners = [frame.rgb[4, 4], frame.rgb[4, -5], frame.rgb[-5, -5], frame.rgb[-5, 4]]
     assert [corner[0] > 150 for corner in corners] == [n == turns for n in range(4)]
+
+
+MATRICES = {
+    (1, 0, 0, 1): lambda p: p,
+    (0, 1, -1, 0): lambda p: np.rot90(p, -1),
+    (-1, 0, 0, -1): lambda p: np.rot90(p, 2),
+    (0, -1, 1, 0): lambda p: np.rot90(p),
+    (-1, 0, 0, 1): lambda p: p[:, ::-1],
+    (1, 0, 0, -1): lambda p: p[::-1],
+    (0, 1, 1, 0): lambda p: p.transpose(1, 0, 2),
+    (0, -1, -1, 0): lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+}
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_mirrors_and_turns_are_shown_as_a_player_shows_them(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """A front camera's file is mirrored by its matrix; a right hand that is shown as a left one is another hand."""
+    picture = np.full((48, 64, 3), 60, np.uint8)
+    picture[:16, :16], picture[:16, -16:] = (220, 20, 20), (20, 20, 220)
+    stored = make_video(tmp_path / "stored.mp4", [picture] * 3)
+    path = with_matrix(tmp_path / "v.mp4", stored, matrix)
+    plain, index = FrameIndex.scan(stored), FrameIndex.scan(path)
+    expected = MATRICES[matrix](next(frames(stored, plain, 0, 3)).rgb)
+    np.testing.assert_array_equal(next(frames(path, index, 0, 3)).rgb, expected)
+    assert (index.height, index.width) == expected.shape[:2]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [((4, 3), (128, 96)), ((16, 11), (140, 96)), ((3, 4), (96, 128)), ((2, 1), (192, 96)), ((1001, 1000), (96, 96))],
+)
+def test_pixels_that_are_not_square_are_widened(
+    tmp_path: Path, suffix: str, shape: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    """Nothing is lost: the shorter side of a pixel grows. A disc that a player shows is as wide as high."""
+    y, x = np.mgrid[:96, :96]
+    disc = ((x - 47.5) * shown[0] / 96) ** 2 + ((y - 47.5) * shown[1] / 96) ** 2 < 35**2
+    picture = np.where(disc[..., None], np.uint8(230), np.uint8(20)).repeat(3, axis=2)
+    path = make_video(tmp_path / f"v.{suffix}", [picture] * 4, pixel_shape=Fraction(*shape))
+    index = FrameIndex.scan(path)
+    rgb = next(frames(path, index, 2, 4)).rgb
+    assert (index.width, index.height) == (rgb.shape[1], rgb.shape[0]) == shown
+    inside = rgb[..., 1] > 125
+    assert int(inside.any(axis=0).sum()) == pytest.approx(70, abs=2)
+    assert int(inside.any(axis=1).sum()) == pytest.approx(70, abs=2)
+
+
+def test_wide_pixels_of_a_turned_video_are_widened_before_it_is_turned(tmp_path: Path) -> None:
+    stored = make_video(tmp_path / "s.mp4", [numbered(n, 48, 48) for n in range(4)], pixel_shape=Fraction(4, 3))
+    path = turned(tmp_path / "v.mp4", stored, 1)
+    index = FrameIndex.scan(path)
+    assert (index.width, index.height) == (48, 64)
+    assert [number_in(np.rot90(f.rgb)) for f in frames(path, index, 0, 4)] == list(range(4))
+
+
+STREAMS = {
+    "a proxy first": ([(32, 24), (64, 48)], 1, (64, 48)),
+    "the default is the smaller one": ([(64, 48), (32, 24)], 1, (32, 24)),
+    "no default": ([(32, 24), (96, 72), (64, 48)], None, (96, 72)),
+}
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [*((kind, "mkv") for kind in STREAMS), ("a proxy first", "mp4")])
+def test_the_stream_that_players_show_is_read(tmp_path: Path, kind: str, suffix: str) -> None:
+    sizes, default, shown = STREAMS[kind]
+    path = with_streams(tmp_path / f"v.{suffix}", sizes, default)
+    index = FrameIndex.scan(path)
+    assert (index.width, index.height) == shown
+    assert [number_in(frame.rgb) for frame in frames(path, index, 0, len(index))] == list(range(12))
 
 
 def test_ten_bit_and_odd_sizes_decode(tmp_path: Path) -> None:
