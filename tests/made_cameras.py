@@ -88,7 +88,7 @@ def with_sound(path: Path, pictures: int, first_ms: int, sound_ms: int, options:
 
 
 def webcam(path: Path, kept: Sequence[int], rate: int = 25) -> Path:
-    """An MJPEG AVI that has pictures in these of its slots, ``rate`` a second; the others it marks by empty chunks."""
+    """An MJPEG AVI that has pictures in these of its slots, ``rate`` a second; the others it marks as empty."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=rate)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"

@@ -1,6 +1,6 @@
 """Whether all that a file promises is in it: packets read against packets promised, never pictures shown.
 
-Pictures that an edit list hides, empty chunks of an AVI file and leading pictures that nothing can decode are in the
+Pictures that an edit list hides, empty slots of an AVI file and leading pictures that nothing can decode are in the
 file, so nothing is missing; and sound may begin earlier and last longer than the pictures.
 """
 
