@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from egoworld_resources.disk import naming_a_full_disk
+from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.inbox.origins import FileOrigin, Origin, Refused, StillChanging, refuse_what_is_no_video
 from egoworld_resources.layout import readable, video_key
 from egoworld_resources.leases.scratch import scratch_file
@@ -127,6 +128,12 @@ class Arrivals:
         self._store.record("refusals", key, None)
         facts = {"name": name, "sha256": sha256, "bytes": size, "suffix": suffix_of(name), "seen": seen}
         facts["origin"] = origin.where
+        with exclusive(self._store.incoming.parent / "arrivals.lock"):
+            return self._settled(key, name, sha256, facts)
+
+    def _settled(self, key: str, name: str, sha256: str, facts: dict[str, Any]) -> Arrival:
+        """Record a file whose bytes are in the store; of equal bytes that arrive at once the first is the video."""
+        before = self._store.recorded("videos", key) or {}
         owner = self._owner(sha256)
         if owner and owner != key:
             self._store.record("duplicates", key, {**facts, "duplicate_of": owner})

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
-from egoworld_resources.inbox.arrivals import Arrivals, Refused
+from egoworld_resources.inbox.arrivals import Arrival, Arrivals, Refused
 from egoworld_resources.inbox.folder import look
 from egoworld_resources.store.folder import FolderStore
 from tests.waiting import wait_for
@@ -41,6 +43,25 @@ def test_the_same_bytes_under_another_name_are_a_duplicate(arrivals: Arrivals, t
     first = arrivals.take(written(tmp_path / "a.mp4", b"bytes"))
     second = arrivals.take(written(tmp_path / "b.mp4", b"bytes"))
     assert (second.state, second.duplicate_of) == ("duplicate", first.video)
+
+
+def test_of_equal_bytes_that_arrive_at_once_one_is_the_video(tmp_path: Path) -> None:
+    names = [f"{number}.mp4" for number in range(8)]
+    for name in names:
+        written(tmp_path / name, b"equal bytes")
+    for turn in range(10):
+        store = FolderStore(tmp_path / f"store{turn}")
+        with ThreadPoolExecutor(len(names)) as pool:
+            begin = Barrier(len(names))
+
+            def take(name: str, store: FolderStore = store, begin: Barrier = begin) -> Arrival:
+                begin.wait()
+                return Arrivals(store).take(tmp_path / name)
+
+            found = list(pool.map(take, names))
+        assert sorted(arrival.state for arrival in found) == [*["duplicate"] * 7, "new"]
+        (winner,) = store.keys("videos")
+        assert {arrival.duplicate_of or arrival.video for arrival in found} == {winner}
 
 
 def test_new_bytes_under_an_old_name_replace_the_video(arrivals: Arrivals, tmp_path: Path) -> None:
