@@ -10,6 +10,7 @@ import dagster as dg
 from egoworld_assets.automation.dead_runs import KILLED, dead_runs_of, end_dead_runs
 from egoworld_assets.automation.pace import Cursor, by_daemon
 from egoworld_assets.orchestration.batches import PARTITION, RANGE
+from egoworld_assets.orchestration.database import failed_without_it
 from egoworld_assets.orchestration.materializations import LOG, console
 from egoworld_assets.orchestration.partitions import unknown
 from egoworld_assets.orchestration.registry import stages
@@ -51,9 +52,10 @@ def lost_restarts(
 ) -> dg.SensorResult | dg.SkipReason:
     """Starts runs again that ended by no fault of a step and that Dagster's own retry has passed by.
 
-    Dagster forgets a run whose retry it could not start (the code server was away), and never starts the run of a
-    command again. Each failure is looked at once, after Dagster has dealt with it; the run key ties the new run to the
-    old one, so that there is one, and ``run_retries.max_retries`` bounds both kinds of restarts together.
+    Dagster forgets a run whose retry it could not start (the code server was away), never starts the run of a command
+    again, and holds it against a step when Postgres did not answer. Each failure is looked at once, after Dagster has
+    dealt with it; the run key ties the new run to the old one, so that there is one, and ``run_retries.max_retries``
+    bounds both kinds of restarts together.
     """
     instance = context.instance
     consumed = consumed_by_dagster(instance)
@@ -98,8 +100,10 @@ def why_not(instance: dg.DagsterInstance, run: dg.DagsterRun, *, new: bool) -> s
     """Why a run that failed is not started again here; empty when it has lost its restart."""
     killed = run.tags.get(KILLED) == run.run_id
     backfill = run.tags.get("dagster/backfill")
-    if run.status != dg.DagsterRunStatus.FAILURE or run.tags.get("dagster/failure_reason") == "STEP_FAILURE":
-        return "a step of it failed, or it has not failed"
+    if run.status != dg.DagsterRunStatus.FAILURE:
+        return "it has not failed"
+    if run.tags.get("dagster/failure_reason") == "STEP_FAILURE" and not failed_without_it(instance, run):
+        return "a step of it failed"
     if not killed and (run.remote_job_origin is None or not new):
         return "a person ended the command, or it failed before this sensor was there"
     if "dagster/auto_retry_run_id" in run.tags or instance.get_runs_count(

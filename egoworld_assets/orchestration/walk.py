@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from egoworld_assets.orchestration.database import is_away
 from egoworld_assets.orchestration.materializations import (
     PartitionSummary,
     materialization,
@@ -58,6 +59,8 @@ def walk(context: dg.AssetExecutionContext, bench: Workbench, request: Request, 
     except (dg.RetryRequested, dg.Failure):
         raise
     except Exception as error:
+        if is_away(error):  # the sensor lost_restarts starts the run again
+            raise
         wait(bench, run, stage, [video for videos in partitions.values() for video in videos], error)
         run.unrecorded.update(() if partitions else context.partition_keys)
         mark_waiting(context, run, [cause_of(error, work_at(bench, stage)).key, *causes_of(request)])

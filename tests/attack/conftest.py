@@ -10,9 +10,12 @@ from egoworld_resources.server.running import Server
 from tests.made_server import server_up
 from tests.servers import temporary_home
 
+OFTEN = {"EGOWORLD_SENSORS_EVERY_S": "2"}
+"""How often the server looks at what it waits for."""
+
 
 @pytest.fixture(scope="session")
 def attacked_server() -> Iterator[Server]:
     """A whole server, as `make up` starts it, that all attacks share: whoever changes its settings puts them back."""
-    with temporary_home() as home, server_up(home) as server:
+    with temporary_home() as home, server_up(home, **OFTEN) as server:
         yield server
