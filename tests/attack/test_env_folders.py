@@ -6,8 +6,10 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import httpx
 import pytest
 
 from made_api import Served, served
+from made_envs import made_env, made_lock, made_wheel
 from made_index import made_index
 
 SHUT, STRANGER = "ENV_NOT_ACCESSIBLE", 54_321
@@ -181,3 +184,23 @@ def test_an_older_generation(api: Served, writer: httpx.Client) -> None:
         ]
         assert row["result"] == "ok"
     assert writer.get("/envs/shut/older").json()["locked_versions"].keys() == {"tiny", "leaf"}
+
+
+@pytest.mark.parametrize("way", ["read-only", "mounted read-only", "immutable"])
+def test_model_envs_of_a_checkout(tmp_path: Path, uv: Path, way: str) -> None:
+    """Model envs are built while their folder is shut"""
+    made_env(tmp_path, "red", dependencies=("tiny",))
+    made_lock(tmp_path, "red", [made_wheel(tmp_path / "wheels", "tiny", "1.0", {"tiny.py": ""})])
+    folder = tmp_path / "data" / "envs"
+    folder.mkdir(parents=True)
+    under = WITHOUT_RIGHTS if os.geteuid() == 0 and shutil.which("setpriv") else ()
+    words = [*under, sys.executable, "-m", "egoworld_resources.environments", "build", "red"]
+    environ = {"PATH": f"{uv.parent}:/usr/bin:/bin", "UV_CACHE_DIR": str(tmp_path / "cache")}
+    build = partial(subprocess.run, words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    with WAYS[way](folder):
+        refused = build()
+    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False), refused.stderr
+    assert f"error: env 'red' cannot be built in {folder}: " in refused.stderr
+    assert "writable for user" in refused.stderr
+    built = build()
+    assert built.returncode == 0, built.stderr

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.building.venv import Building, Content
 from egoworld_resources.environments.catalog import BASE, Catalog, ModelEnv
 from egoworld_resources.environments.contract import contract_folder
-from egoworld_resources.environments.errors import EnvDamaged
+from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged
 from egoworld_resources.environments.locking.lockfile import Lock
 from egoworld_resources.environments.policy.rules import Policy
 
@@ -58,6 +61,10 @@ class EnvBuilder:
         ``fresh`` builds a new generation in any case and reads every byte of it.
         Raises LockMissing, LockStale, IndexUnreachable, EnvBuildFailed.
         """
+        with naming_a_shut_folder(env, self.root):
+            return self._ensure(env, fresh=fresh)
+
+    def _ensure(self, env: str, *, fresh: bool) -> BuiltEnv:
         found = self._catalog.env(env)
         lock = self._catalog.lock(env)
         if found.interpreter == BASE:
@@ -100,7 +107,7 @@ class EnvBuilder:
 
     def collect(self, env: str) -> list[str]:
         """Remove generations that nothing uses; returns their names."""
-        with exclusive(self.root / f"{env}.lock"):
+        with naming_a_shut_folder(env, self.root), exclusive(self.root / f"{env}.lock"):
             return self._generations(env).collect(self._grace_s)
 
     def _build(self, env: ModelEnv, lock: Lock, held: int, *, trust: bool) -> BuiltEnv:
@@ -125,3 +132,17 @@ class EnvBuilder:
 
     def _as_built(self, env: str, generation: Path, ready: Ready) -> BuiltEnv:
         return BuiltEnv(env, generation / ready.python, site_packages(generation), generation.name, ready.lock_digest)
+
+
+@contextmanager
+def naming_a_shut_folder(env: str, root: Path) -> Iterator[None]:
+    """Turn the kernel's refusal to write where model envs are built into EnvBuildFailed, which names the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise EnvBuildFailed(
+            f"env '{env}' cannot be built in {root}: {error.strerror}: {error.filename or root}. Make that folder "
+            f"writable for user {os.geteuid()}: chown or chmod it, or mount its disk read-write"
+        ) from error
