@@ -10,7 +10,7 @@ from egoworld_resources.server.running import Server
 from tests.made_server import server_up
 from tests.servers import temporary_home
 
-OFTEN = {"EGOWORLD_SENSORS_EVERY_S": "2"}
+OFTEN = {"EGOWORLD_SENSORS_EVERY_S": "2", "INBOX_KEEPER_EVERY_S": "2"}
 """How often the server looks at what it waits for."""
 
 

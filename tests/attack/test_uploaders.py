@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,9 +22,10 @@ from botocore.httpsession import URLLib3Session
 
 from egoworld_resources.s3.access import S3Access
 from egoworld_resources.s3.buckets import client
+from egoworld_resources.server import probes
 from egoworld_resources.server.running import Server
 from egoworld_resources.settings import PROJECT
-from tests.made_server import server_up
+from tests.made_server import in_env, server_up
 from tests.made_stores import SERVERS
 from tests.servers import temporary_home
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 INBOX = "lab-inbox"
 THEIRS = "anna/kitchen.mp4"
+STOPPED_S = 60.0
 
 
 @dataclass
@@ -166,7 +170,7 @@ def removed_many(two: Two) -> None:
 
 def test_another_uploaders_videos(two: Two) -> None:
     """An uploader tries to overwrite, list, read, abort, copy, remove, tag and open what another one brought."""
-    done = [name for name, attempt in ATTEMPTS.items() if not refused(attempt, two)]
+    done = [name for name, attempt in ATTEMPTS.items() if not refused(partial(attempt, two))]
     assert done == []
     unpacked(two)
     assert two.owner.get_object(**OTHERS)["Body"].read() == b"anna's"
@@ -175,9 +179,9 @@ def test_another_uploaders_videos(two: Two) -> None:
     assert {key for key in lying if not key.startswith("ben/")} == {THEIRS}
 
 
-def refused(attempt: Callable[[Two], object], two: Two) -> bool:
+def refused(attempt: Callable[[], object]) -> bool:
     try:
-        attempt(two)
+        attempt()
     except ClientError as error:
         return error.response.get("Error", {}).get("Code") != "InternalError"
     return False
@@ -216,14 +220,37 @@ def test_more_than_a_quota(two: Two) -> None:
     for number in range(3):
         dora.put_object(Bucket=INBOX, Key="dora/same.mp4", Body=b"%d" % number)
     assert "over quota: dora" in command(two.server, "watch", "--once")
-    assert refused(lambda _: dora.put_object(Bucket=INBOX, Key="dora/more.mp4", Body=b"x"), two)
-    assert refused(lambda _: dora.create_multipart_upload(Bucket=INBOX, Key="dora/more.mp4"), two)
+    assert refused(lambda: dora.put_object(Bucket=INBOX, Key="dora/more.mp4", Body=b"x"))
+    assert refused(lambda: dora.create_multipart_upload(Bucket=INBOX, Key="dora/more.mp4"))
     two.ben.put_object(Bucket=INBOX, Key="ben/not-he.mp4", Body=b"x")
     command(two.server, "add", "dora", "--gb", "0.000001")
     assert command(two.server, "watch", "--once") == "over quota: nobody\n"
     dora.put_object(Bucket=INBOX, Key="dora/more.mp4", Body=b"x" * 2_000)
     assert "over quota: dora" in command(two.server, "watch", "--once")
-    assert refused(lambda _: dora.put_object(Bucket=INBOX, Key="dora/most.mp4", Body=b"x"), two)
+    assert refused(lambda: dora.put_object(Bucket=INBOX, Key="dora/most.mp4", Body=b"x"))
+
+
+def test_a_quota_while_nobody_looks(attacked_server: Server) -> None:
+    """An uploader goes on over its quota: the running part stops it, and says why and what to do to whoever looks."""
+    erik = keys(attacked_server, command(attacked_server, "add", "erik", "--files", "2", "--secret"))
+    for number in range(2):
+        erik.put_object(Bucket=INBOX, Key=f"erik/{number}.mp4", Body=b"x")
+
+    def stopped() -> str:
+        if not refused(lambda: erik.put_object(Bucket=INBOX, Key="erik/0.mp4", Body=b"again")):
+            raise probes.Unhealthy("it may still write")
+        return "stopped"
+
+    probes.wait(stopped, STOPPED_S)
+    for said in (in_env(attacked_server, "egoworld", "status", "--refused").stdout, command(attacked_server, "list")):
+        words = " ".join(said.replace("│", " ").split())
+        assert re.search(r"erik/?.* of 2 files, old versions counted", words), said
+        assert "uploader add erik" in words
+    health = {part.name: part.said for part in attacked_server.health()}
+    assert "erik" in health["inbox-keeper"]
+    command(attacked_server, "add", "erik", "--files", "1000")
+    erik.put_object(Bucket=INBOX, Key="erik/more.mp4", Body=b"x")
+    assert "erik/ " not in in_env(attacked_server, "egoworld", "status", "--refused").stdout
 
 
 def test_a_key_that_was_taken_away(two: Two) -> None:
@@ -233,9 +260,9 @@ def test_a_key_that_was_taken_away(two: Two) -> None:
     old.put_object(Bucket=INBOX, Key="carl/1.mp4", Body=b"x")
     new = keys(two.server, command(two.server, "rotate", "carl", "--secret"))
     new.put_object(Bucket=INBOX, Key="carl/2.mp4", Body=b"x")
-    assert refused(lambda _: old.put_object(Bucket=INBOX, Key="carl/1.mp4", Body=b"y"), two)
+    assert refused(lambda: old.put_object(Bucket=INBOX, Key="carl/1.mp4", Body=b"y"))
     command(two.server, "remove", "carl")
-    assert refused(lambda _: new.put_object(Bucket=INBOX, Key="carl/2.mp4", Body=b"y"), two)
+    assert refused(lambda: new.put_object(Bucket=INBOX, Key="carl/2.mp4", Body=b"y"))
     two.ben.put_object(Bucket=INBOX, Key="ben/still.mp4", Body=b"x")
     shown = command(two.server, "list")
     assert "carl: 2 files" in shown

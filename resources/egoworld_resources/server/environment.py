@@ -89,6 +89,7 @@ class ServerSettings(BaseModel):
     proxy_address: str
     proxy_name: str
     proxy_port: int = Port
+    inbox_keeper_every_s: float = Field(ge=1, le=300)
     proxy_s3_port: int = Port
     proxy_tls: str
     viewer_password: SecretStr = Field(min_length=8)

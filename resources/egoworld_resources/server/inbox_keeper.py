@@ -1,7 +1,8 @@
 """The part that keeps the inbox in bounds: who has used up a quota brings nothing more; what is old goes.
 
-S3 servers bound buckets, not folders. So the folders are counted once a minute, old versions too, and an account whose
-folder is over its quota loses the right to write until there is room again: what came within that minute stays.
+S3 servers bound buckets, not folders. So the folders are counted each INBOX_KEEPER_EVERY_S of the .env, old versions
+too, and an account whose folder is over its quota loses the right to write until there is room again: what came in
+between stays. Why it can bring nothing is among what the inbox refused: `egoworld status --refused`.
 """
 
 from __future__ import annotations
@@ -10,24 +11,27 @@ import json
 import logging
 import sys
 import time
-from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.layout import video_key
 from egoworld_resources.leases.locks import write_private
 from egoworld_resources.leases.processes import Identity
 from egoworld_resources.s3.buckets import Buckets
-from egoworld_resources.server.environment import EnvFile
+from egoworld_resources.server.environment import EnvFile, ServerSettings
 from egoworld_resources.server.launch import Launch
 from egoworld_resources.server.probes import Unhealthy
-from egoworld_resources.server.uploaders import Uploaders, settle
+from egoworld_resources.server.uploaders import Lying, Uploaders, lying, settle
+from egoworld_resources.store.s3 import S3Store
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 60.0
 TIDIED_S = 3600.0
-SILENT_S = 600.0
+LONGEST_S = 300.0
+"""Between two looks, at most."""
+SILENT_S = 2 * LONGEST_S
 """A keeper that looked longer ago than this hangs."""
 SEEN = "inbox_seen.json"
 """What the last look found."""
@@ -55,33 +59,41 @@ def keeps(folder: Path) -> str:
     return f"looked at the inbox {age:.0f} s ago; over quota: {', '.join(seen['full']) or 'nobody'}"
 
 
-def look(folder: Path) -> list[str]:
+def look(folder: Path, server: ServerSettings) -> list[str]:
     """Count the folders of the inbox and bound the accounts; names of those that are over their quota.
 
     Raises StoreRefused, StoreUnreachable, BadConfiguration.
     """
-    server, uploaders = EnvFile(folder / ".env").load(), Uploaders(folder)
-    files, size = Counter[str](), Counter[str]()
-    known = uploaders.all()
-    if any(one.gb or one.files for one in known.values()):
-        for key, bytes_ in Buckets(server.s3_access).versions("inbox"):
-            whose = key.partition("/")[0]
-            files[whose] += 1
-            size[whose] += bytes_
-    full = [one.name for one in known.values() if one.over(files[one.name], size[one.name])]
+    uploaders = Uploaders(folder)
+    known = {name: one for name, one in uploaders.all().items() if one.gb or one.files}
+    all_ = lying(Buckets(server.s3_access)) if known else {}
+    why = {name: one.used_up(all_.get(name, Lying())) for name, one in known.items()}
+    full = [name for name, said in why.items() if said]
     if uploaders.note_full(full):
         settle(folder, server)
+    tell(folder, server, why)
     return full
 
 
+def tell(folder: Path, server: ServerSettings, why: Mapping[str, str]) -> None:
+    """Have it among the refusals of the inbox why uploaders can bring nothing; empty: they can."""
+    store = S3Store(server.s3_as("pipeline"), folder / "inbox_keeper", 1)
+    for name, reason in why.items():
+        key, facts = video_key(f"quota of {name}"), {"name": f"{name}/", "reason": reason, "inbox": False, "seen": ""}
+        known = store.recorded("refusals", key)
+        if (known or {}).get("reason", "") != reason:
+            store.record("refusals", key, facts if reason else None)
+
+
 def watch(folder: Path) -> None:
-    """Look once a minute until a signal; versitygw, which has no lifecycles, is tidied once an hour."""
-    tidied, last = 0.0, [""]
+    """Look again and again until a signal; versitygw, which has no lifecycles, is tidied once an hour."""
+    tidied, last, every_s = 0.0, [""], LONGEST_S
     while True:
         full, fault = list[str](), ""
         try:
-            full = look(folder)
             server = EnvFile(folder / ".env").load()
+            every_s = server.inbox_keeper_every_s
+            full = look(folder, server)
             if server.s3_server == "versitygw" and time.monotonic() - tidied > TIDIED_S:
                 Buckets(server.s3_access).tidy(datetime.now(UTC))
                 tidied = time.monotonic()
@@ -92,4 +104,4 @@ def watch(folder: Path) -> None:
             last = [fault, *full]
         seen = {"at": time.time(), "process": str(Identity.mine()), "full": full, "fault": fault}
         write_private(folder / SEEN, json.dumps(seen))
-        time.sleep(EVERY_S)
+        time.sleep(every_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +18,7 @@ from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, UnknownName
 from egoworld_resources.leases.locks import write_private
 from egoworld_resources.s3.access import ROLES, S3Access
-from egoworld_resources.s3.buckets import uploader
+from egoworld_resources.s3.buckets import Buckets, uploader
 from egoworld_resources.server import s3_accounts
 from egoworld_resources.server.environment import ServerSettings
 
@@ -25,6 +26,14 @@ FILE = "uploaders.json"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 ACCOUNT = "egoworld-uploader-{name}"
 """The access key of an uploader."""
+
+
+@dataclass(frozen=True)
+class Lying:
+    """What lies in the folder of an uploader, old versions counted."""
+
+    files: int = 0
+    bytes_: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,9 +47,16 @@ class Uploader:
     full: bool = False
     """Whether more lies there than that, so that nothing may be added."""
 
-    def over(self, files: int, bytes_: int) -> bool:
-        """Whether so many files of so many bytes use the quota up."""
-        return bool(self.gb and bytes_ >= self.gb * 1e9) or bool(self.files and files >= self.files)
+    def used_up(self, lies: Lying) -> str:
+        """What of the quota is used up by what lies in the folder, and what to do; empty when there is room."""
+        used = [f"{lies.bytes_ / 1e9:.3f} of {self.gb:g} GB"] * bool(self.gb and lies.bytes_ >= self.gb * 1e9)
+        used += [f"{lies.files:,} of {self.files:,} files"] * bool(self.files and lies.files >= self.files)
+        if not used:
+            return ""
+        return (
+            f"its quota is used up ({' and '.join(used)}, old versions counted), so it can bring nothing more: remove "
+            f"videos that were taken in from {self.name}/ of the inbox, or allow more: uploader add {self.name}"
+        )
 
     def access(self, owner: S3Access) -> S3Access:
         """How it reaches the server."""
@@ -108,6 +124,17 @@ class Uploaders:
             yield known
             facts = {one.name: {k: v for k, v in asdict(one).items() if k != "name"} for one in known.values()}
             write_private(self.path, json.dumps(facts, indent=1) + "\n")
+
+
+def lying(buckets: Buckets) -> dict[str, Lying]:
+    """What lies in each folder of the inbox; under "" what lies in none. Raises StoreRefused, StoreUnreachable."""
+    files, size = Counter[str](), Counter[str]()
+    for key, bytes_ in buckets.versions("inbox"):
+        folder, between, _ = key.partition("/")
+        whose = folder if between else ""
+        files[whose] += 1
+        size[whose] += bytes_
+    return {whose: Lying(count, size[whose]) for whose, count in files.items()}
 
 
 def found(known: dict[str, Uploader], name: str) -> Uploader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from egoworld_resources.s3.buckets import Buckets
 from egoworld_resources.server import inbox_keeper
 from egoworld_resources.server.keys import key_of
 from egoworld_resources.server.parts import Parts
-from egoworld_resources.server.uploaders import Uploader, settle
+from egoworld_resources.server.uploaders import Lying, Uploader, lying, settle
 from egoworld_resources.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Who may bring videos, each into a folder of the inbox of its own.")
@@ -32,22 +31,19 @@ def add(
     parts = opened()
     parts.uploaders.add(name, gb, files)
     settle(parts.folder, parts.server)
+    inbox_keeper.tell(parts.folder, parts.server, {name: ""})
     show(parts, name, secret)
 
 
 @app.command("list")
 def listed() -> None:
-    """Every uploader, what lies in its folder, and its quota."""
+    """Every uploader, what lies in its folder (old versions counted), and its quota."""
     parts = opened()
-    count, size = Counter[str](), Counter[str]()
-    for key, bytes_ in Buckets(parts.server.s3_access).sizes("inbox"):
-        whose = key.partition("/")[0] if "/" in key else ""
-        count[whose] += 1
-        size[whose] += bytes_
-    known = parts.uploaders.all()
-    for name in sorted({*known, *count, "uploader"}):
-        quota = said(known[name]) if name in known else ("no quota" if name == "uploader" else "no account")
-        typer.echo(f"{name or '(no folder)'}: {count[name]:,} files, {size[name] / 1e9:.3f} GB, {quota}")
+    all_, known = lying(Buckets(parts.server.s3_access)), parts.uploaders.all()
+    for name in sorted({*known, *all_, "uploader"}):
+        lies = all_.get(name, Lying())
+        quota = said(known[name], lies) if name in known else ("no quota" if name == "uploader" else "no account")
+        typer.echo(f"{name or '(no folder)'}: {lies.files:,} files, {lies.bytes_ / 1e9:.3f} GB, {quota}")
 
 
 @app.command()
@@ -67,17 +63,18 @@ def remove(name: Name) -> None:
     parts = opened()
     gone = parts.uploaders.remove(name)
     settle(parts.folder, parts.server, gone)
+    inbox_keeper.tell(parts.folder, parts.server, {name: ""})
     typer.echo(f"{name} can bring nothing any more; what it brought stays in the inbox")
 
 
 @app.command()
 def watch(once: Annotated[bool, typer.Option("--once", help="look once and end")] = False) -> None:
     """Keep uploaders within their quotas: the part `inbox-keeper` of a server."""
-    folder = opened().folder
+    parts = opened()
     if once:
-        typer.echo(f"over quota: {', '.join(inbox_keeper.look(folder)) or 'nobody'}")
+        typer.echo(f"over quota: {', '.join(inbox_keeper.look(parts.folder, parts.server)) or 'nobody'}")
     else:
-        inbox_keeper.watch(folder)
+        inbox_keeper.watch(parts.folder)
 
 
 @app.command()
@@ -102,7 +99,8 @@ def show(parts: Parts, name: str, secret: bool) -> None:
         typer.echo(line)
 
 
-def said(one: Uploader) -> str:
+def said(one: Uploader, lies: Lying) -> str:
     """A quota in words."""
     bounds = [f"{one.gb:g} GB"] * bool(one.gb) + [f"{one.files:,} files"] * bool(one.files)
-    return f"at most {' and '.join(bounds)}{', used up' if one.full else ''}" if bounds else "no quota"
+    used_up = one.used_up(lies)
+    return f"at most {' and '.join(bounds)}{f'; {used_up}' if used_up else ''}" if bounds else "no quota"
