@@ -6,6 +6,7 @@ import base64
 import http.client
 import socket
 import ssl
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -83,13 +84,11 @@ def ask(
     port = port or settings.proxy_port
     try:
         context = ssl.create_default_context(cafile=own)
-        with socket.create_connection((address, port), SECONDS) as plain:
-            connection = http.client.HTTPSConnection(name, port, timeout=SECONDS, context=context)
+        connection = http.client.HTTPSConnection(name, port, timeout=SECONDS, context=context)
+        with socket.create_connection((address, port), SECONDS) as plain, closing(connection):
             connection.sock = context.wrap_socket(plain, server_hostname=name)
             connection.request("POST" if body else "GET", path, body=body, headers=headers)
             answer = connection.getresponse()
-            found = Answer(answer.status, answer.read(), answer.getheader("Location", ""))
-            connection.close()
-            return found
+            return Answer(answer.status, answer.read(), answer.getheader("Location", ""))
     except (OSError, http.client.HTTPException) as error:
         raise Unhealthy(f"proxy at {address}:{port}: {error}") from error
