@@ -60,6 +60,11 @@ class Layout:
     def logs(self) -> Path:
         return self.logs_at or self.home / "logs"
 
+    @property
+    def server_logs(self) -> Path:
+        """What the parts of a server say: beside their state, or below the folder of logs where one is named."""
+        return self.logs_at / "server" if self.logs_at else self.server / "logs"
+
 
 def video_key(name: str) -> str:
     """A safe, stable partition key from any file name, path parts kept apart.

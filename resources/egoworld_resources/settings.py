@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -39,7 +40,11 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("data"), description="Folder of everything that egoworld writes.")
     cache: Path | None = Field(None, description="Folder of what was read from S3; default <home>/cache.")
-    logs: Path | None = Field(None, description="Folder of logs of failed and quarantined videos; default <home>/logs.")
+    logs: Path | None = Field(
+        None,
+        description="Folder of logs: of failed and quarantined videos, default <home>/logs; below server/ those of a "
+        "server's parts, default <home>/production/logs.",
+    )
     model_home: Path = Field(Path("models"), description="Folder of weights that no package carries.")
     extra: Extra = Field(default_factory=Extra, description="More, by name: extra.model_paths.")
     inbox: Path | None = Field(None, description="Folder watched for new videos; default <home>/inbox.")
@@ -149,11 +154,19 @@ class Settings(BaseSettings):
             settings = cls(**{name: value for name, value in flags.items() if value is not None})
         except (ValidationError, ValueError) as error:
             raise BadConfiguration(f"configuration ({config_file()}, EGOWORLD_*, flags) is wrong: {error}") from error
-        base = config_file().parent if config_file().is_file() else Path.cwd()
-        named = {name: getattr(settings, name) for name in PATHS}
-        whole = {name: (base / path).resolve() for name, path in named.items() if path is not None}
-        explicit = {name: (base / path).resolve() for name, path in settings.extra.model_paths.items()}
-        return settings.model_copy(update={**whole, "extra": Extra(model_paths=explicit)})
+        explicit = {name: whole(path) for name, path in settings.extra.model_paths.items()}
+        settings = settings.model_copy(update={"extra": Extra(model_paths=explicit)})
+        return settings.with_folders(settings.folders)
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders that a setting names."""
+        named = {name: getattr(self, name) for name in PATHS}
+        return {name: path for name, path in named.items() if path is not None}
+
+    def with_folders(self, folders: Mapping[str, Path]) -> Self:
+        """The same with other folders; relative ones count from that of egoworld.toml."""
+        return self.model_copy(update={name: whole(path) for name, path in folders.items()})
 
     @property
     def layout(self) -> Layout:
@@ -172,6 +185,11 @@ class Settings(BaseSettings):
     def uv_cache_folder(self) -> Path:
         given = self.uv_cache or os.environ.get("UV_CACHE_DIR")
         return Path(given).resolve() if given else self.home / "uv-cache"
+
+
+def whole(path: Path) -> Path:
+    """A path as it counts: from the folder of the configuration file on, or from the working directory without one."""
+    return ((config_file().parent if config_file().is_file() else Path.cwd()) / path).resolve()
 
 
 def config_file() -> Path:

@@ -65,7 +65,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with temporary_home() as home, server_up(home) as server:
+    with temporary_home() as home, server_up(home, LOG_DIR=str(home / "said")) as server:
         yield server
 
 
@@ -260,17 +260,20 @@ def test_the_doctor_finds_the_server_sound(server: Server, worked: str) -> None:
 
 
 def test_every_log_is_json_line_by_line(server: Server, worked: str) -> None:
-    """But supervisord's own, which has one format, and what Postgres says before its log begins."""
+    """But supervisord's own, which has one format, and what Postgres says before its log begins; all in LOG_DIR."""
+    logs = server.parts.settings.home / "said" / "server"
+    assert not (server.folder / "logs").exists()
+    assert list(logs.parent.glob("failures/videos/*/runner.log")), "what a model said, too"
     plain = {"supervisord.log", "postgres.log"}
-    files = [*(server.folder / "logs").iterdir(), *(server.folder / "postgres" / "log").glob("*.json")]
+    files = [*logs.iterdir(), *(server.folder / "postgres" / "log").glob("*.json")]
     assert {f"{part}.log" for part in PARTS} <= {file.name for file in files}
     assert len(list((server.folder / "postgres" / "log").glob("*.json"))) == 1
     for file in files:
         lines = file.read_text(encoding="utf-8").splitlines() if file.name not in plain else []
         for line in lines:
             assert isinstance(json.loads(line), dict), (file, line)
-    assert len((server.folder / "logs" / "postgres.log").read_text(encoding="utf-8").splitlines()) <= 4
-    assert "Execution of run for" in (server.folder / "logs" / "code-location.log").read_text(encoding="utf-8")
+    assert len((logs / "postgres.log").read_text(encoding="utf-8").splitlines()) <= 4
+    assert "Execution of run for" in (logs / "code-location.log").read_text(encoding="utf-8")
 
 
 def test_all_but_the_proxy_bind_loopback_and_the_proxy_what_it_is_told(server: Server) -> None:
@@ -306,7 +309,7 @@ def test_secrets_stand_in_the_env_file_alone(server: Server, settings: ServerSet
         for file in server.parts.settings.home.rglob("*")
         if file.is_file() and file not in own
     }
-    assert str(server.folder / "logs" / "proxy.log") in told
+    assert str(server.parts.logs / "proxy.log") in told
     for which in BUCKETS:
         objects = Objects(settings.s3_access, settings.s3_access.bucket(which))
         told |= {objects.url(file.key): objects.get(file.key) or b"" for file in objects.list("")}

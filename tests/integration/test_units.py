@@ -57,11 +57,13 @@ def test_systemd_takes_the_units(tmp_path: Path, user: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_units_name_where_programs_were_fetched_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A unit inherits no environment: without it each part would fetch and build its programs again."""
+def test_units_name_the_folders_of_who_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit inherits no environment: without it each part would build its programs again, and log elsewhere."""
     monkeypatch.setenv("EGOWORLD_TOOLS", str(tmp_path / "programs"))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("LOG_DIR", str(tmp_path / "logs"))
     wanted = f"EGOWORLD_HOME={tmp_path}/home UV_CACHE_DIR={tmp_path}/cache EGOWORLD_TOOLS={tmp_path}/programs"
+    wanted += f" EGOWORLD_LOGS={tmp_path}/logs"
     for file in write_units(tmp_path / "units", Settings.load(home=tmp_path / "home"), "daemon"):
         text = file.read_text(encoding="utf-8")
         assert file.suffix == ".target" or f"Environment={wanted}\n" in text

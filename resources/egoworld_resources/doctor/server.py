@@ -39,4 +39,5 @@ def data(subject: Subject) -> dict[str, Path]:
     """The folders that its parts write, by name; only those that are there."""
     names = {"S3 objects (MinIO)": "minio", "S3 objects (versitygw)": "versitygw", "Postgres": "postgres"}
     found = {name: folder(subject) / below for name, below in names.items()}
+    found["logs of the server"] = subject.layout.server_logs
     return {name: path for name, path in found.items() if path.is_dir()}

@@ -46,7 +46,7 @@ def up(
     typer.echo(f"S3: {settings.s3_public_endpoint}  (here: {settings.s3_endpoint})")
     typer.echo(f"passwords and keys: {server.parts.env_file.path}")
     typer.echo("keys for S3: python -m egoworld_resources.server key uploader|reader|pipeline")
-    typer.echo(f"logs: {server.folder / 'logs'}")
+    typer.echo(f"logs: {server.parts.logs}")
 
 
 @app.command()

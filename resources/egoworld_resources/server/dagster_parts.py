@@ -49,7 +49,7 @@ def dagster_environment(
         "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
         "DAGSTER_CODE_SOCKET": str(server.places.of("code-location")),
         **server.postgres_as(role).variables,
-        "EGOWORLD_HOME": str(settings.home),
+        **{f"EGOWORLD_{name.upper()}": str(folder) for name, folder in settings.folders.items()},
         "EGOWORLD_UV": str(settings.uv.absolute()),
         "EGOWORLD_UV_CACHE": str(settings.uv_cache_folder),
     }

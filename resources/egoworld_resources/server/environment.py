@@ -23,18 +23,22 @@ from pydantic import (
 
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.leases.locks import write_private
+from egoworld_resources.named_paths import PATHS, given
 from egoworld_resources.s3.access import ROLES, Role, S3Access
 from egoworld_resources.server.launch import LOOPBACK
 from egoworld_resources.server.places import Places
 from egoworld_resources.server.postgres import SOCKET_PORT, PostgresAddress
 from egoworld_resources.server.roles import POSTGRES_ROLES, PostgresRole, name_of
 from egoworld_resources.server.s3_servers import S3Address
-from egoworld_resources.settings import PROJECT
+from egoworld_resources.settings import PROJECT, Settings
 from egoworld_resources.workflow_envs.config import DATA_ROOT, VARIABLES
 
 TEMPLATE = PROJECT / "infra" / "env.template"
 GENERATED = "<generated>"
-PASSED_ON = ("EGOWORLD_", "S3_", "CUDA_", "NVIDIA_", "UV_", "HF_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+PASSED_ON = (
+    *("EGOWORLD_", "S3_", "CUDA_", "NVIDIA_", "UV_", "HF_", "SSL_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("LOG_DIR", "MODELS_DIR"),
+)
 """Beginnings of further names: they reach Dagster's processes as they stand."""
 
 OF_ENVS = frozenset({DATA_ROOT, *VARIABLES.values()}) - {"DATABASE_URL", "UV_CACHE_DIR"}
@@ -85,11 +89,11 @@ class ServerSettings(BaseModel):
     s3_uploader_secret_key: SecretStr = Field(min_length=8)
     s3_reader_secret_key: SecretStr = Field(min_length=8)
     s3_bucket_name: str
+    inbox_keeper_every_s: float = Field(ge=1, le=300)
     dagster_pool_limits: str
     proxy_address: str
     proxy_name: str
     proxy_port: int = Port
-    inbox_keeper_every_s: float = Field(ge=1, le=300)
     proxy_s3_port: int = Port
     proxy_tls: str
     viewer_password: SecretStr = Field(min_length=8)
@@ -196,13 +200,13 @@ class EnvFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def ensure(self, given: Mapping[str, str] | None = None) -> None:
+    def ensure(self, own: Mapping[str, str] | None = None) -> None:
         """Make the file from the template, or bring it up to it: what is new is added, what is retired is left out.
 
-        given: values that go before those of the template.
+        own: values that go before those of the template.
         """
         if not self.path.exists():
-            self.write(_filled(TEMPLATE.read_text(encoding="utf-8"), given or {}))
+            self.write(_filled(TEMPLATE.read_text(encoding="utf-8"), own or {}))
             return
         self.path.chmod(0o600)
         wanted = re.findall(r"^(\w+)=.*$", TEMPLATE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -215,7 +219,7 @@ class EnvFile:
             kept = re.sub(rf"(?m)^\s*(export\s+)?{name}\s*=.*(\n|\Z)", "", kept)
         lines = TEMPLATE.read_text(encoding="utf-8").splitlines()
         added = [line for line in lines if line.partition("=")[0] in missing]
-        self.write(kept + (_filled("\n".join(["", *added, ""]), given or {}) if added else ""))
+        self.write(kept + (_filled("\n".join(["", *added, ""]), own or {}) if added else ""))
 
     def values(self) -> dict[str, str]:
         """Names and values as they stand in the file; raises BadConfiguration when there is none."""
@@ -235,8 +239,8 @@ class EnvFile:
         if "EGOWORLD_HOME" in values:
             raise BadConfiguration(f"{self.path} lies in EGOWORLD_HOME and cannot name it: put it into egoworld.toml")
         try:
-            given = {name.lower(): value for name, value in values.items() if name in known}
-            return ServerSettings.model_validate(given).at(self.path.parent)
+            checked = {name.lower(): value for name, value in values.items() if name in known}
+            return ServerSettings.model_validate(checked).at(self.path.parent)
         except ValidationError as error:
             found = error.errors(include_input=False, include_context=False)
             wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in found)
@@ -253,13 +257,19 @@ class EnvFile:
             "S3_SECRET_KEY": pipeline.secret_key.get_secret_value(),
         }
 
+    def over(self, settings: Settings) -> Settings:
+        """Settings with the folders that the file names, if there is one, in place of those named elsewhere."""
+        values = self.values() if self.path.is_file() else {}
+        names = {name: next(iter(given(name, values).values()), "") for name in PATHS if name != "home"}
+        return settings.with_folders({name: Path(folder) for name, folder in names.items() if folder})
+
     def write(self, text: str) -> None:
         """Put the text in the file's place, whole, for nobody else to read."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_private(self.path, text)
 
 
-def _filled(text: str, given: Mapping[str, str]) -> str:
-    for name, value in given.items():
+def _filled(text: str, own: Mapping[str, str]) -> str:
+    for name, value in own.items():
         text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
     return re.sub(rf"(?m)^(\w+=){GENERATED}$", lambda found: found[1] + secrets.token_hex(20), text)

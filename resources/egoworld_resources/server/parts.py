@@ -47,12 +47,22 @@ class Parts:
     """All parts of the server whose state lies under ``<home>/production``."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self._settings = settings
         self.folder = settings.layout.server
         self.env_file = EnvFile(self.folder / ".env")
         self.places = Places(self.folder)
         self.uploaders = Uploaders(self.folder)
         self.tools = Tools.of(settings)
+
+    @property
+    def settings(self) -> Settings:
+        """Those of whoever starts the parts, with the folders that the .env names."""
+        return self.env_file.over(self._settings)
+
+    @property
+    def logs(self) -> Path:
+        """Where the supervisor keeps what the parts say."""
+        return self.settings.layout.server_logs
 
     @property
     def server(self) -> ServerSettings:
@@ -64,12 +74,13 @@ class Parts:
 
     @property
     def digest(self) -> str:
-        """Changes with every file that says how the parts are started."""
+        """Changes with every file that says how the parts are started, and with where they log."""
         own = [
             PROJECT / "infra" / name for name in ("Caddyfile", "dagster.production.yaml", "workspace.production.yaml")
         ]
         files = [self.env_file.path, config_file(), *own]
-        return sha256(b"\0".join(file.read_bytes() for file in files if file.is_file())).hexdigest()
+        read = [file.read_bytes() for file in files if file.is_file()]
+        return sha256(b"\0".join([os.fsencode(self.logs), *read])).hexdigest()
 
     def dagster_environment(self, role: PostgresRole = "dagster") -> dict[str, str]:
         """The environment of every process that works on this server as Dagster does."""

@@ -79,7 +79,7 @@ class Server:
             if not self.supervisor.runs():
                 self._end_orphans()
                 refuse_taken(wanted, self.parts.env_file.path)
-                self.supervisor.write(parts)
+                self.supervisor.write(parts, self.parts.logs)
                 self.supervisor.start()
                 write_private(self._started_with, digest)
             for _, together in groupby(sorted(wanted, key=lambda part: part.step), lambda part: part.step):
@@ -133,7 +133,7 @@ class Server:
             try:
                 said = self.ready(part, part.ready_s, lambda part=part: self._alive(part))
             except probes.Unhealthy as error:
-                file = self.folder / "logs" / f"{part.name}.log"
+                file = self.parts.logs / f"{part.name}.log"
                 raise PartFailed(
                     f"{part.name} does not work: {error}\n{_tails([file, *_newest(part.own_logs)])}\n"
                     "Mend it and make up again: what runs is left alone."

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from egoworld_resources.errors import Terminal
+from egoworld_resources.errors import BadConfiguration, Terminal
 from egoworld_resources.leases.locks import write_private
 from egoworld_resources.programs.environment import NETWORK, UV, environment_of
 from egoworld_resources.server.launch import KEPT, SUPERVISED
@@ -39,7 +39,7 @@ ENDED = ("STOPPED", "EXITED", "FATAL")
 HEAD = """\
 ; Written by `make up`.
 [supervisord]
-logfile = {folder}/logs/supervisord.log
+logfile = {logs}/supervisord.log
 logfile_maxbytes = 10MB
 logfile_backups = 2
 pidfile = {folder}/supervisord.pid
@@ -69,7 +69,7 @@ stopwaitsecs = 60
 stopasgroup = {group}
 killasgroup = {group}
 redirect_stderr = true
-stdout_logfile = {folder}/logs/{name}.log
+stdout_logfile = {logs}/{name}.log
 stdout_logfile_maxbytes = 20MB
 stdout_logfile_backups = 3
 """
@@ -101,14 +101,21 @@ class Supervisor:
         self.places = Places(folder)
         self.socket = self.places.of("supervisor")
 
-    def write(self, parts: Iterable[Part]) -> None:
-        """Write its configuration."""
-        (self.folder / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
-        log = self.folder / "logs" / "supervisord.log"  # it would make its own before it takes its umask
+    def write(self, parts: Iterable[Part], logs: Path) -> None:
+        """Write its configuration. logs: folder of what it and the parts say. Raises BadConfiguration."""
+        try:
+            logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+            logs.chmod(0o700)
+        except OSError as error:
+            raise BadConfiguration(
+                f"logs of the server cannot be kept in {logs} ({error.strerror}): make it a folder of yours, or name "
+                "another (LOG_DIR)"
+            ) from error
+        log = logs / "supervisord.log"  # it would make its own before it takes its umask
         log.touch(mode=0o600)
         log.chmod(0o600)
         user = "user = root" if os.geteuid() == 0 else ""  # said, as it warns of a root that was not asked for
-        text = HEAD.format(folder=_escaped(self.folder), socket=_escaped(self.socket), user=user)
+        text = HEAD.format(folder=_escaped(self.folder), logs=_escaped(logs), socket=_escaped(self.socket), user=user)
         for part in parts:
             text += PROGRAM.format(
                 name=part.name,
@@ -118,7 +125,7 @@ class Supervisor:
                 supervised=SUPERVISED,
                 stop=part.stop,
                 group=str(part.group).lower(),
-                folder=_escaped(self.folder),
+                logs=_escaped(logs),
             )
         write_private(self.config, text)
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.named_paths import given
 from egoworld_resources.server.tools import Tools
 from egoworld_resources.settings import PROJECT, Settings
 
@@ -24,7 +25,10 @@ def write_units(folder: Path, settings: Settings, user: str = "") -> list[Path]:
         raise BadConfiguration("Postgres refuses to run as root: name an ordinary user")
     places = {"EGOWORLD_HOME": settings.home, "UV_CACHE_DIR": settings.uv_cache_folder}
     places["EGOWORLD_TOOLS"] = Tools.of(settings).folder
-    for path in (PROJECT, *places.values()):
+    # a unit inherits no environment: what names a folder in ours has to stand in it
+    more = {f"EGOWORLD_{name.upper()}": path for name, path in settings.folders.items() if given(name, os.environ)}
+    more.pop("EGOWORLD_HOME", None)
+    for path in (PROJECT, *places.values(), *more.values()):
         if re.search(r"[\s%\"'\\\\]", str(path)):
             raise BadConfiguration(
                 f"systemd reads blanks, quotes, backslashes and % of {path} as its own signs: move it"
@@ -36,6 +40,9 @@ def write_units(folder: Path, settings: Settings, user: str = "") -> list[Path]:
         text = text.replace(f"={CHECKOUT}", f"={PROJECT}")
         for name, path in places.items():
             text = re.sub(rf"\b{name}=\S+", f"{name}={path}", text)
+        text = re.sub(
+            r"(?m)^(Environment=.*)$", " ".join([r"\1", *(f"{name}={path}" for name, path in more.items())]), text
+        )
         if user:
             text = text.replace("User=egoworld", f"User={user}")
         else:  # a user's systemd knows neither other users nor the targets of the system
