@@ -53,7 +53,8 @@ class MovingObjects(Runner):
         cv2.setRNGSeed(0)
         scale = min(1.0, float(params["work_width"]) / clip.width)
         hands = hands_by_frame(inputs.rows("hand_poses"), scale)
-        rows = [hand_row(clip, frame, hand, scale) for frame, found in hands.items() for hand in found]
+        whole = hands_by_frame(inputs.rows("hand_poses"), 1.0)
+        rows = [hand_row(clip, frame, hand) for frame, found in whole.items() for hand in found]
         rows = [row for row in rows if row.x0 < row.x1 and row.y0 < row.y1]
         finder = RegionFinder(clip, scale, bridged(hands, round(0.5 * clip.fps)))
         finder.learn_skin(hands)
@@ -167,9 +168,9 @@ def worth(track: Tracklet, fps: float, width: float) -> bool:
     return len(boxes) >= lasting and track.path >= 0.01 * width and inside >= 0.2 * len(boxes)
 
 
-def hand_row(clip: Clip, frame: int, hand: Hand, scale: float) -> tables.Detection:
+def hand_row(clip: Clip, frame: int, hand: Hand) -> tables.Detection:
     """The box of a hand, cut to the picture; without an area when the hand is outside."""
-    return _row(clip, Box(frame, *hand.box(), hand.score), f"{hand.side} hand", scale)
+    return _row(clip, Box(frame, *hand.box(), hand.score), f"{hand.side} hand", 1.0)
 
 
 def object_row(clip: Clip, box: Box, scale: float) -> tables.Detection:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from egoworld_runner.pixels import resized, to_corner
+from egoworld_runner.pixels import to_corner
 
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -86,12 +86,12 @@ class Hand:
 def hands_by_frame(rows: Iterable[Mapping[str, Any]], scale: float, least: float = 0.0) -> dict[int, list[Hand]]:
     """Rows of hand_poses as hands per frame, left before right; least: score to count.
 
-    scale: of the picture at hand to the video, which the joints are brought to.
+    scale: of the picture at hand to the video. Below 1 the joints only guide a search: they are up to half a px off.
     """
     found: dict[int, list[Hand]] = {}
     for row in rows:
         if row["score"] >= least:
-            joints = resized(np.asarray(row["keypoints_2d"], np.float32).reshape(21, 2), scale)
+            joints = np.asarray(row["keypoints_2d"], np.float32).reshape(21, 2) * np.float32(scale)
             found.setdefault(int(row["frame"]), []).append(Hand(row["side"], float(row["score"]), joints))
     for hands in found.values():
         hands.sort(key=lambda hand: hand.side)

@@ -85,14 +85,6 @@ def test_points_on_the_canvas_of_an_episode(base: ModuleType, at: tuple[float, f
     np.testing.assert_allclose(lens, [500 * box.scale_x, 510 * box.scale_y, *box.points(np.array(at))])
 
 
-@pytest.mark.parametrize("at", SPOTS)
-def test_joints_in_a_reduced_picture(base: ModuleType, at: tuple[float, float]) -> None:
-    row = {"frame": 0, "side": "right", "score": 1.0, "keypoints_2d": np.tile(at, 21)}
-    (hand,) = sys.modules["hands"].hands_by_frame([row], 0.25)[0]
-    small = cv2.resize(spot(at), (160, 120), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    np.testing.assert_allclose(hand.joints[0], centre(small), atol=0.02)
-
-
 def test_the_box_of_a_hand_is_as_far_from_its_joints_on_all_sides(base: ModuleType) -> None:
     """Joints on the pixels 100 to 139: the box, whose edges count pixels, is around both of them."""
     hands, along = sys.modules["hands"], np.linspace(100.0, 139.0, 21)
