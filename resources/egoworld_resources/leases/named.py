@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -59,8 +61,7 @@ class Leases:
         return True
 
     def _lock(self, command: int, kind: int, name: str) -> None:
-        byte = int.from_bytes(sha256(name.encode()).digest()[:7], "big")
-        fcntl.fcntl(self._descriptor, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+        fcntl.fcntl(self._descriptor, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, _byte_of(name), 1, 0))
 
     def __enter__(self) -> Self:
         return self
@@ -72,3 +73,25 @@ class Leases:
 
     def __del__(self) -> None:
         self.close()
+
+
+MAKING = "making.lock"
+
+
+@contextmanager
+def making_lock(folder: Path, names: Iterable[str]) -> Iterator[None]:
+    """Be the one that makes some artifacts; waits while another process or thread makes one of them.
+
+    All are taken in one order, so nobody waits in a circle. The kernel frees them when this process dies, and the file
+    stays empty however many names there ever were.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with Leases(folder / MAKING) as leases:
+        for name in sorted(set(names), key=_byte_of):
+            leases.hold_alone(name)
+        yield
+
+
+def _byte_of(name: str) -> int:
+    """The place of a name in the file: seven bytes of its digest fit into a file offset."""
+    return int.from_bytes(sha256(name.encode()).digest()[:7], "big")

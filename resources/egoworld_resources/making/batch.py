@@ -13,7 +13,7 @@ from egoworld_resources.artifacts.manifest import Manifest, Recipe
 from egoworld_resources.artifacts.stage import Draft, Stage
 from egoworld_resources.disk import naming_a_full_disk
 from egoworld_resources.errors import DamagedArtifact, UnknownName
-from egoworld_resources.leases.claims import claimed
+from egoworld_resources.leases.named import making_lock
 from egoworld_resources.leases.scratch import scratch_folder
 from egoworld_resources.making.job import VideoWork, build_job
 from egoworld_resources.making.judging import candidates, one_clip, run_and_judge
@@ -37,7 +37,7 @@ def make(bench: Workbench, run: Run, stage: Stage, videos: Sequence[str], force:
     """
     bench.waits.prepare()
     try:
-        with claimed(bench.layout.home / "leases", (f"{stage.name}/{video}" for video in videos)):
+        with making_lock(bench.layout.home / "leases", (f"{stage.name}/{video}" for video in videos)):
             return _make(bench, run, stage, videos, force)
     except Exception as error:  # noqa: BLE001 whatever it is, no video is the cause
         return list(wait(bench, run, stage, videos, error).values())

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+
+from egoworld_resources.leases.named import MAKING, making_lock
 
 CLAIM = """
 import sys
 from pathlib import Path
-from egoworld_resources.leases.claims import claimed
+from egoworld_resources.leases.named import making_lock
 
-with claimed(Path(sys.argv[1]), sys.argv[3:]):
+with making_lock(Path(sys.argv[1]), sys.argv[3:]):
     with open(sys.argv[2], "a") as file:
         file.write(sys.argv[3] + "\\n")
     print("held", flush=True)
@@ -30,9 +33,10 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def waits(process: subprocess.Popen[str]) -> None:
-    """Returns once the kernel lists a process among those that wait for a lock."""
-    while not any("->" in line and f" {process.pid} " in line for line in Path("/proc/locks").read_text().splitlines()):
+def waits(process: subprocess.Popen[str], file: Path) -> None:
+    """Returns once the kernel lists somebody who waits for a lock of a file."""
+    inode = f":{file.stat().st_ino} "
+    while not any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()):
         assert process.poll() is None
         time.sleep(0.02)
 
@@ -43,10 +47,25 @@ def test_the_second_waits_until_the_first_is_dead(tmp_path: Path) -> None:
     assert said(first) == "held"
     second, other = claim(tmp_path, "clips/b", "clips/c"), claim(tmp_path, "clips/d")
     assert said(other) == "held", "nobody else makes it"
-    waits(second)
+    waits(second, tmp_path / MAKING)
     assert (tmp_path / "order").read_text().split() == ["clips/a", "clips/d"]
     first.kill()
     assert said(second) == "held"
     for process in (first, second, other):
         process.kill()
         process.communicate()
+
+
+def test_threads_of_one_process_are_kept_apart(tmp_path: Path) -> None:
+    entered = threading.Event()
+
+    def second() -> None:
+        with making_lock(tmp_path, ["clips/a", "clips/b"]):
+            entered.set()
+
+    with making_lock(tmp_path, ["clips/b"]):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert not entered.wait(0.3)
+    waiting.join(10)
+    assert entered.is_set()
