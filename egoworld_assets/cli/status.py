@@ -15,10 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from egoworld_resources.artifacts.stage import Stage
-from egoworld_resources.errors import EgoworldError
+from egoworld_resources.errors import DamagedArtifact, EgoworldError
 from egoworld_resources.faults.waits import in_words
 from egoworld_resources.making.workbench import Workbench
-from egoworld_resources.rights.source_videos import rights_of
+from egoworld_resources.rights.source_videos import UNKNOWN, Rights, rights_of
 
 COLOURS = {
     "fresh": "green",
@@ -71,7 +71,7 @@ def print_waiting(bench: Workbench, console: Console) -> None:
 def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dict[str, Any]]:
     """One entry per stage: asset, state, why, and what there is."""
     entries: list[dict[str, Any]] = []
-    rights = rights_of(bench.store, bench.settings.rights, video)
+    rights = known_rights(bench, video)
     waits = bench.waits.of(video)
     for stage in stages:
         try:
@@ -101,6 +101,14 @@ def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dic
             }
         )
     return entries
+
+
+def known_rights(bench: Workbench, video: str) -> Rights:
+    """The rights in a video; unknown when what is recorded of it is damaged, which its assets say."""
+    try:
+        return rights_of(bench.store, bench.settings.rights, video)
+    except DamagedArtifact:
+        return UNKNOWN
 
 
 def root_cause(stage: Stage, before: Sequence[dict[str, Any]]) -> str:

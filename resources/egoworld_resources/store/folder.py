@@ -19,17 +19,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from egoworld_resources.artifacts.manifest import MANIFEST, Manifest, file_digest
 from egoworld_resources.artifacts.stored import StoredObject
 from egoworld_resources.disk import naming_a_full_disk, sync_tree
-from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.leases.named import Leases
 from egoworld_resources.leases.scratch import scratch_file, scratch_folder
+from egoworld_resources.store.facts import damaged, parsed, sound_ones
 from egoworld_resources.store.protocol import Store
 
 CURRENT = "current.json"
@@ -106,22 +105,22 @@ class FolderStore:
         """The live version's manifest, or None. Raises DamagedArtifact when it is named but not readable."""
         pointer = f"{self.root}/artifacts/{asset}/{video}/{CURRENT}"
         try:
-            return self.version(asset, video, json.loads(_read(pointer))["data_version"])
+            live = str(json.loads(_read(pointer))["data_version"])
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, ValidationError) as error:
-            raise DamagedArtifact(
-                f"{asset} of {video}: {pointer} cannot be read ({error}); remove it to make it again"
-            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(f"{asset} of {video}: {pointer}", error, "to make it again") from error
+        return self.version(asset, video, live)
 
     def version(self, asset: str, video: str, data_version: str) -> Manifest | None:
-        """The manifest of one version, live or not; None when it is not (or no longer) here."""
+        """The manifest of one version, live or not; None when it is not (or no longer) here. Raises DamagedArtifact."""
+        file = f"{self.root}/artifacts/{asset}/{video}/{data_version}/{MANIFEST}"
         try:
-            return Manifest.model_validate_json(
-                _read(f"{self.root}/artifacts/{asset}/{video}/{data_version}/{MANIFEST}")
-            )
+            return Manifest.model_validate_json(_read(file))
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise damaged(f"{asset} of {video}: {file}", error, "to make it again") from error
 
     def verify(self, manifest: Manifest) -> list[str]:
         """Names what is missing or damaged in an artifact; empty when every byte is as the manifest says."""
@@ -160,9 +159,10 @@ class FolderStore:
                 self._write_whole(path, json.dumps(value, indent=2, ensure_ascii=False))
 
     def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
-        """A small fact, or None."""
+        """A small fact, or None. Raises DamagedArtifact."""
+        file = f"{self.root}/records/{kind}/{key}.json"
         try:
-            return json.loads(_read(f"{self.root}/records/{kind}/{key}.json"))
+            return parsed(_read(file), file)
         except FileNotFoundError:
             return None
 
@@ -176,14 +176,11 @@ class FolderStore:
             name.replace(path)
 
     def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """All facts of a kind, in key order."""
-        for key in self.keys(kind):
-            value = self.recorded(kind, key)
-            if value is not None:
-                yield key, value
+        """All facts of a kind, in key order; a damaged one is named in the log and left out."""
+        return sound_ones((key, partial(self.recorded, kind, key)) for key in self.keys(kind))
 
     def keys(self, kind: str) -> list[str]:
-        top = f"{self.root}/records/{kind}"
+        top = f"{self.root}/records/{kind}".rstrip("/")
         found = [
             f"{folder}/{name}"[len(top) + 1 :].split("/")
             for folder, _, names in os.walk(top)

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Literal
 
-from pydantic import ValidationError
-
 from egoworld_resources.artifacts.manifest import MANIFEST, Manifest
 from egoworld_resources.artifacts.stored import StoredObject
 from egoworld_resources.errors import DamagedArtifact
@@ -66,6 +64,7 @@ def fsck(store: Inspected, quick: bool = False, now: datetime | None = None) -> 
     for asset in store.assets():
         for video in store.videos(asset):
             yield from live_faults(store, asset, video)
+    yield from record_faults(store)
     yield from source_faults(store, quick, now)
 
 
@@ -85,7 +84,7 @@ def versions(store: Inspected, below: str = "artifacts") -> Iterator[Version]:
         asset, video, data_version = parts
         try:
             manifest, fault = store.version(asset, video, data_version), ""
-        except (DamagedArtifact, ValidationError) as error:
+        except DamagedArtifact as error:
             manifest, fault = None, str(error).partition("\n")[0]
         yield Version(asset, video, data_version, tuple(group), manifest, fault)
 
@@ -138,11 +137,21 @@ def live_faults(store: Inspected, asset: str, video: str) -> Iterator[Fault]:
     for name, data_version in named.items():
         try:
             there = store.version(name, video, data_version) is not None
-        except (DamagedArtifact, ValidationError):
+        except DamagedArtifact:
             there = True  # told with the version itself
         if not there:
             why = "it is live" if name == asset else f"the live {asset} of {video} was made from it"
             yield Fault("missing", f"artifacts/{name}/{video}/{data_version}/{MANIFEST}", why)
+
+
+def record_faults(store: Inspected) -> Iterator[Fault]:
+    """Small facts that cannot be read."""
+    for key in store.keys(""):
+        kind, _, rest = key.partition("/")
+        try:
+            store.recorded(kind, rest)
+        except DamagedArtifact as error:
+            yield Fault("damaged", f"records/{key}.json", str(error).partition("\n")[0])
 
 
 def source_faults(store: Inspected, quick: bool, now: datetime) -> Iterator[Fault]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from pydantic import ValidationError
-
 from egoworld_resources.artifacts.manifest import MANIFEST, Manifest
 from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.store.fsck import Fault, Version, faults_of, source_faults, versions
@@ -58,7 +56,7 @@ def outlived(store: Inspected, whole: list[Version], policy: Policy, now: dateti
     """Those of an artifact's versions, youngest first, that nothing needs and the policy lets go."""
     try:
         needed = needed_versions(store, whole[0].video)
-    except (DamagedArtifact, ValidationError):
+    except DamagedArtifact:
         return
     for version in [v for v in whole if v.key not in needed][policy.keep :]:
         if now - version.modified > policy.older_than:

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
+from functools import partial
 from hashlib import sha256 as sha
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.s3.access import S3Access
 from egoworld_resources.s3.objects import Objects, Transfer
 from egoworld_resources.store.cache import Cache
-from egoworld_resources.store.s3_records import ReadAhead, Records, name, parsed
+from egoworld_resources.store.facts import damaged, parsed, sound_ones
+from egoworld_resources.store.s3_records import ReadAhead, Records, name
 
 LIVE = "live"
 
@@ -112,8 +114,7 @@ class S3Store:
         try:
             return Manifest.model_validate_json(body)
         except ValidationError as error:
-            where = self._objects.url(key)
-            raise DamagedArtifact(f"{where} cannot be read ({error}); remove it to make it again") from error
+            raise damaged(self._objects.url(key), error, "to make it again") from error
 
     def verify(self, manifest: Manifest) -> list[str]:
         """Names what is missing or damaged, by the bytes that the server holds, not those of the cache."""
@@ -160,8 +161,9 @@ class S3Store:
         return None if body is None else parsed(body, self._objects.url(name(kind, key)))
 
     def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for key, body in self._records.all(kind):
-            yield key, parsed(body, self._objects.url(name(kind, key)))
+        return sound_ones(
+            (key, partial(parsed, body, self._objects.url(name(kind, key)))) for key, body in self._records.all(kind)
+        )
 
     def keys(self, kind: str) -> list[str]:
         return list(self._records.keys(kind))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from egoworld_resources.artifacts.stored import StoredObject
-from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.s3.objects import Objects
 
 BATCH = 1_000
@@ -43,8 +40,8 @@ class Records:
 
     def keys(self, kind: str) -> dict[str, StoredObject]:
         """The objects of a kind by key, in the order of the keys' parts; one request for a thousand."""
-        below = len(f"records/{kind}/")
-        found = {o.key[below:-5]: o for o in self._objects.list(f"records/{kind}") if o.key.endswith(".json")}
+        top = f"records/{kind}".rstrip("/")
+        found = {o.key[len(top) + 1 : -5]: o for o in self._objects.list(top) if o.key.endswith(".json")}
         return {key: found[key] for key in sorted(found, key=lambda key: f"{key}.json".split("/"))}
 
     def all(self, kind: str) -> Iterator[tuple[str, bytes]]:
@@ -125,11 +122,3 @@ def group_of(kind: str, key: str) -> str:
 def name(kind: str, key: str) -> str:
     """The object of a record."""
     return f"records/{kind}/{key}.json"
-
-
-def parsed(body: bytes, what: str) -> dict[str, Any]:
-    """A record's fact. Raises DamagedArtifact naming the object."""
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise DamagedArtifact(f"{what} cannot be read ({error}); remove it") from error

@@ -13,6 +13,7 @@ from egoworld_resources.artifacts.manifest import Manifest, data_version, stored
 from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.store import folder as module
 from egoworld_resources.store.folder import FolderStore
+from egoworld_resources.store.fsck import fsck
 from tests.unit.resources.artifacts.test_manifest import INPUTS, RECIPE, made
 
 
@@ -73,6 +74,30 @@ def test_an_unreadable_pointer_is_an_error_that_names_it(tmp_path: Path) -> None
     (final.parent / "current.json").write_text("{")
     with pytest.raises(DamagedArtifact, match=r"current\.json cannot be read"):
         store.current("masks", "v")
+
+
+def test_an_unreadable_manifest_is_an_error_that_names_it(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    final = store.put(*staged(tmp_path / "a", "one"))
+    (final / "manifest.json").write_text('{"asset": "masks"}')
+    for read in (lambda: store.version("masks", "v", final.name), lambda: store.current("masks", "v")):
+        with pytest.raises(DamagedArtifact, match=r"manifest\.json cannot be read .*; remove it to make it again"):
+            read()
+
+
+@pytest.mark.parametrize("bad", ["{", "[]", "\x00" * 9])
+def test_a_damaged_record_is_named_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, bad: str
+) -> None:
+    store = FolderStore(tmp_path)
+    for key in ("a", "b", "c"):
+        store.record("videos", key, {"name": key, "sha256": key, "suffix": ".mp4", "bytes": 1})
+    (tmp_path / "records/videos/b.json").write_text(bad)
+    assert list(dict(store.records("videos"))) == ["a", "c"]
+    assert f"{tmp_path}/records/videos/b.json cannot be read" in caplog.text
+    with pytest.raises(DamagedArtifact, match=r"b\.json cannot be read .*; remove it"):
+        store.recorded("videos", "b")
+    assert ("damaged", "records/videos/b.json") in {(fault.kind, fault.key) for fault in fsck(store)}
 
 
 def put_and_die(root: Path, at: int) -> int:
