@@ -24,6 +24,7 @@ from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 from egoworld_resources.store.protocol import Store
+from tests.made_dagster import dagster_in
 from tests.made_graph import Installation
 from tests.made_up import video
 from tests.sensors import Ticks
@@ -56,8 +57,7 @@ class Site:
         if template:
             shutil.copytree(template, self.home / "store")
         self.dagster = self.home / "dagster"
-        self.dagster.mkdir(parents=True)
-        self.instance = dg.DagsterInstance.local_temp(str(self.dagster))
+        self.instance = dagster_in(self.dagster)
 
     def bench(self, store: Store | None = None) -> Workbench:
         """The workbench as a new process would see it."""

@@ -17,14 +17,14 @@ from egoworld_assets.definitions import build
 from egoworld_assets.orchestration.batches import PARTITION, partitions_of
 from egoworld_resources.dataset import considered
 from egoworld_resources.making.workbench import Workbench
+from tests.made_dagster import dagster_in
 
 
 @contextmanager
 def instance_of(bench: Workbench) -> Iterator[dg.DagsterInstance]:
     """A Dagster instance below the home of a workbench."""
-    bench.layout.dagster.mkdir(parents=True, exist_ok=True)
     retries = {"run_retries": {"enabled": True, "max_retries": 5}}
-    with dg.DagsterInstance.local_temp(str(bench.layout.dagster), overrides=retries) as instance:
+    with dagster_in(bench.layout.dagster, retries) as instance:
         yield instance
 
 

@@ -18,6 +18,7 @@ from egoworld_resources.artifacts.manifest import Verdict
 from egoworld_resources.artifacts.stage import Draft, Stage
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Outcome, Workbench
+from tests.made_dagster import dagster_in
 from tests.made_up import BRIGHTNESS, video, workbench
 
 
@@ -47,8 +48,7 @@ def bench(tmp_path: Path) -> Workbench:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as opened:
+    with dagster_in(tmp_path / "dagster") as opened:
         yield opened
 
 

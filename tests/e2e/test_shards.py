@@ -18,6 +18,7 @@ from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
 from tests.e2e.test_dagster import LIT, MADE, Flaky
 from tests.e2e.test_upkeep import ALWAYS
+from tests.made_dagster import dagster_in
 from tests.made_up import video, workbench
 from tests.sensors import Ticks, instance_of
 
@@ -27,8 +28,7 @@ STAGES = [stages()["videos"], stages()["clips"], LIT]
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as opened:
+    with dagster_in(tmp_path / "dagster") as opened:
         yield opened
 
 

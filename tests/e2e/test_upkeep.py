@@ -14,6 +14,7 @@ from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.planning.outdated import outdated
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
+from tests.made_dagster import dagster_in
 from tests.made_up import video, workbench
 from tests.sensors import Ticks, instance_of
 
@@ -67,7 +68,7 @@ def test_a_run_whose_process_was_killed_is_ended_and_one_that_lives_is_not(
 ) -> None:
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
     with (
-        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
+        dagster_in(tmp_path) as instance,
         subprocess.Popen(sleeper) as living,
         subprocess.Popen(sleeper) as killed,
     ):
