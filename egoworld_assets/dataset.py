@@ -54,7 +54,7 @@ def usable(bench: Workbench, video: str) -> Manifest | None:
 
 
 def merged_episodes(bench: Workbench) -> list[EpisodeArtifact]:
-    """The very episodes that are in the merged dataset, with the licences of today.
+    """The very episodes that are in the merged dataset, with the current licences.
 
     Raises BadConfiguration when there is no dataset, or when a version in it is gone from the store.
     """

@@ -55,7 +55,7 @@ def resources(bench: Workbench, request: Request | None = None) -> dict[str, dg.
 
 
 def sensors(every_s: int) -> list[dg.SensorDefinition]:
-    """All that looks every so many seconds."""
+    """All sensors."""
     return [
         inbox_every(every_s),
         pace.sensor(dead_runs, every_s),
@@ -72,7 +72,7 @@ def code_versions(bench: Workbench) -> dict[str, str]:
     for name, stage in stages().items():
         try:
             versions[name] = code_version(bench.recipe(stage))
-        except Exception as error:  # noqa: BLE001 whoever makes it meets it again, and says so
+        except Exception as error:  # noqa: BLE001 making it meets the error again and reports it
             broken.setdefault(str(error), []).append(name)
     for why, names in broken.items():
         log.warning("%s cannot be made: %s", ", ".join(names), why)

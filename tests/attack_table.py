@@ -1,7 +1,7 @@
 """What `make attack` prints: every attack and every fault that tests/attack tries, and whether egoworld held.
 
 A test there is one attack or one fault, tried by a client of its own on real servers, daemons and processes. The first
-line of its docstring says what was tried, in the words of whoever reads the table.
+line of its docstring says what was tried, for readers of the table.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True)
 def _no_outer_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The configuration of whoever runs the tests does not reach them."""
+    """The configuration of the user who runs the tests does not reach them."""
     for name in [name for name in os.environ if name.startswith(("EGOWORLD_", "S3_"))]:
         monkeypatch.delenv(name)
 

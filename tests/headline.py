@@ -40,7 +40,7 @@ def headline(project: Path = PROJECT) -> str:
 
 
 def into_readme(project: Path = PROJECT) -> None:
-    """Write the README's table anew. Raises ValueError when the README lacks its marks."""
+    """Write the README's table again. Raises ValueError when the README lacks its marks."""
     readme = project / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -1,6 +1,6 @@
 """Fixtures for code in an env: ``code_folder``, ``machine``.
 
-whole: all means that this machine allows to whoever runs the tests; ordinary: an ordinary user's; own user: root, where
+whole: all means that this machine allows to the user of the tests; ordinary: an ordinary user's; own user: root, where
 the kernel grants no namespace and no control group; bare: an ordinary user, where it grants none either.
 """
 

@@ -100,7 +100,7 @@ class Site:
         return done.stdout
 
     def clock(self, retry_s: float) -> None:
-        """Let what is at fault be tried again after so many seconds; what is known to be, now."""
+        """Let what is at fault be tried again after a number of seconds; what is known to be at fault, now."""
         self.installed.settings.update(retry_first_s=retry_s, retry_longest_s=retry_s)
         self.installed.configure()
         self.bench().waits.try_now()

@@ -69,7 +69,7 @@ class Maker:
 
 
 def some_pieces() -> list[Piece]:
-    """Two wheels that are none, and a Makefile."""
+    """Two files named like wheels, and a Makefile."""
     return [
         piece("wheels/a-1-py3-none-any.whl", "wheel", b"wheel a" * 1000),
         piece("wheels/b-1-py3-none-any.whl", "wheel", b"wheel b" * 1000),

@@ -72,7 +72,7 @@ def prune(
     clock: Callable[[], float] = time.monotonic,
     now: datetime | None = None,
 ) -> Pruned:
-    """Prune the runs that ended more than ``days`` days ago, the oldest first, for so many seconds; 0 days: none.
+    """Prune the runs that ended more than ``days`` days ago, the oldest first, for at most ``seconds``; 0 days: none.
 
     A batch is remembered when all of it is done; whatever is killed in the middle is done again, and finds less to do.
     Without ``apply`` nothing is changed, and what earlier calls have seen to is not counted.

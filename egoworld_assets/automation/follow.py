@@ -29,7 +29,7 @@ BY_HAND = "__ASSET_JOB"
 AT_ONCE = 500
 """Events of one asset that a look reads."""
 MERGES = 8
-"""Merges that a look reads, the newest; so many failures in a row make the longest wait."""
+"""Merges that a look reads, the newest; this many failures in a row make the longest wait."""
 LONGEST_S = 3600.0
 """Seconds between merges that fail, at most."""
 

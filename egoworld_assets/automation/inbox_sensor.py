@@ -63,7 +63,7 @@ def named(refused: Sequence[str]) -> list[str]:
 
 
 def inbox_every(seconds: int) -> dg.SensorDefinition:
-    """The sensor of the inbox, looking every so many seconds."""
+    """The sensor of the inbox; it looks at a fixed interval in seconds."""
     return pace.sensor(look_into_inbox, seconds, name=INBOX, target=dg.AssetSelection.groups("video_to_dataset"))
 
 

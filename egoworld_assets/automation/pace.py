@@ -42,7 +42,7 @@ class Cursor:
 
 
 def sensor(look: Look, every_s: int, **target: Any) -> dg.SensorDefinition:
-    """A sensor that looks every so many seconds, on from the start; by default it has the name of its function."""
+    """A sensor with a fixed interval in seconds, on from the start; by default named after its function."""
     running = dg.DefaultSensorStatus.RUNNING
     return dg.sensor(minimum_interval_seconds=every_s, default_status=running, **target)(look)
 
@@ -53,6 +53,6 @@ def by_daemon(context: dg.SensorEvaluationContext) -> bool:
 
 
 def deadline(seconds: float = LOOK_S) -> Callable[[], bool]:
-    """Tells whether so many seconds have passed since this call."""
+    """A function that returns whether this time has passed since this call."""
     end = time.monotonic() + seconds
     return lambda: time.monotonic() > end

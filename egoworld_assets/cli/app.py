@@ -213,7 +213,7 @@ def lineage(artifact: Annotated[str, typer.Argument(help="VIDEO/ASSET")], as_jso
 @command
 def reproduce(
     artifact: Annotated[str, typer.Argument(help="VIDEO/ASSET, or VIDEO for all that it has.")],
-    cores: Annotated[int | None, typer.Option(min=1, help="Let the models use only so many cores.")] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="Let the models use at most this many cores.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make an artifact again from its manifest alone, beside the store, and compare the bytes."""

@@ -19,7 +19,7 @@ from egoworld_resources.making.workbench import Workbench
 def export_dataset(
     bench: Workbench, to: Path, console: Console, *, commercial: bool, leave_out: bool, as_json: bool
 ) -> None:
-    """Copy the merged dataset to a folder under the licences of today; raises LicenceRefused, BadConfiguration."""
+    """Copy the merged dataset to a folder under the current licences; raises LicenceRefused, BadConfiguration."""
     from egoworld_resources.dataset.export import export
 
     if leave_out and not commercial:

@@ -73,7 +73,7 @@ def diff(
     fetched: Fetched = None,
     no_interpreter: NoInterpreter = False,
 ) -> None:
-    """A kit of today that ships only the files which OLD has not; it is installed over that one."""
+    """A current kit with only the files that OLD does not have; it is installed over that one."""
     _make(to, old, env, key, with_dev, with_server, profile, weights, conda_lock, fetched, no_interpreter)
 
 

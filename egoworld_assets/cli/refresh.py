@@ -142,7 +142,7 @@ def chosen(
     listed: bool,
     retried: Failures = (),
 ) -> list[str]:
-    """The videos that a refresh of at most so many hours takes on; prints what it leaves and, if asked, the plan."""
+    """The videos that fit into a refresh of a number of hours; prints what it leaves out and, on request, the plan."""
     found = planned(bench, videos, retried)
     if listed:
         show(found, console)

@@ -46,7 +46,7 @@ def artifacts(bench: Workbench, name: str) -> list[Manifest]:
 
 
 def use_cores(count: int | None) -> None:
-    """Let this process and what it starts use only so many cores; raises BadConfiguration for more than it has."""
+    """Let this process and what it starts use at most this many cores; raises BadConfiguration for more than it has."""
     own = sorted(os.sched_getaffinity(0))
     if count is not None and count > len(own):
         raise BadConfiguration(f"--cores {count}: this process has {len(own)}")

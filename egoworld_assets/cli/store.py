@@ -49,7 +49,7 @@ def _look_through(store: Inspected, console: Console, quick: bool, as_json: bool
     for fault in fsck.fsck(store, quick):
         found[fault.kind] += 1
         freed += fault.bytes
-        forgotten += forget and fsck.mend(store, fault)
+        forgotten += forget and fsck.forget(store, fault)
         if as_json:
             print(json.dumps(asdict(fault), ensure_ascii=False))
         else:

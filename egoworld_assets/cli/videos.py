@@ -18,7 +18,7 @@ from egoworld_resources.settings import Settings
 def video_files(names: Sequence[str] | None, console: Console) -> list[Path]:
     """Files behind names, folders and globs, each once.
 
-    A name that is none is said and left out; raises BadConfiguration when nothing is left.
+    An unknown name is reported and left out; raises BadConfiguration when nothing is left.
     """
     found: list[Path] = []
     missing: list[str] = []

@@ -82,7 +82,7 @@ class EnvFabricResource(dg.ConfigurableResource["EnvFabricResource"]):
         return self.fabric.verify(key)
 
     def sync(self, key: EnvKey) -> EnvFacts:
-        """Made anew from its lock."""
+        """Make it again from its lock."""
         return self.fabric.sync(key, self._actor, wait_s=self.wait_s)
 
     def add(self, key: EnvKey, packages: Sequence[str]) -> EnvFacts:

@@ -166,7 +166,7 @@ def skip_reason(bench: Workbench, request: Request, stage: Stage, video: str, ag
     """What a video comes to without a model; None when it is to be made."""
     try:
         state = bench.state(stage, video)
-    except Exception:  # noqa: BLE001 whoever makes it meets it again, and knows whose fault it is
+    except Exception:  # noqa: BLE001 making it meets the error again and finds its cause
         return None
     match state.condition:
         case "blocked":

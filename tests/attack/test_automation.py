@@ -51,9 +51,9 @@ def test_a_night_with_several_stale_videos(ticks: Ticks, tmp_path: Path) -> None
     """Several stale partitions in one tick of the nightly refresh: each gets a run with a key of its own."""
     keys = taken(ticks.bench, tmp_path, 3)
     assert ticks.tick("nightly_refresh") == [], "first the partitions are laid out"
-    asked = ticks.tick("nightly_refresh")
-    assert partitions(asked) == sorted(keys)[:2], "no more than refresh_limit"
-    assert len({request.run_key for request in asked}) == 2
+    requests = ticks.tick("nightly_refresh")
+    assert partitions(requests) == sorted(keys)[:2], "no more than refresh_limit"
+    assert len({request.run_key for request in requests}) == 2
     assert ticks.tick("nightly_refresh") == [], "the limit of the night is reached"
 
 
@@ -112,11 +112,11 @@ def gone() -> str:
 
 def merges_asked(ticks: Ticks) -> list[str | None]:
     """Run keys of the merges that a tick asked for, their runs made under the job of merges."""
-    told = ticks.look("dataset_follows")
-    ticks.cursors["dataset_follows"] = told.cursor
-    for request in told.run_requests:
+    result = ticks.look("dataset_follows")
+    ticks.cursors["dataset_follows"] = result.cursor
+    for request in result.run_requests:
         ticks.queue(request, job="merge_dataset")
-    return [request.run_key for request in told.run_requests]
+    return [request.run_key for request in result.run_requests]
 
 
 def test_the_dataset_follows_once(ticks: Ticks) -> None:
@@ -147,8 +147,8 @@ def test_an_arrival_during_a_merge(ticks: Ticks) -> None:
 def test_a_merge_whose_cursor_was_lost(ticks: Ticks) -> None:
     """The daemon dies after a merge was made and before its cursor was kept: no second one, and none is lost."""
     made_store.add_video(ticks.bench, 5)
-    told = ticks.look("dataset_follows")
-    ticks.queue(told.run_requests[0], job="merge_dataset")
+    result = ticks.look("dataset_follows")
+    ticks.queue(result.run_requests[0], job="merge_dataset")
     assert merges_asked(ticks) == []
     made_store.add_video(ticks.bench, 6)
     ticks.finish(over=["made-00005"])
@@ -184,10 +184,10 @@ def test_runs_whose_restart_was_lost(ticks: Ticks, tmp_path: Path) -> None:
     assert ticks.tick("lost_restarts") == [], "Dagster may still start them again"
     newest = ticks.instance.event_log_storage.get_maximum_record_id()
     ticks.instance.daemon_cursor_storage.set_cursor_values({CONSUMED: str(newest)})
-    asked = ticks.look("lost_restarts").run_requests
-    assert sorted(r.run_key for r in asked) == sorted(f"restart:{run.run_id}" for run in killed)
-    assert [r.tags["egoworld/restarts"] for r in asked] == ["1", "1"]
-    assert [r.run_key for r in ticks.tick("lost_restarts")] == [r.run_key for r in asked], "the cursor had been lost"
+    requests = ticks.look("lost_restarts").run_requests
+    assert sorted(r.run_key for r in requests) == sorted(f"restart:{run.run_id}" for run in killed)
+    assert [r.tags["egoworld/restarts"] for r in requests] == ["1", "1"]
+    assert [r.run_key for r in ticks.tick("lost_restarts")] == [r.run_key for r in requests], "the cursor had been lost"
     assert ticks.tick("lost_restarts") == []
 
 
@@ -231,8 +231,8 @@ def test_a_schedule_whose_last_run_still_runs(ticks: Ticks, schedule: str, job: 
     """What looks through everything takes longer than its interval: no second run is put behind the first."""
     assert len(ticks.schedule(schedule).run_requests) == 1
     running = ticks.queue(dg.RunRequest(), dg.DagsterRunStatus.STARTED, job=job)
-    told = ticks.schedule(schedule)
-    assert (told.run_requests, running.run_id in told.skip_message) == ([], True)
+    result = ticks.schedule(schedule)
+    assert (result.run_requests, running.run_id in result.skip_message) == ([], True)
     ticks.instance.report_run_failed(running)
     assert len(ticks.schedule(schedule).run_requests) == 1
     assert ticks.definitions.resolve_job_def(job).execute_in_process(instance=ticks.instance).success

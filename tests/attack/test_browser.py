@@ -177,8 +177,8 @@ def test_the_ui_goes_on_working(browser: Browser, attacked_server: Server) -> No
     """The UI's own page: mutations, websocket, REST endpoints and files work as before."""
     browser.open(ui(attacked_server) + "/")
     script = f"(async () => {{{SCRIPT}{OWN} return outcomes; }})()"
-    told = browser.run(script)
-    assert told == {"mutation": 200, "socket": "answered", "report": 200, "files": 404, "metrics": 200}
+    output = browser.run(script)
+    assert output == {"mutation": 200, "socket": "answered", "report": 200, "files": 404, "metrics": 200}
     assert "own" in pools(attacked_server)
     links = "!!document.querySelector('a[href*=\"/assets\"]')"
     wait_for(lambda: browser.run(links))

@@ -105,7 +105,7 @@ def code_of(answer: httpx.Response) -> str:
 def calls(writer: httpx.Client, node: str) -> dict[str, httpx.Response]:
     """All that is asked of an env."""
     at = f"/envs/shut/{node}"
-    asked: dict[str, tuple[str, str, Any]] = {
+    requests: dict[str, tuple[str, str, Any]] = {
         "create": ("POST", "/envs", {"workflow_id": "shut", "node_id": f"{node}-new", "packages": ["tiny"]}),
         "add": ("POST", f"{at}/deps", {"packages": ["leaf"]}),
         "update": ("PUT", at, {"packages": ["tiny==1.0"]}),
@@ -117,7 +117,7 @@ def calls(writer: httpx.Client, node: str) -> dict[str, httpx.Response]:
         "cleanup": ("POST", "/envs/cleanup", {"idle_hours": 0, "dry_run": False}),
         "delete": ("DELETE", at, None),
     }
-    return {name: writer.request(method, path, json=body) for name, (method, path, body) in asked.items()}
+    return {name: writer.request(method, path, json=body) for name, (method, path, body) in requests.items()}
 
 
 def checked(writer: httpx.Client, answers: dict[str, httpx.Response]) -> dict[str, str]:
@@ -125,8 +125,10 @@ def checked(writer: httpx.Client, answers: dict[str, httpx.Response]) -> dict[st
     for name, answer in answers.items():
         if code := code_of(answer):
             assert code in (SHUT, "DB_AUDIT_ERROR", "BAD_CONFIGURATION"), (name, answer.text)
-            said = answer.json()["error"]["message"]
-            assert any(fix in said for fix in ("chown", "chattr", "read-write", "umount", "make it writable")), said
+            message = answer.json()["error"]["message"]
+            assert any(fix in message for fix in ("chown", "chattr", "read-write", "umount", "make it writable")), (
+                message
+            )
     rows = writer.get("/operations", params={"limit": 500}).json()["operations"]
     wrong = [row for row in rows if row["running"] or row["result"] == "INTERNAL_ERROR"]
     assert wrong == []

@@ -98,9 +98,9 @@ def test_expanded(place: Place, writer: httpx.Client) -> None:
     answers += [made(writer, "expanded", wanted, backend="conda") for wanted in SPELLED]
     for answer in answers:
         refused(answer, "INVALID_PACKAGES")
-    told = "".join(answer.text for answer in answers) + place.told()
+    texts = "".join(answer.text for answer in answers) + place.told()
     for form in encodings(PASSWORD):
-        assert form not in told
+        assert form not in texts
 
 
 @pytest.mark.parametrize("secret", [PASSWORD, OF_THE_FILE], ids=["of the environment", "of the .env"])
@@ -118,18 +118,18 @@ def test_secrets_in_answers(place: Place, writer: httpx.Client, secret: str) -> 
             writer.post("/envs/cleanup", json={"idle_hours": 1000}, headers={"X-Forwarded-For": form}),
         ]
     heads = "".join(str(answer.headers.raw) for answer in answers)
-    told = "".join(answer.text for answer in answers) + heads + place.told()
+    texts = "".join(answer.text for answer in answers) + heads + place.told()
     for form in encodings(secret):
-        assert form not in told, told[max(0, told.index(form) - 300) :][:600]
+        assert form not in texts, texts[max(0, texts.index(form) - 300) :][:600]
 
 
 def test_secrets_at_the_command_line(place: Place) -> None:
     """A known secret comes back at the command line, in the message or as JSON."""
     wanted = f"x @ git+https://a:{OF_THE_FILE}@127.0.0.1:1/{quote(PASSWORD)}@{COMMIT}"
-    said = cli(dict(place.api.environ), "env", "create", "attack/secret", wanted, "--json")
-    assert json.loads(said.stdout)["error"]["code"] == "INVALID_PACKAGES"
+    done = cli(dict(place.api.environ), "env", "create", "attack/secret", wanted, "--json")
+    assert json.loads(done.stdout)["error"]["code"] == "INVALID_PACKAGES"
     for form in [*encodings(PASSWORD), *encodings(OF_THE_FILE)]:
-        assert form not in said.stdout + said.stderr
+        assert form not in done.stdout + done.stderr
 
 
 OTHER_SOURCES = [
@@ -220,8 +220,8 @@ def test_index_on_this_machine(place: Place) -> None:
     """The index that the service is configured with is an address of this machine that nobody listed."""
     rules = place.home / "other-policy.toml"
     rules.write_text(site_rules())
-    said = cli({**place.api.environ, "EGOWORLD_POLICY": str(rules)}, "env", "create", "attack/index", "tiny", "--json")
-    assert json.loads(said.stdout)["error"]["details"]["rule"] == "private_sources"
+    done = cli({**place.api.environ, "EGOWORLD_POLICY": str(rules)}, "env", "create", "attack/index", "tiny", "--json")
+    assert json.loads(done.stdout)["error"]["details"]["rule"] == "private_sources"
 
 
 def test_index_that_leads_elsewhere(place: Place, writer: httpx.Client, tmp_path: Path) -> None:
@@ -250,14 +250,14 @@ def test_setup_py(place: Place, writer: httpx.Client, tmp_path: Path) -> None:
     answer = made(writer, "setup", place.repository("spy", {"pyproject.toml": PYPROJECT, "setup.py": spy}))
     assert answer.status_code == 201, answer.text
     ran = writer.post("/envs/attack/setup/run", json={"code": "import gitted, json; print(json.dumps(gitted.SAID))"})
-    said = json.loads(ran.json()["stdout"])
+    output = json.loads(ran.json()["stdout"])
     assert not marker.exists()
     assert place.door.opened == []
-    assert said["network"] != "open"
-    assert not {"POSTGRES_PASSWORD", "UV_CACHE_DIR", "DATABASE_URL"} & said["environ"].keys()
-    assert OF_THE_FILE not in str(said)
-    assert "ego_" not in str(said)
-    assert "root:" not in said[wanted[2]]
+    assert output["network"] != "open"
+    assert not {"POSTGRES_PASSWORD", "UV_CACHE_DIR", "DATABASE_URL"} & output["environ"].keys()
+    assert OF_THE_FILE not in str(output)
+    assert "ego_" not in str(output)
+    assert "root:" not in output[wanted[2]]
 
 
 def test_what_a_repository_brings(place: Place, writer: httpx.Client) -> None:
@@ -338,9 +338,9 @@ def test_files_of_the_service(place: Place, writer: httpx.Client) -> None:
 
 def test_a_version_that_the_policy_excludes(writer: httpx.Client) -> None:
     """torch==2.0.0, which no policy allows, gets a bare failure of the resolver."""
-    said = refused(made(writer, "torch", "scikit-learn>=1.0", "torch==2.0.0"), "POLICY_REFUSED")
+    message = refused(made(writer, "torch", "scikit-learn>=1.0", "torch==2.0.0"), "POLICY_REFUSED")
     for part in ("torch>=2.6", "rule constraints", "torch.load runs code", "policy.toml", "torch>=2.0.0"):
-        assert part in said
+        assert part in message
 
 
 @pytest.mark.parametrize("file", ["pylock.toml", "uv.lock"])

@@ -130,10 +130,10 @@ NAMES_NONE = {
 def test_what_names_no_gpu(machine: Machine) -> None:
     """CUDA_VISIBLE_DEVICES that names no GPU: empty, -1, NoDevFiles, unknown, ambiguous or misspelt."""
     machine.has(ONE, TWO)
-    told = json.loads(machine.run(REFUSED, machine.folder, NAMES=json.dumps(list(NAMES_NONE))))
-    for given, said in NAMES_NONE.items():
-        assert told[given].startswith("this model env declares device = 'cuda', but CUDA_VISIBLE_DEVICES"), given
-        assert said in told[given]
+    found = json.loads(machine.run(REFUSED, machine.folder, NAMES=json.dumps(list(NAMES_NONE))))
+    for given, message in NAMES_NONE.items():
+        assert found[given].startswith("this model env declares device = 'cuda', but CUDA_VISIBLE_DEVICES"), given
+        assert message in found[given]
 
 
 def test_what_comes_behind_an_invalid_entry(machine: Machine) -> None:

@@ -105,9 +105,9 @@ def test_an_index_leads_to_this_machine(place: Place, writer: httpx.Client, how:
     else:
         door = place.behind
         place.package(name, f"{place.moved}/x.whl")
-    said = refused(made(writer, name, name))
-    assert f"leads to http://127.0.0.1:{door.port}" in said
-    assert "private_sources = " in said
+    message = refused(made(writer, name, name))
+    assert f"leads to http://127.0.0.1:{door.port}" in message
+    assert "private_sources = " in message
     assert (place.door.opened, place.behind.opened) == ([], [])
     assert writer.get(f"/envs/attack/{name}").status_code == 404
     (row,) = writer.get("/operations", params={"env": f"attack/{name}"}).json()["operations"]
@@ -148,7 +148,7 @@ def test_an_index_leads_to_one_that_is_listed(place: Place, writer: httpx.Client
 
 
 def test_an_index_leads_to_a_public_address(place: Place) -> None:
-    """A redirect leads to a public server that is none of the policy's indexes"""
+    """A redirect leads to a public server that is not one of the policy's indexes"""
     rules = place.home / "indexes.toml"
     rules.write_text(f"indexes = ['{place.index.url}']\n")
     place.package("public", "https://packages.example.com/x.whl")

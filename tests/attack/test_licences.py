@@ -95,17 +95,17 @@ def site(made: Site) -> Iterator[Site]:
 
 def test_no_rights_stated(site: Site) -> None:
     """Export commercially videos of which nobody stated the rights."""
-    status, said = site.export()
+    status, message = site.export()
     assert status == 1
-    assert all(f"{key}: rights of {key}: no licence, unclear" in said for key in site.videos)
+    assert all(f"{key}: rights of {key}: no licence, unclear" in message for key in site.videos)
     site.states()
-    status, said = site.export()
-    assert status == 0, said
+    status, message = site.export()
+    assert status == 0, message
     card = (site.folder / "out" / "README.md").read_text()
     assert card.startswith("---\nlicense: cc-by-4.0\n"), "CC0-1.0 is the licence of the code"
     assert "| CC-BY-4.0 | our own camera |" in card
     merged = (site.folder / "data/dataset/README.md").read_text()
-    assert "NON-COMMERCIAL" in merged, "the merged dataset is of before; the export is of today"
+    assert "NON-COMMERCIAL" in merged, "the merged dataset is older; the export is current"
 
 
 def test_an_expression_with_a_commercial_half(site: Site) -> None:
@@ -113,8 +113,8 @@ def test_an_expression_with_a_commercial_half(site: Site) -> None:
     site.states()
     before = site.versions()
     site.declare('licence = "CC0-1.0"', 'licence = "CC-BY-NC-4.0 AND (MIT OR Apache-2.0)"')
-    status, said = site.export()
-    assert (status, "CC-BY-NC-4.0 AND (MIT OR Apache-2.0), non-commercial (CC-BY-NC-4.0" in said) == (1, True)
+    status, message = site.export()
+    assert (status, "CC-BY-NC-4.0 AND (MIT OR Apache-2.0), non-commercial (CC-BY-NC-4.0" in message) == (1, True)
     site.declare('"CC-BY-NC-4.0 AND (MIT OR Apache-2.0)"', '"CC-BY-NC-4.0 OR (MIT AND Apache-2.0)"')
     assert site.export()[0] == 0
     assert site.versions() == before
@@ -137,10 +137,10 @@ def test_a_declaration_corrected_after_the_merge(site: Site) -> None:
     before = site.versions()
     site.declare('runner = "runner:Hands"', 'outputs = "CC-BY-NC-4.0"\nrunner = "runner:Hands"')
     assert site.export()[0] == 1, "before any merge"
-    told = json.loads(site.ask("stale", "--json"))
-    assert told["steps"] == [], "no artifact is stale"
+    stale = json.loads(site.ask("stale", "--json"))
+    assert stale["steps"] == [], "no artifact is stale"
     change = "outputs of hand_poses: not stated → CC-BY-NC-4.0 (non-commercial)"
-    assert told["dataset"] == [f"{key}: {change}" for key in site.videos]
+    assert stale["dataset"] == [f"{key}: {change}" for key in site.videos]
     assert f"dataset stale: licence: {site.videos[0]}: {change}" in site.ask("stale")
     site.merge()
     card = (site.folder / "data/dataset/README.md").read_text()
@@ -168,18 +168,18 @@ def test_rights_of_other_bytes(site: Site) -> None:
 def test_a_name_that_only_begins_like_a_prefix(site: Site) -> None:
     """Rights of the folder `ali` for the uploader `alice`, and of `alice` for `alice2`."""
     site.configured_with('[rights.prefixes]\nali.licence = "CC0-1.0"\n"bob/".licence = "CC-BY-4.0"')
-    told = {one["name"]: one for one in json.loads(site.ask("rights", "--json"))}
-    assert (told["alice/kitchen.mp4"]["licence"], told["bob/garage.mp4"]["stated"]) == ("", "prefix bob/")
-    status, said = site.export()
-    assert (status, "rights of alice-kitchen" in said, "rights of bob" in said) == (1, True, False)
+    rights = {one["name"]: one for one in json.loads(site.ask("rights", "--json"))}
+    assert (rights["alice/kitchen.mp4"]["licence"], rights["bob/garage.mp4"]["stated"]) == ("", "prefix bob/")
+    status, message = site.export()
+    assert (status, "rights of alice-kitchen" in message, "rights of bob" in message) == (1, True, False)
 
 
 def test_narrowing_leaves_nothing_behind(site: Site) -> None:
     """Leave out what is not commercial, and look for it in what was handed out."""
     site.states(key=0)
     site.states("CC-BY-NC-4.0", key=1)
-    status, said = site.export("--exclude-noncommercial")
-    assert (status, f"left out: {site.videos[1]}" in said) == (0, True)
+    status, message = site.export("--exclude-noncommercial")
+    assert (status, f"left out: {site.videos[1]}" in message) == (0, True)
     out = site.folder / "out"
     assert not [p for p in out.rglob("*") if p.is_file() and site.videos[1].encode() in p.read_bytes()]
     assert len(list(out.rglob("*.mp4"))) == 1
@@ -192,8 +192,8 @@ def test_words_that_make_a_forbidden_licence_allowed(site: Site) -> None:
     """Configure CC-BY-NC-4.0 as commercial."""
     site.states("CC-BY-NC-4.0")
     site.configured_with('[licences.terms."CC-BY-NC-4.0"]\ncommercial = true\nreason = "please"')
-    status, said = site.export()
-    assert (status, "forbids commercial use in any reading" in said) == (1, True)
+    status, message = site.export()
+    assert (status, "forbids commercial use in any reading" in message) == (1, True)
 
 
 def test_rows_of_a_table_that_are_half_right(site: Site) -> None:

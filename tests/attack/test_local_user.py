@@ -85,7 +85,7 @@ def server(attacked_server: Server) -> Server:
 class Stranger:
     """A process of another user, which tries what it is given and holds what it could open until it is let go."""
 
-    def __init__(self, **asked: Any) -> None:
+    def __init__(self, **options: Any) -> None:
         python = open_python()
         if python is None:
             pytest.skip("no interpreter here that every user may start")
@@ -105,7 +105,7 @@ class Stranger:
         )
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(nothing | asked) + "\n")
+        self._process.stdin.write(json.dumps(nothing | options) + "\n")
         self._process.stdin.flush()
         self.found: dict[str, Any] = json.loads(self._process.stdout.readline())
 

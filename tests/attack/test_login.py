@@ -56,7 +56,7 @@ def connection(server: Server, source: str) -> http.client.HTTPSConnection:
     return opened
 
 
-def asked(
+def requested(
     server: Server, method: str, path: str, headers: dict[str, str], body: str | None = None, source: str = "127.0.0.1"
 ) -> Answer:
     """One request over a connection of its own."""
@@ -82,9 +82,9 @@ def test_wrong_guesses(attacked_server: Server) -> None:
     assert late.status == 429, "a right guess among too many wins nothing"
     assert 1 <= int(late.headers["Retry-After"]) <= 15
     waited = time.monotonic() + int(late.headers["Retry-After"])
-    assert asked(attacked_server, "GET", "/server_info", login(attacked_server), source="127.0.0.77").status == 200
+    assert requested(attacked_server, "GET", "/server_info", login(attacked_server), source="127.0.0.77").status == 200
     time.sleep(max(0.0, waited - time.monotonic()))
-    assert asked(attacked_server, "GET", "/server_info", login(attacked_server), source="127.0.0.66").status == 200
+    assert requested(attacked_server, "GET", "/server_info", login(attacked_server), source="127.0.0.66").status == 200
 
 
 def test_guesses_beside_an_operator(attacked_server: Server) -> None:
@@ -143,7 +143,7 @@ def test_changes_in_disguise(attacked_server: Server, way: str) -> None:
     method, path, headers = DISGUISED[way]
     pool = f"disguised{list(DISGUISED).index(way)}"
     body = json.dumps({"query": SET % pool})
-    answer = asked(attacked_server, method, path, {**login(attacked_server), **headers}, body)
+    answer = requested(attacked_server, method, path, {**login(attacked_server), **headers}, body)
     assert (answer.status, answer.headers.get_all("WWW-Authenticate")) == (403, None)
     assert pool not in pools(attacked_server)
 
@@ -153,14 +153,14 @@ def test_changes_in_disguise(attacked_server: Server, way: str) -> None:
 def test_changes_by_get(attacked_server: Server, method: str, path: str) -> None:
     """A mutation in the address of a GET."""
     mutation = (SET % "by_get").replace('"', "%22")
-    assert asked(attacked_server, method, path % mutation, login(attacked_server)).status == 403
+    assert requested(attacked_server, method, path % mutation, login(attacked_server)).status == 403
     assert "by_get" not in pools(attacked_server)
 
 
 def test_a_name_that_is_not_ours(attacked_server: Server) -> None:
     """A name of somebody else leads to this server (DNS rebinding)."""
     for host in ("evil.example", f"evil.example:{attacked_server.parts.server.proxy_port}", "127.0.0.1"):
-        answer = asked(attacked_server, "GET", "/server_info", {**login(attacked_server), "Host": host})
+        answer = requested(attacked_server, "GET", "/server_info", {**login(attacked_server), "Host": host})
         assert (answer.status, "dagster" in answer.text) == (421, False)
 
 
@@ -168,14 +168,16 @@ def test_programs_go_on_working(attacked_server: Server) -> None:
     """Programs with a login, which send neither Origin nor Sec-Fetch-Site, go on working."""
     operator = login(attacked_server)
     sent = json.dumps({"query": SET % "program"})
-    assert asked(attacked_server, "POST", "/graphql", {**operator, **JSON}, sent).status == 200
+    assert requested(attacked_server, "POST", "/graphql", {**operator, **JSON}, sent).status == 200
     assert "program" in pools(attacked_server)
-    assert asked(attacked_server, "GET", "/graphql?query={version}", operator).status == 200
-    report = asked(attacked_server, "POST", "/report_asset_materialization/by_a_program", {**operator, **JSON}, "{}")
+    assert requested(attacked_server, "GET", "/graphql?query={version}", operator).status == 200
+    report = requested(
+        attacked_server, "POST", "/report_asset_materialization/by_a_program", {**operator, **JSON}, "{}"
+    )
     assert report.status == 200
-    assert asked(attacked_server, "GET", "/metrics", operator).status == 200
+    assert requested(attacked_server, "GET", "/metrics", operator).status == 200
     followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
-    assert asked(attacked_server, "GET", "/runs", {**operator, **followed}).status == 200
+    assert requested(attacked_server, "GET", "/runs", {**operator, **followed}).status == 200
     where = f"wss://localhost:{attacked_server.parts.server.proxy_port}/graphql"
     tls = authority(attacked_server)
     with connect(where, ssl=tls, additional_headers=operator, subprotocols=["graphql-ws"]) as opened:  # pyright: ignore[reportArgumentType]
@@ -207,8 +209,8 @@ def test_nothing_secret_is_logged(attacked_server: Server) -> None:
             f"/lab-artifacts/none?{query}",
             f"/\\?{query}",
         ):
-            asked(attacked_server, "GET", path, headers)
-            asked(attacked_server, "POST", path, headers, "x")
+            requested(attacked_server, "GET", path, headers)
+            requested(attacked_server, "POST", path, headers, "x")
     sender = URLLib3Session(verify=str(attacked_server.folder / "proxy" / ROOT_CERTIFICATE))
     for place in (signed.partition("/lab-")[0], settings.s3_endpoint):
         for bad in (

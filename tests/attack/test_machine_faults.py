@@ -180,9 +180,9 @@ def test_a_fault_of_the_machine(site: Site, fault: Fault, title: str) -> None:
             run = site.instance.get_run_by_id(result.run_id)
             assert run
             assert WAITS in run.tags
-        [said] = site.waits()
-        assert title in said["cause"]
-        assert (said["videos"], said["do"] != "") == (2, True)
+        [wait] = site.waits()
+        assert title in wait["cause"]
+        assert (wait["videos"], wait["do"] != "") == (2, True)
         assert any(words in said_in_words(site) for words in ("next try", "tried as soon"))
     assert site.condemned() == []
     site.recover()
@@ -226,8 +226,8 @@ def test_a_defect_of_our_own_code(site: Site) -> None:
     key = site.keys[0]
     result = site.run(key, store=Defective(site.home / "store"))
     assert not result.success
-    [said] = site.waits()
-    assert said["cause"] == f"{STAGE} ends with TypeError"
+    [wait] = site.waits()
+    assert wait["cause"] == f"{STAGE} ends with TypeError"
     site.recover()
     assert site.bench().state(stages()[STAGE], key).condition == "fresh"
     assert (site.condemned(), site.waits()) == ([], [])
@@ -241,8 +241,8 @@ def test_one_trial_for_many(site: Site) -> None:
         many = [f"made-up-{number:08x}" for number in range(200)]
         cause = bench.waits.waiting()[0].cause
         bench.waits.join(cause, work_at(bench, stages()[STAGE]), many)
-        [said] = site.waits()
-        assert said["videos"] == 201
+        [wait] = site.waits()
+        assert wait["videos"] == 201
         time.sleep(0.1)
         assert len(site.asked()) == 1
         assert [request.run_key for request in site.asked()] == [request.run_key for request in site.asked()]
@@ -255,8 +255,8 @@ def test_what_is_known_is_not_tried(site: Site) -> None:
         site.run(site.keys[0])
     result = site.run(site.keys[1])
     assert not result.success, "the weights are back, but it is not yet time"
-    [said] = site.waits()
-    assert (said["videos"], said["tries"]) == (2, 1)
+    [wait] = site.waits()
+    assert (wait["videos"], wait["tries"]) == (2, 1)
     assert site.asked() == []
     site.bench().waits.try_now()  # as `egoworld refresh` does
     site.recover()
@@ -299,10 +299,10 @@ def test_failures_of_an_older_version(site: Site) -> None:
             "failures", f"{STAGE}/{key}", {"reason": "as it was", "kind": kind, "fingerprint": print_now}
         )
     assert [site.bench().state(stage, key).condition for key in (first, second)] == ["missing", "failed"]
-    said = site.command("refresh", "--retry-failed", "--stage", STAGE, "--plan")
-    assert f"asked again: 1 that failed (1 at {STAGE})" in said
-    assert "failed: as it was" in said
-    assert first not in said, "what failed for this machine's sake is missing, not failed"
+    output = site.command("refresh", "--retry-failed", "--stage", STAGE, "--plan")
+    assert f"asked again: 1 that failed (1 at {STAGE})" in output
+    assert "failed: as it was" in output
+    assert first not in output, "what failed for this machine's sake is missing, not failed"
     assert "nothing failed" in site.command("refresh", "--retry-failed", "--plan", first)
     assert site.command("refresh", "--plan", second).count("failed: as it was") == 0
 
@@ -317,13 +317,13 @@ def test_the_inbox_meets_a_full_disk(site: Site) -> None:
         for _ in range(2):
             with pytest.raises(DiskFull, match="free some"):
                 site.look("inbox")
-        [said] = site.waits()
-        assert (said["cause"].startswith("no space left on"), said["stages"]) == (True, {"inbox": 0})
-        assert "df -h" in said["do"]
+        [wait] = site.waits()
+        assert (wait["cause"].startswith("no space left on"), wait["stages"]) == (True, {"inbox": 0})
+        assert "df -h" in wait["do"]
         assert site.command("status").count("the inbox waits since") == 1
         ticked = site.look("waiting")
         assert (ticked.run_requests, ticked.skip_message.count("the inbox waits since")) == ([], 1)
     assert (set(site.keys), site.condemned()) == (before, [])
-    [asked] = site.look("inbox").run_requests
-    assert set(site.keys) - before == {asked.partition_key}
+    [request] = site.look("inbox").run_requests
+    assert set(site.keys) - before == {request.partition_key}
     assert (site.condemned(), site.waits()) == ([], [])

@@ -63,11 +63,11 @@ def test_a_bound_that_is_too_low(site: Site, what: str) -> None:
     takes(site, what)
     for key in site.keys:
         assert not site.run(key).success
-    [said] = site.waits()
-    assert said["cause"] == f"memory is short at {STAGE}"
-    assert "raise memory_gb" in said["do"]
-    assert f"{LITTLE_GB:g} GB" in said["why"]
-    assert (said["videos"], site.condemned()) == (2, [])
+    [wait] = site.waits()
+    assert wait["cause"] == f"memory is short at {STAGE}"
+    assert "raise memory_gb" in wait["do"]
+    assert f"{LITTLE_GB:g} GB" in wait["why"]
+    assert (wait["videos"], site.condemned()) == (2, [])
     allow(site, MUCH_GB)
     site.recover()
     assert site.conditions() == {"fresh"}
@@ -128,10 +128,10 @@ def test_the_memory_of_the_machine(site: Site) -> None:
         )
     assert kills_for_memory() > before
     assert done.returncode == 1, done.stderr
-    [said] = site.waits()
-    assert said["cause"] == f"memory is short at {STAGE}"
-    assert ("free -h" in said["do"], "may have" in said["why"]) == (True, False), "not by the bound of a runner"
-    assert (said["videos"], site.condemned()) == (2, [])
+    [wait] = site.waits()
+    assert wait["cause"] == f"memory is short at {STAGE}"
+    assert ("free -h" in wait["do"], "may have" in wait["why"]) == (True, False), "not by the bound of a runner"
+    assert (wait["videos"], site.condemned()) == (2, [])
     site.recover()
     assert site.conditions() == {"fresh"}
     assert (site.condemned(), site.waits()) == ([], [])

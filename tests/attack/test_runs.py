@@ -129,11 +129,11 @@ def test_a_flood_of_runs(api: Served, writer: httpx.Client) -> None:
             return client.post(RUN, json={"code": "import time; time.sleep(2)", "timeout": 60})
 
     with ThreadPoolExecutor(105) as pool:
-        asked = [pool.submit(ask, number) for number in range(105)]
+        calls = [pool.submit(ask, number) for number in range(105)]
         until(lambda: listed(writer))
         assert writer.get("/health").status_code == 200
         assert writer.get(ENV).status_code == 200
-        answers = [one.result() for one in asked]
+        answers = [one.result() for one in calls]
     counts = Counter((answer.status_code, code_of(answer)) for answer in answers)
     assert counts.keys() == {(200, ""), (429, "TOO_MANY_RUNS")}, counts
     assert counts[200, ""] >= MOST_RUNS
@@ -192,8 +192,8 @@ def test_a_run_is_cancelled(api: Served, writer: httpx.Client) -> None:
         assert (done.status_code, done.json()["status"]) == (200, "cancelled"), done.text
         assert marked(mark) == [], "nothing of it is left when the answer comes"
         assert code_of(writer.delete(f"{RUN}/{run_id}")) == "RUN_ALREADY_CANCELLED"
-    told = answers[0].json()
-    assert (told["killed_for"], told["run_id"], told["stdout"]) == ("cancelled", run_id, "begun\n"), told
+    body = answers[0].json()
+    assert (body["killed_for"], body["run_id"], body["stdout"]) == ("cancelled", run_id, "begun\n"), body
     row = ended(writer, run_id)
     assert row is not None
     assert row["result"] == "CANCELLED"
@@ -227,21 +227,21 @@ def test_a_client_that_hangs_up(api: Served, writer: httpx.Client, rudely: bool)
 
 
 @pytest.mark.parametrize(
-    "asked", ["0", "-1", "1e-9", "NaN", "Infinity", "1e999", "1" * 400, "1" * 5000, "121", "1e10", "true", '"9"']
+    "timeout", ["0", "-1", "1e-9", "NaN", "Infinity", "1e999", "1" * 400, "1" * 5000, "121", "1e10", "true", '"9"']
 )
-def test_a_timeout_that_cannot_be(writer: httpx.Client, asked: str) -> None:
+def test_a_timeout_that_cannot_be(writer: httpx.Client, timeout: str) -> None:
     """A timeout that is no time, or longer than the service allows"""
-    answer = writer.post(RUN, content=f'{{"code": "print(1)", "timeout": {asked}}}', headers=JSON)
+    answer = writer.post(RUN, content=f'{{"code": "print(1)", "timeout": {timeout}}}', headers=JSON)
     assert answer.status_code == 422
     assert code_of(answer) in ("INVALID_TIMEOUT", "INVALID_REQUEST"), answer.text
-    if asked in ("121", "1e10"):
+    if timeout in ("121", "1e10"):
         assert "at most 120 s" in answer.json()["error"]["message"]
 
 
 def test_memory_is_called_memory(writer: httpx.Client) -> None:
     """Code takes more memory than it may"""
-    told = writer.post(RUN, json={"code": "kept = [bytearray(1 << 20) for _ in range(600)]", "timeout": 60}).json()
-    assert (told["killed_for"], told["exit_code"]) == ("memory", 137), told
+    outcome = writer.post(RUN, json={"code": "kept = [bytearray(1 << 20) for _ in range(600)]", "timeout": 60}).json()
+    assert (outcome["killed_for"], outcome["exit_code"]) == ("memory", 137), outcome
 
 
 BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
@@ -261,7 +261,7 @@ BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
     "a form without its boundary": (b"x", {"Content-Type": "multipart/form-data"}),
     "a form of an unknown charset": (b"x", {"Content-Type": "multipart/form-data; boundary=x; charset=none"}),
     "a form that is cut": (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb', PARTS),
-    "a form that is none": (b"\0\xff" * 100, PARTS),
+    "not a form": (b"\0\xff" * 100, PARTS),
     "empty fields": (b"workflow_id=&node_id=&packages=&python_version=&backend=", FORM),
     "an empty list of packages": (b"workflow_id=flow&node_id=odd&packages=", FORM),
     "a list that is nested": (b"workflow_id=flow&node_id=odd&packages=" + DEEP, FORM),
@@ -306,8 +306,8 @@ def test_uv_is_gone(api: Served, writer: httpx.Client, how: str) -> None:
             assert (answer.status_code, code_of(answer)) == (500, "UV_MISSING"), answer.text
             assert re.search(r"cannot run uv at \S+/uv: .*; put it back with: make setup", answer.text), answer.text
         words = command("env", "create", f"flow/{node}", "tiny", "--json")
-        said = subprocess.run(words, env={**api.environ, "PATH": "/bin"}, capture_output=True, text=True, check=False)
-        assert (said.returncode, json.loads(said.stdout)["error"]["code"]) == (1, "UV_MISSING"), said.stderr
+        done = subprocess.run(words, env={**api.environ, "PATH": "/bin"}, capture_output=True, text=True, check=False)
+        assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (1, "UV_MISSING"), done.stderr
         assert writer.post(RUN, json={"code": "print(1)"}).json()["stdout"] == "1\n"
         assert writer.get(ENV).json() == before
     finally:

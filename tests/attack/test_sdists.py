@@ -59,7 +59,7 @@ class Checkout:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         page.write_text(f'<html><body><a href="{address}#sha256={digest}">{file.name}</a></body></html>')
 
-    def asked(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def egoworld_env(self, *words: str) -> subprocess.CompletedProcess[str]:
         environ = {
             "PATH": f"{self.uv.parent}:{os.environ['PATH']}",
             "UV_CACHE_DIR": str(self.folder / "data" / "cache"),
@@ -93,32 +93,32 @@ def test_what_a_source_does(checkout: Checkout, tmp_path: Path) -> None:
     marker = Path("/tmp") / f"egoworld-sdist-{os.getpid()}"
     wanted = [str(tmp_path / ".env"), "/proc/1/environ", str(tmp_path / "envs" / "policy.toml")]
     checkout.source(SPY.format(wanted=wanted, port=checkout.door.port, marker=str(marker)))
-    locked = checkout.asked("lock", "red")
+    locked = checkout.egoworld_env("lock", "red")
     assert locked.returncode == 0, locked.stderr
     assert not marker.exists(), "locking runs nothing of it"
-    built = checkout.asked("build", "red")
+    built = checkout.egoworld_env("build", "red")
     assert built.returncode == 0, built.stderr
     assert not marker.exists()
     assert checkout.door.opened == []
     python = built.stdout.split("\t")[1].strip()
     code = "import gitted, json; print(json.dumps(gitted.SAID))"
-    said = json.loads(subprocess.run([python, "-I", "-c", code], check=True, capture_output=True, text=True).stdout)
-    assert said["network"] != "open"
-    assert SECRET not in str(said)
-    assert "UV_CACHE_DIR" not in said["environ"]
-    assert {said[name] for name in (wanted[0], wanted[2])} == {"FileNotFoundError"}
-    again = checkout.asked("build", "--fresh", "red")
+    output = json.loads(subprocess.run([python, "-I", "-c", code], check=True, capture_output=True, text=True).stdout)
+    assert output["network"] != "open"
+    assert SECRET not in str(output)
+    assert "UV_CACHE_DIR" not in output["environ"]
+    assert {output[name] for name in (wanted[0], wanted[2])} == {"FileNotFoundError"}
+    again = checkout.egoworld_env("build", "--fresh", "red")
     assert again.returncode == 0, again.stderr
 
 
 def test_what_may_not_be_built(checkout: Checkout) -> None:
     """A model env's sdist is built although the policy refuses it, or by a backend that nobody allowed"""
     checkout.source("raise SystemExit(7)", PYPROJECT.replace('backend = "madebackend"', 'backend = "other"'))
-    assert checkout.asked("lock", "red").returncode == 0
-    other = checkout.asked("build", "red")
+    assert checkout.egoworld_env("lock", "red").returncode == 0
+    other = checkout.egoworld_env("build", "red")
     assert (other.returncode, "rule builds.backends" in other.stderr) == (1, True), other.stderr
     checkout.rules(sdists="refused")
-    refused = checkout.asked("build", "red")
+    refused = checkout.egoworld_env("build", "red")
     assert (refused.returncode, "rule builds.sdists" in refused.stderr) == (1, True), refused.stderr
     assert not list((checkout.folder / "data" / "envs" / "red").glob("*"))
 
@@ -126,12 +126,12 @@ def test_what_may_not_be_built(checkout: Checkout) -> None:
 def test_a_source_that_fails_or_is_another(checkout: Checkout) -> None:
     """A model env's sdist fails to build, or is not the file that was locked"""
     file = checkout.source("raise SystemExit('no compiler here')")
-    assert checkout.asked("lock", "red").returncode == 0
-    failed = checkout.asked("build", "red")
+    assert checkout.egoworld_env("lock", "red").returncode == 0
+    failed = checkout.egoworld_env("build", "red")
     assert (failed.returncode, "could not be built in the sandbox" in failed.stderr) == (1, True), failed.stderr
     assert "no compiler here" in failed.stderr
     file.write_bytes(file.read_bytes() + b"\0")
-    another = checkout.asked("build", "red")
+    another = checkout.egoworld_env("build", "red")
     assert (another.returncode, "is not the file whose sha256" in another.stderr) == (1, True), another.stderr
 
 
@@ -141,11 +141,11 @@ def test_a_source_that_is_somewhere_else(checkout: Checkout, listed: bool) -> No
     file = checkout.source("")
     with redirecting() as (moved, door):
         checkout.page(f"{moved}/files/{file.name}", file)
-        assert checkout.asked("lock", "red").returncode == 0
+        assert checkout.egoworld_env("lock", "red").returncode == 0
         if listed:
             rules = checkout.folder / "envs" / "policy.toml"
             rules.write_text(rules.read_text().replace("private_sources = [", f"private_sources = ['{moved}', "))
-        refused = checkout.asked("build", "red")
-        said = "which is not followed" if listed else "private_sources of envs/policy.toml"
-        assert (refused.returncode, said in refused.stderr) == (1, True), refused.stderr
+        refused = checkout.egoworld_env("build", "red")
+        message = "which is not followed" if listed else "private_sources of envs/policy.toml"
+        assert (refused.returncode, message in refused.stderr) == (1, True), refused.stderr
         assert door.opened == []

@@ -128,9 +128,9 @@ def test_the_store(site: Site, lab: Lab, fault: str, end: str, title: str) -> No
     assert run
     assert WAITS in run.tags
     assert not site.run(second).success, "what is known to be at fault is not met again"
-    said = site.command("status")
-    assert said.count(title) == 1
-    assert "2 videos wait at hand_poses" in " ".join(said.split())
+    output = site.command("status")
+    assert output.count(title) == 1
+    assert "2 videos wait at hand_poses" in " ".join(output.split())
     ticked = site.look("waiting")
     assert (ticked.run_requests, ticked.skip_message.count(title)) == ([], 1)
     assert site.listed().count(title) == 1

@@ -58,16 +58,16 @@ def command(server: Server, *words: str) -> str:
     return done.stdout
 
 
-def access(server: Server, told: str) -> S3Access:
+def access(server: Server, lines: str) -> S3Access:
     """The access that lines for an .env give, straight to the S3 server."""
-    given = dict(line.split("=", 1) for line in told.splitlines() if line and not line.startswith("#"))
+    given = dict(line.split("=", 1) for line in lines.splitlines() if line and not line.startswith("#"))
     settings = server.parts.server.s3_access.model_dump()
     keys = {"access_key": given["S3_ACCESS_KEY"], "secret_key": given["S3_SECRET_KEY"]}
     return S3Access.model_validate({**settings, **keys})
 
 
-def keys(server: Server, told: str) -> S3Client:
-    made = access(server, told)
+def keys(server: Server, lines: str) -> S3Client:
+    made = access(server, lines)
     return client(made, made.endpoint)
 
 
@@ -255,8 +255,8 @@ def test_a_quota_while_nobody_looks(attacked_server: Server) -> None:
 
 def test_a_key_that_was_taken_away(two: Two) -> None:
     """An uploader goes on with a key that was changed, and with an account that was taken away."""
-    told = command(two.server, "add", "carl", "--secret")
-    old = keys(two.server, told)
+    lines = command(two.server, "add", "carl", "--secret")
+    old = keys(two.server, lines)
     old.put_object(Bucket=INBOX, Key="carl/1.mp4", Body=b"x")
     new = keys(two.server, command(two.server, "rotate", "carl", "--secret"))
     new.put_object(Bucket=INBOX, Key="carl/2.mp4", Body=b"x")
@@ -267,5 +267,5 @@ def test_a_key_that_was_taken_away(two: Two) -> None:
     shown = command(two.server, "list")
     assert "carl: 2 files" in shown
     assert "no account" in shown
-    for secret in (told, *(one.secret for one in two.server.parts.uploaders.all().values())):
+    for secret in (lines, *(one.secret for one in two.server.parts.uploaders.all().values())):
         assert secret not in shown

@@ -100,7 +100,7 @@ def created(sides: Sides, turns: int) -> Iterator[Measure]:
 
 
 def from_lock(sides: Sides, turns: int) -> Iterator[Measure]:
-    """The same env made anew from its lock, against `uv sync` of the same lock and against pip with its cache."""
+    """The same env made again from its lock, against `uv sync` of the same lock and against pip with its cache."""
     key = EnvKey("locked", "env")
     env = create(sides, key)
     pins = [f"{name}=={version}" for name, version in env.declared.locked_versions.items()]

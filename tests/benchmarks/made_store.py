@@ -19,11 +19,11 @@ from egoworld_resources.settings import Settings
 from egoworld_runner import clip_id
 
 FAILED, QUARANTINED, STALE, NEW = 50, 40, 25, 20
-"""Every so many-th video failed at tracks, is quarantined at masks, was made by other parameters, or is not begun."""
+"""Every n-th video failed at tracks, is quarantined at masks, was made by other parameters, or is not begun."""
 
 
 def fill(settings: Settings, videos: range, upto: int | None = None) -> None:
-    """Write videos by number, with one process per core. upto: so many first stages of each; default all."""
+    """Write videos by number, with one process per core. upto: how many first stages of each; default all."""
     cores = len(os.sched_getaffinity(0))
     parts = [range(videos.start + n, videos.stop, cores) for n in range(cores)]
     with ProcessPoolExecutor(cores) as pool:

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("videos", nargs="+", type=int, help="numbers of videos, growing")
     parser.add_argument("--shards", type=int, default=0, help="the layout (default 0: a partition per video)")
-    parser.add_argument("--stages", type=int, default=None, help="so many first stages of each (default all)")
+    parser.add_argument("--stages", type=int, default=None, help="how many first stages of each (default all)")
     parser.add_argument("--looked", type=int, default=1_000, help="videos that status and stale look at (default 1000)")
     asked = parser.parse_args(arguments)
     with a_place(quick=False, minutes=0, turns=1) as place:

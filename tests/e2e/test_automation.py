@@ -45,7 +45,7 @@ def last_tick(instance: dg.DagsterInstance, sensor: str) -> float:
 
 
 def let_it_look(daemon: Daemon, instance: dg.DagsterInstance, sensor: str, times: int) -> None:
-    """Wait for so many more ticks of a sensor."""
+    """Wait for a number of further ticks of a sensor."""
     for _ in range(times):
         before = last_tick(instance, sensor)
         daemon.wait(instance, lambda before=before: last_tick(instance, sensor) > before)
@@ -95,8 +95,8 @@ def test_what_a_range_made_is_fresh_for_dagster_too_and_a_dry_run_asks_for_nothi
     service = Service(tmp_path, installed.config)
     service.keep_up()
     try:
-        told = service.answered(STALE, partitions=keys)["assetNodes"]
-        found = {node["assetKey"]["path"][0]: node["staleStatusByPartition"] for node in told}
+        nodes = service.answered(STALE, partitions=keys)["assetNodes"]
+        found = {node["assetKey"]["path"][0]: node["staleStatusByPartition"] for node in nodes}
         assert found == {name: ["FRESH", "FRESH"] for name in stages()}
         with dg.DagsterInstance.from_config(str(bench.layout.dagster)) as instance:
             for stage in stages():

@@ -44,7 +44,7 @@ def without_capabilities() -> None:
 
 
 def egoworld(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, as whoever runs the tests but bound by file permissions."""
+    """The command line in a process of its own, as the user who runs the tests but bound by file permissions."""
     return subprocess.run(
         [sys.executable, "-m", "egoworld_assets.cli", *arguments],
         env={**os.environ, "EGOWORLD_HOME": str(home), "COLUMNS": "400"},
@@ -205,14 +205,14 @@ def test_the_demo_of_nothing_but_bad_files_says_why_for_each(tmp_path: Path) -> 
 
     (home / "-dash.mp4").write_text("a name that is no option after --")
 
-    told = egoworld(
+    status = egoworld(
         home, "demo", "--", "-dash.mp4", *(str(tmp_path / name) for name in [*(bad.name for bad in made), *others])
     )
 
-    assert told.returncode == 1
-    assert "Traceback" not in told.stdout + told.stderr, told.stdout + told.stderr
+    assert status.returncode == 1
+    assert "Traceback" not in status.stdout + status.stderr, status.stdout + status.stderr
     for name in ["-dash.mp4", *(readable(bad.name) for bad in made), *others]:
-        assert name in told.stdout, told.stdout
+        assert name in status.stdout, status.stdout
     for words in (
         "is empty",
         "chmod u+r",
@@ -221,7 +221,7 @@ def test_the_demo_of_nothing_but_bad_files_says_why_for_each(tmp_path: Path) -> 
         "no video at",
         "not a readable video",
     ):
-        assert words in told.stdout, told.stdout
+        assert words in status.stdout, status.stdout
     bench = Workbench(Settings.load(home=home))
     states = {facts["name"]: state_of(bench, key, VIDEOS)[0] for key, facts in bench.store.records("videos")}
     assert states == {"-dash.mp4": "failed", **{readable(bad.name): "failed" for bad in made if bad.state == "failed"}}
@@ -238,12 +238,12 @@ def test_refused_files_keep_no_other_waiting(
     for number in range(7):
         (inbox / f"{number}.mp4").touch()
     made_up.video(inbox / "good.mp4")
-    asked: list[str] = []
+    run_keys: list[str] = []
     cursor = None
     for _ in range(4):
         keys, cursor = tick(bench, instance, cursor)
-        asked += keys
-    assert [key.rpartition("-")[0] for key in dict.fromkeys(asked)] == ["good"]
+        run_keys += keys
+    assert [key.rpartition("-")[0] for key in dict.fromkeys(run_keys)] == ["good"]
     assert len(list(bench.store.records("refusals"))) == 7
     for number in range(7):
         (inbox / f"{number}.mp4").unlink()

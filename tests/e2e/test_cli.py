@@ -37,10 +37,10 @@ def test_ingest_status_and_names(home: Path, tmp_path: Path) -> None:
     assert "a.mp4: new" in done.stdout
     assert "copy.mp4: duplicate (same bytes as" in done.stdout
     assert "'empty.mp4' is empty" in done.stdout
-    told = json.loads(egoworld(home, "status", "--json").stdout)
-    states = {entry["asset"]: entry["state"] for entry in told["assets"]}
+    status = json.loads(egoworld(home, "status", "--json").stdout)
+    states = {entry["asset"]: entry["state"] for entry in status["assets"]}
     assert (states["videos"], states["clips"], states["episodes"]) == ("missing", "blocked", "blocked")
-    assert len(told["duplicates"]) == 1
+    assert len(status["duplicates"]) == 1
 
 
 def test_what_egoworld_wrote_is_not_taken_for_new_videos(home: Path, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_what_egoworld_wrote_is_not_taken_for_new_videos(home: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("ingest",), "no video given"),
         (("ingest", "nowhere.mp4"), "no video at 'nowhere.mp4'"),
@@ -65,10 +65,10 @@ def test_what_egoworld_wrote_is_not_taken_for_new_videos(home: Path, tmp_path: P
         (("refresh", "x"), "unknown video 'x'"),
     ],
 )
-def test_a_mistake_is_one_clear_line(home: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_a_mistake_is_one_clear_line(home: Path, arguments: tuple[str, ...], message: str) -> None:
     done = egoworld(home, *arguments)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

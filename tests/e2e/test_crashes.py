@@ -31,12 +31,12 @@ def test_nothing_is_lost_doubled_or_half_written_whatever_is_killed_and_whatever
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout)
-    print(json.dumps(told, indent=2))
-    assert told["problems"] == []
-    assert sum(told["faults"].values()) >= FAULTS
-    assert told["rounds"] >= 2, "the flow got through again and again"
-    assert {"runner", "keeper", "step", "everything"} <= told["faults"].keys()
-    if told["mounts"]:
-        pytest.skip(f"no fault but a full disk is untried: this kernel lets us mount nothing ({told['mounts']})")
-    assert {"store full", "scratch full"} <= told["faults"].keys()
+    status = json.loads(done.stdout)
+    print(json.dumps(status, indent=2))
+    assert status["problems"] == []
+    assert sum(status["faults"].values()) >= FAULTS
+    assert status["rounds"] >= 2, "the flow got through again and again"
+    assert {"runner", "keeper", "step", "everything"} <= status["faults"].keys()
+    if status["mounts"]:
+        pytest.skip(f"no fault but a full disk is untried: this kernel lets us mount nothing ({status['mounts']})")
+    assert {"store full", "scratch full"} <= status["faults"].keys()

@@ -190,21 +190,21 @@ def test_each_video_of_a_range_says_which_versions_it_was_made_from(
         tags = dict(zip(RANGE, (keys[0], keys[-1]), strict=True))
         done = dg.materialize([MADE], selection=selected, instance=instance, resources=resources(bench), tags=tags)
         assert done.success
-    said = {key: told_of(instance, "brightness", key)[0][1] for key in keys}
+    values = {key: told_of(instance, "brightness", key)[0][1] for key in keys}
     for key in keys:
         for asset in ("videos", "clips"):
             version = bench.store.current(asset, key)
             assert version
             number, tags = told_of(instance, asset, key)[0]
             assert tags["dagster/data_version"] == version.data_version
-            assert said[key][f"dagster/input_data_version/{asset}"] == version.data_version
-            assert said[key][f"dagster/input_event_pointer/{asset}"] == str(number)
+            assert values[key][f"dagster/input_data_version/{asset}"] == version.data_version
+            assert values[key][f"dagster/input_event_pointer/{asset}"] == str(number)
     single = dg.materialize(
         [MADE], selection=[brightness], instance=instance, resources=resources(bench), partition_key=keys[0]
     )
     assert single.success
     alone = told_of(instance, "brightness", keys[0])[0][1]
-    assert inputs_in(alone) == inputs_in(said[keys[0]]), "a run of its own says the same"
+    assert inputs_in(alone) == inputs_in(values[keys[0]]), "a run of its own says the same"
 
 
 class Flaky(Workbench):

@@ -95,8 +95,8 @@ def test_a_backfill_a_lifted_quarantine_and_rights(tmp_path: Path) -> None:
         site.bench = bench_of(site.installed)
         paths = [{"path": [name]} for name in ("robot_trajectories", "episodes")]
         tags = [{"key": "dagster/partition", "value": bad}]
-        told = site.service.asked(MATERIALIZE, assets=paths, tags=tags)["launchPipelineExecution"]
-        assert told["__typename"] == "LaunchRunSuccess", told
+        launched = site.service.asked(MATERIALIZE, assets=paths, tags=tags)["launchPipelineExecution"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
         site.wait(lambda: site.holds(whole, *others, bad))
 
         stated = tmp_path / "rights.csv"

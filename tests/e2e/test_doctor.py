@@ -38,7 +38,7 @@ def doctor(
     )
 
 
-def told(done: subprocess.CompletedProcess[str]) -> dict[tuple[str, str], dict[str, Any]]:
+def findings_of(done: subprocess.CompletedProcess[str]) -> dict[tuple[str, str], dict[str, Any]]:
     """The findings of --json by check and what they are about."""
     assert done.stderr == ""
     listed = json.loads(done.stdout)["findings"]
@@ -48,7 +48,7 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[tuple[str, str], dict[s
 
 def test_a_fresh_machine(folder: Path, uv: Path) -> None:
     done = doctor(folder, "--json", EGOWORLD_UV=str(uv))
-    found = told(done)
+    found = findings_of(done)
     assert found["video", "PyAV"]["state"] == "ok"
     assert found["our interpreter", "packages"]["state"] in ("ok", "fault"), "the checkout's .venv may be older"
     assert found["envs", "mediapipe"]["state"] == found["weights", "hand_poses (mediapipe)"]["state"] == "warning"
@@ -79,7 +79,7 @@ def few_open_files() -> None:
 
 def test_a_fault_of_this_process_is_seen(folder: Path) -> None:
     done = doctor(folder, "--json", before=few_open_files)
-    assert told(done)["open files", "ulimit -n"]["state"] == "fault"
+    assert findings_of(done)["open files", "ulimit -n"]["state"] == "fault"
     assert done.returncode == 1
 
 
@@ -102,7 +102,7 @@ def test_a_driver_that_hangs_does_not_hang_the_doctor(folder: Path) -> None:
     script.write_text("#!/bin/sh\ntrap '' TERM\nsleep 600 & sleep 600\n")
     script.chmod(0o755)
     done = doctor(folder, "--json", "--seconds", "8", CUDA_VISIBLE_DEVICES="")
-    found = told(done)
+    found = findings_of(done)
     assert done.returncode == 1
     assert found["NVIDIA driver", "nvidia-smi"]["found"] == "did not answer in time and was ended"
     assert found["GPU", "devices"]["state"] == "fault"

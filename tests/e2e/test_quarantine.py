@@ -58,11 +58,11 @@ def test_what_failed_is_shown_and_tried_again_once_its_runner_changed(tmp_path: 
     bench = bench_of(installed)
     [key] = [key for key, _ in bench.store.records("videos")]
 
-    [told] = table(bench)
-    assert (told["video"], told["name"], told["stage"], told["state"]) == (key, "a.mp4", "hand_poses", "failed")
-    assert "the lens was covered" in str(told["reason"])
-    assert told["attempts"] == 1
-    repeated = subprocess.run(["bash", "-c", str(told["reproduce"])], capture_output=True, text=True, check=False)
+    [row] = table(bench)
+    assert (row["video"], row["name"], row["stage"], row["state"]) == (key, "a.mp4", "hand_poses", "failed")
+    assert "the lens was covered" in str(row["reason"])
+    assert row["attempts"] == 1
+    repeated = subprocess.run(["bash", "-c", str(row["reproduce"])], capture_output=True, text=True, check=False)
     assert "the lens was covered" in repeated.stdout + repeated.stderr
 
     assert outdated(bench, stages().values(), key) == [], "the same would fail again"
@@ -89,8 +89,8 @@ def greedy_for(stage: str, video_key: str, source: str) -> str:
 
 def failed(installed: Installation) -> set[tuple[str, str]]:
     """Stage and video of what `egoworld status` calls failed."""
-    told = json.loads(installed.ask("status", "--json"))["assets"]
-    return {(entry["asset"], entry["video"]) for entry in told if entry["state"] == "failed"}
+    rows = json.loads(installed.ask("status", "--json"))["assets"]
+    return {(entry["asset"], entry["video"]) for entry in rows if entry["state"] == "failed"}
 
 
 def behind(stage: str) -> set[str]:

@@ -25,8 +25,8 @@ def test_every_make_target_exists() -> None:
     named = set(re.findall(r"(?m)(?:`|^)make ([a-z]+)\b", README))
     assert {"demo", "test", "ui", "lock", "check", "help"} <= named
     for target in named:
-        asked = subprocess.run(["make", "-n", target], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        assert "No rule to make target" not in asked.stderr, target
+        done = subprocess.run(["make", "-n", target], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert "No rule to make target" not in done.stderr, target
 
 
 def test_every_command_exists() -> None:

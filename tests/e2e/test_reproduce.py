@@ -29,9 +29,9 @@ def test_every_artifact_of_a_video_comes_out_the_same_on_one_core_too(
     given: list[int] = []
     done = reproduce(installed, "a.mp4", "--cores", "1", "--json")
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert {answer["asset"] for answer in told} == {"videos", "clips", *SERVED, "episodes"}
-    assert {answer["state"] for answer in told} == {"same"}
+    reproduced = json.loads(done.stdout)
+    assert {answer["asset"] for answer in reproduced} == {"videos", "clips", *SERVED, "episodes"}
+    assert {answer["state"] for answer in reproduced} == {"same"}
     assert given == [1]
 
 
@@ -53,14 +53,14 @@ def test_other_code_is_refused_with_the_fix(installed: Installation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("nobody.mp4",), "unknown video 'nobody.mp4'"),
         (("a.mp4", "--cores", "4096"), "--cores 4096: this process has"),
         (("nobody/masks",), "unknown video 'nobody'"),
     ],
 )
-def test_what_cannot_be_asked_is_answered(installed: Installation, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_asked_is_answered(installed: Installation, arguments: tuple[str, ...], message: str) -> None:
     done = reproduce(installed, *arguments)
     assert done.exit_code == 1
-    assert said in done.output
+    assert message in done.output

@@ -36,7 +36,7 @@ def dagster_of(installed: Installation) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(installed.folder / "data" / "dagster"))
 
 
-def told(instance: dg.DagsterInstance, asset: str, partition: str) -> dict[str, object]:
+def metadata_of(instance: dg.DagsterInstance, asset: str, partition: str) -> dict[str, object]:
     found = instance.fetch_materializations(
         dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition]), limit=1
     ).records[0]
@@ -61,7 +61,7 @@ def test_the_same_home_goes_to_shards_and_back(used: Installation) -> None:
     with dagster_of(used) as instance:
         assert set(instance.get_dynamic_partitions("videos")) == shards
         for stage in stages():
-            counts = [told(instance, stage, shard) for shard in shards]
+            counts = [metadata_of(instance, stage, shard) for shard in shards]
             assert shards <= instance.get_materialized_partitions(dg.AssetKey(stage))
             assert sum(int(str(count.get("videos", 1))) for count in counts) == len(keys)
     lay_out(used, 0)
@@ -73,14 +73,14 @@ def test_the_same_home_goes_to_shards_and_back(used: Installation) -> None:
 
 def test_a_plan_does_not_depend_on_the_layout(used: Installation) -> None:
     used.change("masks", "score")
-    plans, said = [], []
+    plans, lines = [], []
     for shards in (0, 1, 4096):
         lay_out(used, shards)
         plans.append(used.plan())
-        said.append(used.ask("refresh", "--plan"))
+        lines.append(used.ask("refresh", "--plan"))
     assert len(plans[0]["steps"]) > 3
     assert plans[1:] == plans[:1] * 2
-    assert said[1:] == said[:1] * 2
+    assert lines[1:] == lines[:1] * 2
 
 
 def test_a_refresh_of_one_video_leaves_the_others_of_its_shard(used: Installation) -> None:
@@ -92,7 +92,7 @@ def test_a_refresh_of_one_video_leaves_the_others_of_its_shard(used: Installatio
     made = {key for asset, key in after if after[asset, key] != before.get((asset, key))}
     assert made == {one}
     with dagster_of(used) as instance:
-        counts = told(instance, "masks", "shard-0-of-1")
+        counts = metadata_of(instance, "masks", "shard-0-of-1")
     assert (counts["made"], counts["left"]) == (1, len(others))
 
 
@@ -122,5 +122,5 @@ def test_kill_9_in_the_middle_of_a_shard_costs_one_batch(tmp_path: Path) -> None
     assert {place: after[place] for place in before} == before, "what was made before is not made again"
     assert len(after) == len(stages()) * VIDEOS
     with dagster_of(installed) as instance:
-        assert {int(str(told(instance, stage, "shard-0-of-1")["usable"])) for stage in stages()} == {VIDEOS}
+        assert {int(str(metadata_of(instance, stage, "shard-0-of-1")["usable"])) for stage in stages()} == {VIDEOS}
     assert installed.plan()["steps"] == []

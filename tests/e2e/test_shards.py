@@ -41,20 +41,20 @@ def tick(bench: Workbench, instance: dg.DagsterInstance, cursor: str | None) -> 
     return result
 
 
-def asked(result: dg.SensorResult) -> list[str]:
+def keys_of(result: dg.SensorResult) -> list[str]:
     return [str(request.partition_key) for request in result.run_requests or []]
 
 
 def run(
-    bench: Workbench, instance: dg.DagsterInstance, partition: str, asked: Request | None = None
+    bench: Workbench, instance: dg.DagsterInstance, partition: str, request: Request | None = None
 ) -> dg.ExecuteInProcessResult:
     """The whole flow over one partition, as the sensor asks for it."""
     return dg.materialize(
-        ASSETS, instance=instance, resources=resources(bench, asked), partition_key=partition, raise_on_error=False
+        ASSETS, instance=instance, resources=resources(bench, request), partition_key=partition, raise_on_error=False
     )
 
 
-def told(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.AssetMaterialization:
+def materialization_of(instance: dg.DagsterInstance, asset: str, partition: str) -> dg.AssetMaterialization:
     """What Dagster was told last."""
     found = instance.fetch_materializations(
         dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[partition]), limit=1
@@ -85,24 +85,24 @@ def test_arrivals_ask_for_their_shards_and_everything_gets_fresh(tmp_path: Path,
     keys = bench.store.keys("videos")
     shards = {partition_of(key, 2) for key in keys}
     assert len(keys) == 5
-    assert sorted(asked(first)) == sorted(shards), "one run a shard"
+    assert sorted(keys_of(first)) == sorted(shards), "one run a shard"
     assert set(instance.get_dynamic_partitions("videos")) == shards
     for shard in shards:
         assert run(bench, instance, shard).success
     assert {bench.state(stage, key).condition for stage in STAGES for key in keys} == {"fresh"}
-    by_shard = [told(instance, "brightness", shard) for shard in sorted(shards)]
+    by_shard = [materialization_of(instance, "brightness", shard) for shard in sorted(shards)]
     assert sum(int(str(m.metadata["videos"].value)) for m in by_shard) == 5
     assert sum(int(str(m.metadata["rows/brightness"].value)) for m in by_shard) == sum(20 + n for n in range(5))
 
-    before = {shard: data_version(told(instance, "brightness", shard)) for shard in shards}
+    before = {shard: data_version(materialization_of(instance, "brightness", shard)) for shard in shards}
     video(bench.settings.inbox_folder / "late.mp4", shots=(9, 9))
     second = tick(bench, instance, first.cursor)
     (late,) = set(bench.store.keys("videos")) - set(keys)
-    assert partition_of(late, 2) in asked(second)
+    assert partition_of(late, 2) in keys_of(second)
     started: list[tuple[str, str]] = []
     assert run(bench, instance, partition_of(late, 2), heard("start", started)).success
     assert {key for _, key in started} == {late}, "only the new one is made"
-    after = told(instance, "brightness", partition_of(late, 2))
+    after = materialization_of(instance, "brightness", partition_of(late, 2))
     assert numbers(after, "made") == [1]
     assert data_version(after) != before[partition_of(late, 2)], "another video, another data version of the shard"
     keys_then, keys_now = ({r.partition_key: r.run_key for r in t.run_requests or []} for t in (first, second))
@@ -127,15 +127,15 @@ def test_a_bad_video_costs_itself_and_is_told_with_its_reason(tmp_path: Path, in
         checks["brightness"].description == f"1 quarantined of 3 videos: {dark}: bright_enough: it is dark throughout"
     )
     names = ("videos", "usable", "made", "failed", "quarantined", "blocked", "left")
-    assert numbers(told(instance, "videos", "shard-0-of-1"), *names) == [3, 2, 2, 1, 0, 0, 0]
-    assert numbers(told(instance, "brightness", "shard-0-of-1"), *names) == [3, 1, 2, 0, 1, 1, 0]
+    assert numbers(materialization_of(instance, "videos", "shard-0-of-1"), *names) == [3, 2, 2, 1, 0, 0, 0]
+    assert numbers(materialization_of(instance, "brightness", "shard-0-of-1"), *names) == [3, 1, 2, 0, 1, 1, 0]
     assert [bench.state(LIT, key).condition for key in (good, bad, dark)] == ["fresh", "blocked", "quarantined"]
 
     started: list[tuple[str, str]] = []
-    version = data_version(told(instance, "brightness", "shard-0-of-1"))
+    version = data_version(materialization_of(instance, "brightness", "shard-0-of-1"))
     assert run(bench, instance, "shard-0-of-1", heard("start", started)).success
     assert started == [], "nothing that failed as it is is tried again beside others"
-    assert data_version(told(instance, "brightness", "shard-0-of-1")) == version
+    assert data_version(materialization_of(instance, "brightness", "shard-0-of-1")) == version
 
 
 def test_a_shard_of_which_nothing_goes_on_stops_there(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -171,7 +171,7 @@ def test_a_range_of_shards_loads_a_model_once_a_batch(tmp_path: Path, instance: 
 
 
 class Crashing(Workbench):
-    """A workbench whose process dies after so many batches."""
+    """A workbench whose process dies after a number of batches."""
 
     left = 1
 
@@ -249,5 +249,5 @@ def test_the_night_drops_keys_of_another_layout_before_it_looks(tmp_path: Path) 
         instance.add_dynamic_partitions("videos", [key, "shard-0-of-3"])
         assert ticks.tick("nightly_refresh") == []
         assert instance.get_dynamic_partitions("videos") == [partition_of(key, 2)]
-        asked = ticks.tick("nightly_refresh")
-        assert [request.tags["dagster/partition"] for request in asked] == [partition_of(key, 2)]
+        requests = ticks.tick("nightly_refresh")
+        assert [request.tags["dagster/partition"] for request in requests] == [partition_of(key, 2)]

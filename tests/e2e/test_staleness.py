@@ -38,16 +38,16 @@ def changed(before: dict[tuple[str, str], str], after: dict[tuple[str, str], str
 def test_a_parameter_is_told_with_its_reason_and_price_and_then_exactly_that_is_made(fresh: Installation) -> None:
     before = fresh.runs()
     change = fresh.change("hand_poses", "shift")
-    told = fresh.plan()
-    certain = {step["asset"]: step for step in told["steps"] if step["certain"]}
-    possible = {step["asset"]: step for step in told["steps"] if not step["certain"]}
+    planned = fresh.plan()
+    certain = {step["asset"]: step for step in planned["steps"] if step["certain"]}
+    possible = {step["asset"]: step for step in planned["steps"] if not step["certain"]}
     assert certain.keys() == {"hand_poses"}
     assert certain["hand_poses"]["why"] == f"parameters changed: {change}"
     assert possible.keys() == BEHIND_HANDS
     assert {step["why"] for step in possible.values()} == {f"behind hand_poses: parameters changed: {change}"}
-    assert all(step["seconds"] > 0 and step["gpu_seconds"] == 0 for step in told["steps"])
-    assert told["total"]["seconds"] > told["total"]["seconds_certain"] > 0
-    assert (told["total"]["steps"], told["total"]["unknown"]) == (18, 0)
+    assert all(step["seconds"] > 0 and step["gpu_seconds"] == 0 for step in planned["steps"])
+    assert planned["total"]["seconds"] > planned["total"]["seconds_certain"] > 0
+    assert (planned["total"]["steps"], planned["total"]["unknown"]) == (18, 0)
 
     printed = fresh.ask("refresh", "--plan")
     assert f"parameters changed: {change}" in printed
@@ -65,9 +65,9 @@ def test_a_parameter_is_told_with_its_reason_and_price_and_then_exactly_that_is_
 def test_what_comes_out_the_same_leaves_all_behind_it_fresh(fresh: Installation) -> None:
     before = fresh.runs()
     fresh.change("masks", "unused")
-    told = fresh.plan()["steps"]
-    assert {step["asset"] for step in told if step["certain"]} == {"masks"}
-    assert {step["asset"] for step in told if not step["certain"]} == BEHIND_MASKS
+    steps = fresh.plan()["steps"]
+    assert {step["asset"] for step in steps if step["certain"]} == {"masks"}
+    assert {step["asset"] for step in steps if not step["certain"]} == BEHIND_MASKS
     fresh.make("refresh")
     assert changed(before, fresh.runs()) == {"masks"}
     assert fresh.plan()["steps"] == []
@@ -78,9 +78,9 @@ def test_a_comment_or_another_format_of_a_runner_changes_nothing(fresh: Installa
     fresh.runner.write_text(words.replace('"right", 0.9, points', "'right',\n  0.90,  points"), encoding="utf-8")
     assert fresh.plan()["steps"] == []
     fresh.runner.write_text(RUNNER.replace("0.9, points", "0.8, points"), encoding="utf-8")
-    told = fresh.plan()["steps"]
+    steps = fresh.plan()["steps"]
     fresh.runner.write_text(RUNNER, encoding="utf-8")
-    assert {step["why"] for step in told if step["asset"] == "hand_poses"} == {"runner source of quick changed"}
+    assert {step["why"] for step in steps if step["asset"] == "hand_poses"} == {"runner source of quick changed"}
 
 
 def test_only_videos_that_fit_are_made_and_the_others_are_said(fresh: Installation) -> None:
@@ -92,9 +92,9 @@ def test_only_videos_that_fit_are_made_and_the_others_are_said(fresh: Installati
         costs[step["video"]] += step["seconds"]
     small, large = sorted(costs, key=lambda video: costs[video])
     loads = found["total"]["load_seconds"]
-    said = fresh.make("refresh", "--max-hours", str((costs[small] + loads + 1e-6) / 3600))
-    assert "1 of 2 videos fit into" in said
-    assert f"left: {large}: takes " in said
+    output = fresh.make("refresh", "--max-hours", str((costs[small] + loads + 1e-6) / 3600))
+    assert "1 of 2 videos fit into" in output
+    assert f"left: {large}: takes " in output
     after = fresh.runs()
     assert {place for place in after if after[place] != before[place]} == {("masks", small)}
     assert {step["video"] for step in fresh.plan()["steps"]} == {large}

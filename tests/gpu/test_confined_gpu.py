@@ -212,7 +212,7 @@ def test_a_gpu_is_taken_until_the_runner_of_a_killed_leaser_is_gone(tmp_path: Pa
                     check=True,
                 ).stdout.split()
                 assert held.device.uuid == found_devices()[0].uuid
-                assert holders == [], "whoever leases it next finds it empty"
+                assert holders == [], "the next lease finds it empty"
                 return
         except LockBusy:
             time.sleep(0.2)

@@ -78,7 +78,7 @@ class Machine:
         """What runs as the user of the parts."""
         return self.run("sh", "-c", 'grep -l "^Uid:.*\\b$(id -u egoworld)\\b" /proc/[0-9]*/status').stdout
 
-    def said(self) -> str:
+    def journal(self) -> str:
         """What a person would look at when something is wrong."""
         status = self.run("systemctl", "status", "--no-pager", "--lines=15", "egoworld-*").stdout
         return f"{self.server('ps').stdout}\n{status}\n{self.run('journalctl', '--no-pager', '-n', '80').stdout}"
@@ -87,7 +87,7 @@ class Machine:
         end = time.monotonic() + seconds
         while not true():
             if time.monotonic() > end:
-                pytest.fail(self.said())
+                pytest.fail(self.journal())
             time.sleep(1)
 
     def healthy(self) -> bool:

@@ -78,23 +78,23 @@ def text(generation: Path, name: str) -> str:
 
 def test_what_is_wished_for_is_locked_and_installed(place: Place) -> None:
     declared = place.locked("app", python="3.11")
-    told = place.backend.declared(declared)
-    assert told.python_version == "3.11"
-    assert told.dependencies == ("app", "python 3.11.*")
-    assert told.locked_versions == {"app": "1.0", "python": "3.11.9", "tool": "1.1"}
+    declaration = place.backend.declared(declared)
+    assert declaration.python_version == "3.11"
+    assert declaration.dependencies == ("app", "python 3.11.*")
+    assert declaration.locked_versions == {"app": "1.0", "python": "3.11.9", "tool": "1.1"}
     generation, ready = place.installed(declared)
     assert (text(generation, "app"), text(generation, "tool")) == ("1.0", "1.1")
     assert ready.python == "bin/python"
     assert ready.lock_digest == place.backend.digest(declared) == place.backend.digest(generation)
     assert ready.stamp == place.backend.stamp(generation)
     assert place.backend.damaged(generation) == []
-    assert place.backend.declared(generation) == told
+    assert place.backend.declared(generation) == declaration
 
 
 def test_the_folder_of_an_env_is_written_into_its_files(place: Place) -> None:
     generation, _ = place.installed(place.locked(python="3.11"))
-    said = subprocess.run([generation / "bin" / "where"], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == str(generation)
+    output = subprocess.run([generation / "bin" / "where"], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == str(generation)
     ran = [generation / "bin" / "python", "-I", "-c", "print('ran')"]
     assert subprocess.run(ran, capture_output=True, text=True, check=True).stdout == "ran\n"
 

@@ -112,8 +112,8 @@ def test_an_env_is_created_changed_synced_and_removed(fabric: Fabric, channel: M
     assert again.generation != env.generation
     assert fabric.list() == [again]
     fabric.delete(KEY, TESTER)
-    told = [(one.action, one.result) for one in reversed(fabric.operations.history())]
-    assert told == [(action, "ok") for action in ("create", "add", "update", "remove", "sync", "delete")]
+    done = [(one.action, one.result) for one in reversed(fabric.operations.history())]
+    assert done == [(action, "ok") for action in ("create", "add", "update", "remove", "sync", "delete")]
 
 
 def test_a_write_is_found_and_mended_by_a_sync(fabric: Fabric) -> None:

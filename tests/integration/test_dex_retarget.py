@@ -120,7 +120,7 @@ def link_positions(urdf: Path, at: dict[str, float]) -> dict[str, NDArray[np.flo
 
 
 def wrist_frame(row: dict[str, Any]) -> NDArray[np.float64]:
-    """Human joints along fingers (z), out of the palm (x) and y = z x x, written anew."""
+    """Human joints along fingers (z), out of the palm (x) and y = z x x, written again, independently."""
     points = np.asarray(row["keypoints_3d"], dtype=np.float64).reshape(21, 3)
     points = points - points[0]
     z = points[9] / np.linalg.norm(points[9])

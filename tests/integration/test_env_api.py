@@ -72,8 +72,8 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return error
 
 
-def of(told: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: told[name] for name in names}
+def of(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: body[name] for name in names}
 
 
 def test_the_calls_of_the_seed_give_its_fields(writer: httpx.Client, home: Path) -> None:
@@ -132,8 +132,8 @@ def test_what_is_wrong_has_a_code_of_its_own(writer: httpx.Client, env: str) -> 
     refused(
         writer.post("/envs", data={"workflow_id": "flow", "node_id": env.rpartition("/")[2]}), 409, "ENV_ALREADY_EXISTS"
     )
-    said = refused(writer.post("/envs", data={**new, "packages": "tiny>5"}), 422, "PACKAGE_RESOLUTION_FAILED")
-    assert "tiny>5" in said["message"], "the resolver's own words"
+    message = refused(writer.post("/envs", data={**new, "packages": "tiny>5"}), 422, "PACKAGE_RESOLUTION_FAILED")
+    assert "tiny>5" in message["message"], "the resolver's own words"
     refused(writer.post("/envs", data={**new, "python_version": "3.9"}), 422, "PYTHON_NOT_FOUND")
     refused(writer.post("/envs", data={**new, "python_version": "three"}), 422, "INVALID_REQUEST")
     refused(writer.post("/envs", data={**new, "flavour": "sweet"}), 422, "INVALID_REQUEST")
@@ -162,8 +162,8 @@ def test_a_body_that_is_too_long_is_refused(writer: httpx.Client, whole: bool) -
 
 
 def test_licences_of_its_packages_are_told(writer: httpx.Client, env: str) -> None:
-    told = ok(writer.get(f"{env}/licences"))
-    assert told["packages"] == [{"name": "tiny", "version": "1.0", "licence": "", "refused": ""}]
+    licences = ok(writer.get(f"{env}/licences"))
+    assert licences["packages"] == [{"name": "tiny", "version": "1.0", "licence": "", "refused": ""}]
     refused(writer.get("/envs/flow/nobody/licences"), 404, "ENV_NOT_FOUND")
 
 
@@ -205,9 +205,9 @@ def test_the_audit_names_who_from_where_and_pages(writer: httpx.Client, env: str
     claim = {"X-Forwarded-For": "10.0.0.7"}
     ok(writer.post(f"{env}/run", json={"code": "raise SystemExit(3)"}, headers=claim))
     name = env.removeprefix("/envs/")
-    told = ok(writer.get("/operations", params={"env": name}))
-    assert [one["action"] for one in told["operations"]] == ["run", "update", "create"]
-    run, update, _ = told["operations"]
+    history = ok(writer.get("/operations", params={"env": name}))
+    assert [one["action"] for one in history["operations"]] == ["run", "update", "create"]
+    run, update, _ = history["operations"]
     assert (run["actor"], run["result"], run["message"], run["running"]) == (
         "writer",
         "CODE_FAILED",
@@ -240,9 +240,9 @@ def test_damage_is_seen_and_sizes_are_told(writer: httpx.Client, env: str) -> No
 
 
 def test_cleanup_says_what_it_would_remove(writer: httpx.Client, env: str) -> None:
-    told = ok(writer.post("/envs/cleanup", json={"idle_hours": 0, "dry_run": True}))
-    assert told["dry_run"]
-    assert env.rpartition("/")[2] in {one["node_id"] for one in told["removed"]}
+    rested = ok(writer.post("/envs/cleanup", json={"idle_hours": 0, "dry_run": True}))
+    assert rested["dry_run"]
+    assert env.rpartition("/")[2] in {one["node_id"] for one in rested["removed"]}
     assert ok(writer.post("/envs/cleanup", json={}))["removed"] == [], "72 hours have not passed"
 
 

@@ -37,9 +37,9 @@ def test_the_api_keeps_what_its_openapi_promises(tmp_path: Path, uv: Path, repos
         path = {**api.environ, "PYTHONPATH": str(repository / "tests"), "COLUMNS": "160"}
         program = [str(Path(sys.executable).with_name(words[0])), *words[1:]]
         done = subprocess.run(program, cwd=tmp_path, env=path, capture_output=True, text=True, check=False)
-        told = "\n".join(line[:400] for line in done.stdout.splitlines())
-        assert done.returncode == 0, f"{told}\n{done.stderr[-2000:]}"
-        assert "API Links:" in told
+        output = "\n".join(line[:400] for line in done.stdout.splitlines())
+        assert done.returncode == 0, f"{output}\n{done.stderr[-2000:]}"
+        assert "API Links:" in output
         log = (tmp_path / "home" / "serve.err").read_text()
     assert "INTERNAL_ERROR" not in log
     assert "Traceback" not in log

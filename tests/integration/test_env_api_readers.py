@@ -59,11 +59,11 @@ def test_an_env_that_vanishes_is_not_found(fabric: Fabric, backend: Vanishing, l
 def test_an_env_that_is_made_anew_meanwhile_is_the_new_one(fabric: Fabric, backend: Vanishing, look: str) -> None:
     before = fabric.get(KEY)
 
-    def anew() -> None:
+    def remade() -> None:
         fabric.places.remove(KEY)
         fabric.create(KEY, TESTER)
 
-    backend.meanwhile = anew
+    backend.meanwhile = remade
     found = getattr(fabric, look)(KEY)
     assert found.status == "ready"
     assert found.generation != before.generation

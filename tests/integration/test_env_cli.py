@@ -37,16 +37,16 @@ def ego(*words: str, status: int = 0, text: str | None = None) -> Result:
     return done
 
 
-def told(*words: str) -> dict[str, Any]:
+def answer_to(*words: str) -> dict[str, Any]:
     return json.loads(ego(*words, "--json").stdout)
 
 
 def wrong(*words: str) -> str:
     """The one line that a command says when it cannot be done."""
-    said = ego(*words, status=1).stderr
-    assert said.startswith("error: ")
-    assert "Traceback" not in said
-    return said
+    message = ego(*words, status=1).stderr
+    assert message.startswith("error: ")
+    assert "Traceback" not in message
+    return message
 
 
 @pytest.mark.usefixtures("environ")
@@ -54,22 +54,22 @@ def test_an_env_from_its_creation_to_its_end(tmp_path: Path) -> None:
     assert "no envs yet" in ego("list").stdout
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("leaf\n")
-    made = told("create", "flow/node/v1", "tiny<2", "-r", str(requirements))
+    made = answer_to("create", "flow/node/v1", "tiny<2", "-r", str(requirements))
     assert (made["status"], made["locked_versions"]) == ("created", {"leaf": "1.0", "tiny": "1.0"})
-    assert told("show", "flow/node/v1") == {**made, "status": "ready"}
-    assert told("verify", "flow/node/v1")["status"] == "ready"
+    assert answer_to("show", "flow/node/v1") == {**made, "status": "ready"}
+    assert answer_to("verify", "flow/node/v1")["status"] == "ready"
     ego("remove", "flow/node/v1", "leaf")
-    assert told("update", "flow/node/v1", "tiny", "--upgrade")["locked_versions"] == {"tiny": "2.0"}
+    assert answer_to("update", "flow/node/v1", "tiny", "--upgrade")["locked_versions"] == {"tiny": "2.0"}
     ego("add", "flow/node/v1", "leaf")
-    assert told("sync", "flow/node/v1")["status"] == "synced"
+    assert answer_to("sync", "flow/node/v1")["status"] == "synced"
     assert "  tiny==2.0" in ego("deps", "flow/node/v1").stdout.splitlines()
     ego("export", "flow/node/v1", "--to", str(tmp_path / "out"))
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["pylock.toml", "pyproject.toml", "uv.lock"]
     assert "flow/node/v1" in ego("list").stdout
-    assert told("list")["envs"][0]["packages"] == 2
+    assert answer_to("list")["envs"][0]["packages"] == 2
     assert "would be removed" in ego("cleanup", "--idle-hours", "0").stdout
     assert ego("cleanup", "--idle-hours", "0", "--apply").stdout.startswith("flow/node/v1\n1 removed")
-    actions = [(one["action"], one["result"], one["origin"]) for one in told("log", "flow/node/v1")["operations"]]
+    actions = [(one["action"], one["result"], one["origin"]) for one in answer_to("log", "flow/node/v1")["operations"]]
     assert actions == [(one, "ok", "cli") for one in ("cleanup", "sync", "add", "update", "remove", "create")]
     assert "cleanup" in ego("log").stdout
 
@@ -77,7 +77,7 @@ def test_an_env_from_its_creation_to_its_end(tmp_path: Path) -> None:
 def test_looking_makes_nothing(environ: dict[str, str]) -> None:
     home = Path(environ["EGOWORLD_HOME"])
     assert not (home / "workflow_envs").exists()
-    assert told("list") == {"envs": []}
+    assert answer_to("list") == {"envs": []}
     assert "nothing yet" in ego("log").stdout
     for view in ("show", "verify", "export", "deps", "licences"):
         assert "there is no env flow/node" in wrong(view, "flow/node")
@@ -89,7 +89,7 @@ def test_the_log_tells_what_uv_said_and_an_update_of_nothing_is_told(tmp_path: P
     wrong("create", "flow/bad", "tiny>5")
     assert "only tiny<=2.0 is available" in ego("log", "flow/bad").stdout
     ego("create", "flow/node", "tiny")
-    assert told("add", "flow/node", "tiny")["status"] == "unchanged"
+    assert answer_to("add", "flow/node", "tiny")["status"] == "unchanged"
     del tmp_path
 
 
@@ -114,7 +114,7 @@ def test_licences_of_packages_are_told_and_judged(environ: dict[str, str]) -> No
     policy.parent.mkdir()
     policy.write_text('[licences]\npackages = ["MIT"]\n[licences.told]\nleaf = "MIT"\n')
     ego("create", "flow/node", "leaf", "tiny<2")
-    known = told("licences", "flow/node")
+    known = answer_to("licences", "flow/node")
     assert known["packages"] == [
         {"name": "leaf", "version": "1.0", "licence": "MIT", "refused": ""},
         {"name": "tiny", "version": "1.0", "licence": "", "refused": "states no licence that can be read"},
@@ -134,12 +134,12 @@ def test_code_ends_the_command_with_its_own_status(tmp_path: Path) -> None:
     program.write_text("import tiny; print(tiny.VERSION)")
     assert ego("run", "flow/node", str(program)).stdout == "2.0\n"
     assert ego("run", "flow/node", "-", text="print('piped')").stdout == "piped\n"
-    assert told("run", "flow/node", "-c", "print(1)")["stdout"] == "1\n"
+    assert answer_to("run", "flow/node", "-c", "print(1)")["stdout"] == "1\n"
     late = ego("run", "flow/node", "-c", "print('so far', flush=True)\nwhile True: pass", "--timeout", "1", status=1)
     assert late.stdout == "so far\n"
     assert "longer than 1 s" in late.stderr
     assert "86400" in ego("run", "flow/node", "-c", "1", "--timeout", "inf", status=2).stderr
-    assert told("delete", "flow/node")["status"] == "deleted"
+    assert answer_to("delete", "flow/node")["status"] == "deleted"
 
 
 def test_an_env_of_conda_packages_goes_out_and_comes_back(environ: dict[str, str], tmp_path: Path) -> None:
@@ -148,16 +148,16 @@ def test_an_env_of_conda_packages_goes_out_and_comes_back(environ: dict[str, str
     policy = Path(environ["EGOWORLD_PROJECT"]) / "envs" / "policy.toml"
     policy.parent.mkdir()
     policy.write_text(f"channels = ['{channel.url}']\n")
-    made = told("create", "flow/tools", "tool", "--backend", "conda", "--python", "none")
+    made = answer_to("create", "flow/tools", "tool", "--backend", "conda", "--python", "none")
     assert (made["backend"], made["locked_versions"]) == ("conda", {"tool": "1.0"})
-    (licence,) = told("licences", "flow/tools")["packages"]
+    (licence,) = answer_to("licences", "flow/tools")["packages"]
     assert (licence["name"], licence["licence"]) == ("tool", "MIT")
     explicit, lock, yml = (tmp_path / name for name in ("explicit.txt", "conda-lock.yml", "environment.yml"))
     explicit.write_text(made["uv_lock"])
     yml.write_text(made["pyproject_toml"])
     ego("export", "flow/tools", "--conda-lock", "--to", str(tmp_path))
     for file in (explicit, lock, yml):
-        again = told("create", f"flow/{file.stem}", "--conda-file", str(file))
+        again = answer_to("create", f"flow/{file.stem}", "--conda-file", str(file))
         assert again["lock_digest"] == made["lock_digest"], file.name
     assert "lists everything" in wrong("create", "flow/other", "tool", "--conda-file", str(lock))
     assert "has no Python" in wrong("run", "flow/tools", "-c", "1")
@@ -171,7 +171,7 @@ def test_what_is_wrong_is_one_line() -> None:
     assert "cannot read" in wrong("create", "flow/node", "-r", "nothere.txt")
     assert "nothere was not found" in wrong("create", "flow/node", "nothere")
     assert "name a file, or give the program" in wrong("run", "flow/node")
-    assert [one["result"] for one in told("log")["operations"]] == ["PACKAGE_RESOLUTION_FAILED"]
+    assert [one["result"] for one in answer_to("log")["operations"]] == ["PACKAGE_RESOLUTION_FAILED"]
 
 
 def test_tokens_are_shown_once(environ: dict[str, str]) -> None:

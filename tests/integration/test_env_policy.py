@@ -166,12 +166,12 @@ def test_the_commands_on_a_project(project: Project) -> None:
     behind = project.run("matrix", "--check")
     assert behind.exit_code == 1
     assert "locks changed without it (red: paint 1.0 -> 2.0)" in behind.stdout
-    (told,) = json.loads(project.run("phase", "--json").stdout)["envs"]
-    assert (told["env"], told["phase"]) == ("red", "B")
+    (phase,) = json.loads(project.run("phase", "--json").stdout)["envs"]
+    assert (phase["env"], phase["phase"]) == ("red", "B")
     project.env("blue", "paint==1.0")
-    said = project.run("conflicts").stdout
-    assert "blue + red: cannot be one, uv says:" in said
-    assert "fewest envs, taken in this order: 2" in said
+    conflicts = project.run("conflicts").stdout
+    assert "blue + red: cannot be one, uv says:" in conflicts
+    assert "fewest envs, taken in this order: 2" in conflicts
 
 
 def test_envs_of_other_folders_are_asked_too(project: Project) -> None:

@@ -38,7 +38,7 @@ def waiting(mark: str) -> str:
     return f"import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(99)', '{mark}'])"
 
 
-def said(environ: dict[str, str], *words: str) -> Any:
+def answer_to(environ: dict[str, str], *words: str) -> Any:
     done = subprocess.run(command("env", *words, "--json"), env=environ, capture_output=True, text=True, check=False)
     return json.loads(done.stdout)
 
@@ -68,16 +68,16 @@ def test_a_killed_service_leaves_no_run(tmp_path: Path, uv: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_ctrl_c_ends_the_code(tmp_path: Path, uv: Path, number: signal.Signals) -> None:
     environ, mark = environ_of(tmp_path, uv, SILENT), f"mark{uuid4().hex}"
-    said(environ, "create", "flow/node")
+    answer_to(environ, "create", "flow/node")
     words = command("env", "run", "flow/node", "-c", waiting(mark), "--run-id", "mine")
-    asked = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: marked(mark))
-    asked.send_signal(number)
-    _, errors = asked.communicate(timeout=60)
-    assert asked.returncode == 128 + number
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
     assert f"cancelled by {number.name} at the terminal" in errors
     assert marked(mark) == []
-    (run, _) = said(environ, "log")["operations"]
+    (run, _) = answer_to(environ, "log")["operations"]
     assert (run["action"], run["result"], run["details"]["run_id"]) == ("run", "CANCELLED", "mine")
 
 
@@ -85,7 +85,7 @@ def test_runs_of_other_processes_are_seen_counted_and_cancelled(tmp_path: Path, 
     mark = f"mark{uuid4().hex}"
     with served(tmp_path, uv, SILENT, EXECUTION_RUNS="1") as api, api.client() as client:
         environ = dict(api.environ)
-        said(environ, "create", "flow/node")
+        answer_to(environ, "create", "flow/node")
         words = command("env", "run", "flow/node", "-c", waiting(mark), "--run-id", "typed", "--timeout", "300")
         typed = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: marked(mark))
@@ -95,12 +95,12 @@ def test_runs_of_other_processes_are_seen_counted_and_cancelled(tmp_path: Path, 
         assert (answer.status_code, answer.json()["error"]["code"]) == (429, "TOO_MANY_RUNS")
         assert 1 <= int(answer.headers["retry-after"]) <= 300
         assert client.delete(f"{RUN}/typed").json()["error"]["code"] == "RUN_NOT_YOURS", "a token is not a user"
-        assert [one["run_id"] for one in said(environ, "runs")["runs"]] == ["typed"]
+        assert [one["run_id"] for one in answer_to(environ, "runs")["runs"]] == ["typed"]
         waits: list[httpx.Response] = []
         asking = threading.Thread(target=lambda: waits.append(client.post(RUN, json={"code": "print(2)", "wait": 100})))
         asking.start()
-        assert said(environ, "cancel", "flow/node", "typed")["status"] == "cancelled"
-        assert said(environ, "cancel", "flow/node", "typed")["error"]["code"] == "RUN_ALREADY_CANCELLED"
+        assert answer_to(environ, "cancel", "flow/node", "typed")["status"] == "cancelled"
+        assert answer_to(environ, "cancel", "flow/node", "typed")["error"]["code"] == "RUN_ALREADY_CANCELLED"
         asking.join()
         assert waits[0].json()["stdout"] == "2\n", "it waited for room"
         assert "cancelled" in typed.communicate(timeout=60)[1]

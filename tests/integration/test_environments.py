@@ -155,9 +155,9 @@ def test_killed_at_any_moment_the_next_build_is_whole(place: Place, moment: str)
 
 def test_builders_at_once_make_one_generation(place: Place) -> None:
     running = [place.process() for _ in range(4)]
-    said = [process.communicate(timeout=120) for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0, 0], said
-    assert len({out for out, _ in said}) == 1
+    outputs = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0, 0], outputs
+    assert len({out for out, _ in outputs}) == 1
     assert len(place.generations()) == 1
 
 

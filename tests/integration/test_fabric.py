@@ -140,11 +140,11 @@ def test_an_env_is_created_changed_and_removed(fabric: Fabric) -> None:
 def test_the_audit_names_who_what_and_the_locks_on_both_sides(fabric: Fabric) -> None:
     first = fabric.create(KEY, TESTER)
     second = fabric.add(KEY, ["tiny"], TESTER)
-    told = fabric.operations.history(parts=KEY.parts)[0]
-    assert (told.actor, told.origin, told.details) == ("tester", "test", {"packages": ["tiny"]})
-    assert (told.lock_before, told.lock_after) == (first.lock_digest, second.lock_digest)
-    assert told.ended_at is not None
-    assert told.ended_at >= told.started_at
+    operation = fabric.operations.history(parts=KEY.parts)[0]
+    assert (operation.actor, operation.origin, operation.details) == ("tester", "test", {"packages": ["tiny"]})
+    assert (operation.lock_before, operation.lock_after) == (first.lock_digest, second.lock_digest)
+    assert operation.ended_at is not None
+    assert operation.ended_at >= operation.started_at
 
 
 def test_an_upgrade_takes_the_newest_that_fits(fabric: Fabric, index: MadeIndex) -> None:
@@ -199,7 +199,7 @@ def test_a_second_env_of_the_same_lock_shares_its_files(fabric: Fabric) -> None:
     assert files[0].stat().st_ino == files[1].stat().st_ino
 
 
-def test_a_write_into_an_env_is_seen_and_mended_by_a_sync(fabric: Fabric) -> None:
+def test_a_write_into_an_env_is_seen_and_repaired_by_a_sync(fabric: Fabric) -> None:
     env = fabric.create(KEY, TESTER, packages=["tiny"])
     module = next(env.python.parents[1].glob("lib/*/site-packages/tiny.py"))
     module.chmod(0o644)
@@ -207,9 +207,9 @@ def test_a_write_into_an_env_is_seen_and_mended_by_a_sync(fabric: Fabric) -> Non
     assert fabric.get(KEY).status == "damaged"
     with pytest.raises(Damaged, match=r"tiny\.py"):
         fabric.verify(KEY)
-    mended = fabric.sync(KEY, TESTER)
-    assert (mended.status, imported(mended), mended.lock_digest) == ("ready", "2.0", env.lock_digest)
-    assert fabric.verify(KEY) == mended
+    repaired = fabric.sync(KEY, TESTER)
+    assert (repaired.status, imported(repaired), repaired.lock_digest) == ("ready", "2.0", env.lock_digest)
+    assert fabric.verify(KEY) == repaired
 
 
 def test_two_at_once_wait_or_are_told(fabric: Fabric) -> None:
@@ -274,8 +274,8 @@ def test_what_was_done_before_a_crash_is_written_down_as_done(fabric: Fabric) ->
     fabric.places.remove(KEY)  # and then the process dies
     fabric.open()
     assert fabric.operations.unfinished() == []
-    told = fabric.operations.history(limit=1)[0]
-    assert (told.id, told.result) == (began.id, "ok")
+    operation = fabric.operations.history(limit=1)[0]
+    assert (operation.id, operation.result) == (began.id, "ok")
 
 
 def test_cleanup_removes_what_rested(fabric: Fabric) -> None:
@@ -304,9 +304,9 @@ def test_code_runs_in_the_env_and_is_written_down_without_itself(fabric: Fabric)
     fabric.create(KEY, TESTER, packages=["tiny"])
     outcome = fabric.run(KEY, "import tiny; print(tiny.VERSION, 'geheim')", TESTER)
     assert (outcome.exit_code, outcome.stdout) == (0, "2.0 geheim\n")
-    told = fabric.operations.history(limit=1)[0]
-    assert (told.action, told.result, told.message) == ("run", "ok", "exit 0")
-    assert "geheim" not in str(told)
+    operation = fabric.operations.history(limit=1)[0]
+    assert (operation.action, operation.result, operation.message) == ("run", "ok", "exit 0")
+    assert "geheim" not in str(operation)
 
 
 def test_code_that_runs_too_long_is_ended(fabric: Fabric) -> None:

@@ -1,4 +1,4 @@
-"""Envs that somebody changed or took parts of: told as what they are, mended or removed, without harm to others."""
+"""Envs that somebody changed or took parts of: named as what they are, repaired or removed, without harm to others."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def test_a_lock_that_was_edited_is_never_installed(fabric: Fabric, edit: Callabl
         with pytest.raises(Damaged, match="changed since it was resolved"):
             look(KEY)
     assert statuses(fabric) == {KEY: "damaged", OTHER: "ready"}
-    mended = fabric.update(KEY, TESTER)
-    assert mended.status == "ready"
-    assert {name: fabric.run(KEY, f"import {name}", TESTER).exit_code for name in versions(mended)} == dict.fromkeys(
-        versions(mended), 0
+    repaired = fabric.update(KEY, TESTER)
+    assert repaired.status == "ready"
+    assert {name: fabric.run(KEY, f"import {name}", TESTER).exit_code for name in versions(repaired)} == dict.fromkeys(
+        versions(repaired), 0
     )
 
 
@@ -141,9 +141,9 @@ def test_an_env_whose_generation_is_gone_can_be_deleted(fabric: Fabric) -> None:
 def test_verify_names_what_was_added_and_tells_what_was_touched(fabric: Fabric) -> None:
     packages = next(live(fabric).glob("lib/*/site-packages"))
     (packages / "sitecustomize.py").write_text("")
-    with pytest.raises(Damaged, match=r"sitecustomize\.py") as told:
+    with pytest.raises(Damaged, match=r"sitecustomize\.py") as raised:
         fabric.verify(KEY)
-    assert told.value.details["files"] == ["sitecustomize.py"]
+    assert raised.value.details["files"] == ["sitecustomize.py"]
     (packages / "sitecustomize.py").unlink()
     (packages / "tiny.py").touch()
     with pytest.raises(Damaged, match="were touched"):

@@ -63,8 +63,8 @@ class Delivery:
     def install(self, kit: Path, to: Path | None = None) -> tuple[int, str]:
         """Exit status and output."""
         process = self.installing(kit, to)
-        said = process.communicate()[0]
-        return process.returncode, said
+        output = process.communicate()[0]
+        return process.returncode, output
 
     def imports(self) -> str:
         """The version of the made-up wheel that the env imports."""
@@ -87,13 +87,13 @@ def first(delivery: Delivery) -> Path:
     while not begun.exists() and process.poll() is None:
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
-    said = process.communicate()[0]
-    assert begun.exists(), said
+    output = process.communicate()[0]
+    assert begun.exists(), output
     assert installed(delivery.to) is None, "what was killed does not count as installed"
     assert not (delivery.to / ".venv" / ".ready").exists()
-    status, said = delivery.install(kit)
-    assert status == 0, said
-    assert "files are here already" in said
+    status, output = delivery.install(kit)
+    assert status == 0, output
+    assert "files are here already" in output
     return kit
 
 
@@ -122,12 +122,12 @@ def test_what_changed_is_enough_for_the_next_delivery(delivery: Delivery, first:
     assert "wheels/tiny-2.0-py3-none-any.whl" in shipped
     assert [name for name in shipped if name.startswith("wheels/")] == ["wheels/tiny-2.0-py3-none-any.whl"]
     assert {"source/egoworld_assets/__init__.py", "source/pyproject.toml"} <= shipped
-    status, said = delivery.install(made.target, delivery.folder / "nowhere")
+    status, output = delivery.install(made.target, delivery.folder / "nowhere")
     assert status == 1
-    assert "install that kit first" in said
+    assert "install that kit first" in output
     assert not (delivery.folder / "nowhere" / "Makefile").exists()
-    status, said = delivery.install(made.target)
-    assert status == 0, said
+    status, output = delivery.install(made.target)
+    assert status == 0, output
     assert delivery.imports() == "2.0"
     assert (delivery.to / "egoworld_assets" / "__init__.py").read_text() == '"""Renewed."""\n'
     assert not (delivery.to / "LICENSE").exists()

@@ -61,8 +61,8 @@ def process(database: Database, program: str) -> subprocess.Popen[str]:
 
 def ended_well(*processes: subprocess.Popen[str]) -> None:
     for one in processes:
-        said = one.communicate(timeout=120)
-        assert one.returncode == 0, said
+        outputs = one.communicate(timeout=120)
+        assert one.returncode == 0, outputs
 
 
 def test_an_operation_is_found_as_it_was_written(operations: Operations) -> None:
@@ -269,10 +269,10 @@ sys.stdin.read()
     command = [sys.executable, "-c", HEAD + program, database.url]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
         assert one.stdout is not None
-        said = one.stdout.readline().strip()
+        line = one.stdout.readline().strip()
         one.kill()
     (left,) = operations.unfinished()
-    assert (left.id, left.action, left.actor) == (said, "sync", Actor("a", "b"))
+    assert (left.id, left.action, left.actor) == (line, "sync", Actor("a", "b"))
     operations.end(left, "interrupted", message="its process died")
     assert operations.unfinished() == []
 

@@ -132,10 +132,10 @@ def test_the_recording_is_sound_and_holds_everything(
     verified = rerun("rrd", "verify", str(made / "recording.rrd"))
     assert verified.returncode == 0, verified.stderr
     assert "without error" in verified.stderr + verified.stdout
-    told = subprocess.run(
+    done = subprocess.run(
         [str(python), "-I", "-c", READ, str(made / "recording.rrd")], capture_output=True, text=True, check=True
     )
-    found = json.loads(told.stdout)
+    found = json.loads(done.stdout)
     assert found["blueprints"] == 1
     rows = {name: one["rows"] for name, one in found["entities"].items()}
     for name in ("/video/frames", "/video/masks", "/video/tracks", "/video/detections", "/video/hands/left"):

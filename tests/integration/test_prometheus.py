@@ -35,7 +35,7 @@ scrape_configs:
 """
 
 
-def asked(prometheus: str, query: str) -> list[dict[str, object]]:
+def queried(prometheus: str, query: str) -> list[dict[str, object]]:
     """The series that Prometheus answers a question with; raises Unhealthy for a question that it does not take."""
     url = f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
     answer = json.loads(probes.fetch(url))
@@ -45,7 +45,7 @@ def asked(prometheus: str, query: str) -> list[dict[str, object]]:
 
 def scraped(prometheus: str) -> str:
     """Healthy once our metrics were scraped."""
-    if not asked(prometheus, "egoworld_scan_timestamp_seconds"):
+    if not queried(prometheus, "egoworld_scan_timestamp_seconds"):
         raise probes.Unhealthy("nothing was scraped yet")
     return "scraped"
 
@@ -79,14 +79,14 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_question_of_the_dashboard_has_an_answer(prometheus: str, query: str) -> None:
-    assert asked(prometheus, query), query
+    assert queried(prometheus, query), query
 
 
 def test_labels_are_those_that_the_legends_name(prometheus: str) -> None:
     for panel in BOARD["panels"]:
         for target in panel["targets"]:
             named = {part.split("}}")[0].strip() for part in target["legendFormat"].split("{{")[1:]}
-            for series in asked(prometheus, target["expr"]):
+            for series in queried(prometheus, target["expr"]):
                 assert named <= dict(series["metric"]).keys(), panel["title"]
 
 
@@ -96,6 +96,6 @@ def test_promtool_takes_what_is_told(prometheus: str, tmp_path: Path) -> None:
         pytest.skip("promtool is not on the PATH")
     (target,) = json.loads(probes.fetch(f"{prometheus}/api/v1/targets"))["data"]["activeTargets"]
     assert (target["health"], target["lastError"]) == ("up", "")
-    told = probes.fetch(target["scrapeUrl"]).decode()
-    done = subprocess.run([promtool, "check", "metrics"], input=told, capture_output=True, text=True, check=False)
+    metrics = probes.fetch(target["scrapeUrl"]).decode()
+    done = subprocess.run([promtool, "check", "metrics"], input=metrics, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

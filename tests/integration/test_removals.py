@@ -66,8 +66,8 @@ class Lab:
     def run(self, *command: str) -> tuple[int, str]:
         """A command and what it said."""
         done = self.start(command)
-        said, _ = done.communicate()
-        return done.returncode, said
+        output, _ = done.communicate()
+        return done.returncode, output
 
     def holds(self, manifest: Manifest) -> bool:
         return self.store.version(manifest.asset, manifest.video, manifest.data_version) is not None
@@ -114,14 +114,14 @@ def held(lab: Lab, command: tuple[str, ...], at: int) -> Iterator[tuple[subproce
 def test_gc_removes_nothing_while_a_backup_is_made(lab: Lab) -> None:
     with held(lab, (*BACKUP, str(lab.to)), 4) as (backup, go):
         for command in ((*GC, "--apply"), (*FSCK, "--mend")):
-            status, said = lab.run(*command)
-            assert (status, "a backup of" in said, "run it again" in said) == (1, True, True), said
-        status, said = lab.run(*GC)
-        assert (status, "would be removed" in said) == (0, True), "a dry run disturbs nobody"
+            status, output = lab.run(*command)
+            assert (status, "a backup of" in output, "run it again" in output) == (1, True, True), output
+        status, output = lab.run(*GC)
+        assert (status, "would be removed" in output) == (0, True), "a dry run disturbs nobody"
         assert lab.holds(lab.old)
         go.set()
-        said, _ = backup.communicate()
-        assert backup.returncode == 0, said
+        output, _ = backup.communicate()
+        assert backup.returncode == 0, output
     made = lab.whole()
     assert f"artifacts/masks/v/{lab.old.data_version}/masks.parquet" in {one.key for one in made.listing.all()}
     assert lab.run(*GC, "--apply")[0] == 0
@@ -132,8 +132,8 @@ def test_a_killed_backup_holds_up_no_gc(lab: Lab) -> None:
     with held(lab, (*BACKUP, str(lab.to)), 4) as (backup, _):
         backup.kill()
         backup.wait()
-        status, said = lab.run(*GC, "--apply")
-    assert status == 0, said
+        status, output = lab.run(*GC, "--apply")
+    assert status == 0, output
     assert not lab.holds(lab.old)
     assert backups(lab.to) == []
 
@@ -144,10 +144,10 @@ def test_a_backup_waits_for_what_is_being_removed(lab: Lab) -> None:
         assert "waiting until a removal has ended" in backup.stdout.readline()
         assert backups(lab.to) == []
         go.set()
-        said, _ = gc.communicate()
-        assert gc.returncode == 0, said
-        said, _ = backup.communicate()
-        assert backup.returncode == 0, said
+        output, _ = gc.communicate()
+        assert gc.returncode == 0, output
+        output, _ = backup.communicate()
+        assert backup.returncode == 0, output
     made = lab.whole()
     assert not lab.holds(lab.old)
     assert not [one for one in made.listing.all() if lab.old.data_version in one.key]

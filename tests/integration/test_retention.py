@@ -166,12 +166,12 @@ def known(instance: dg.DagsterInstance, bench: Workbench) -> dict[str, Any]:
     found: dict[str, Any] = {"keys": sorted(key.to_user_string() for key in instance.all_asset_keys())}
     for record in instance.get_asset_records([key for asset in ASSETS for key in asset.keys]):
         entry, key = record.asset_entry, record.asset_entry.asset_key
-        told = instance.fetch_materializations(key, limit=100).records
+        pruned = instance.fetch_materializations(key, limit=100).records
         found[key.to_user_string()] = {
             "partitions": sorted(instance.get_materialized_partitions(key)),
             "last": (entry.last_run_id, entry.last_materialization_storage_id, entry.last_materialization),
             "latest": storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION),
-            "materializations": [(one.storage_id, one.run_id, one.asset_materialization) for one in told],
+            "materializations": [(one.storage_id, one.run_id, one.asset_materialization) for one in pruned],
             "without": storage.get_latest_asset_partition_materialization_attempts_without_materializations(key),
         }
     checks = [dg.AssetCheckKey(dg.AssetKey(asset), "valid") for asset in (videos, clips)]
@@ -229,9 +229,9 @@ def test_a_page_of_a_pruned_run_still_answers(instance: dg.DagsterInstance, home
         for found in instance.get_runs():
             body = json.dumps({"query": RUN, "variables": {"id": found.run_id}}).encode()
             with urlopen(Request(f"{url}/graphql", body, {"Content-Type": "application/json"})) as answer:
-                told = json.load(answer)
-            shown = told["data"]["runOrError"]
-            assert (shown["status"], "errors" in told) == (found.status.value, False), told
+                answered = json.load(answer)
+            shown = answered["data"]["runOrError"]
+            assert (shown["status"], "errors" in answered) == (found.status.value, False), answered
             kinds = {event["__typename"] for event in shown["eventConnection"]["events"]}
             assert kinds & {"RunSuccessEvent", "RunFailureEvent"}
             assert not kinds & {"LogMessageEvent", "EngineEvent", "ExecutionStepStartEvent"}
@@ -255,7 +255,7 @@ def test_young_and_running_runs_stay_whole_and_zero_days_keep_all(
     instance: dg.DagsterInstance, bench: Workbench
 ) -> None:
     had = rows(instance)
-    assert prune(instance, 90, apply=True) == Pruned(), "all of them are of today"
+    assert prune(instance, 90, apply=True) == Pruned(), "all of them are from today"
     assert prune(instance, 0, apply=True, now=LATER) == Pruned()
     for status in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED):
         waiting = instance.create_run_for_job(event_log_retention, status=status)
@@ -289,12 +289,12 @@ def test_egoworld_prune_says_and_does_it(instance: dg.DagsterInstance, home: Pat
     home.rename(server)
     env = {"EGOWORLD_HOME": str(tmp_path / "data"), "DAGSTER_HOME": str(server)}
 
-    def told(*words: str) -> dict[str, Any]:
+    def pruned(*words: str) -> dict[str, Any]:
         done = CliRunner().invoke(app, ["prune", "--json", *words], env=env)
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
-    assert told("--days", "100")["looked_at"] == 0
-    dry, done = told(), told("--apply")
+    assert pruned("--days", "100")["looked_at"] == 0
+    dry, done = pruned(), pruned("--apply")
     assert (dry["days"], dry["looked_at"], dry["events"], dry["applied"]) == (90, 10, done["events"], False)
-    assert told()["events"] == 0
+    assert pruned()["events"] == 0

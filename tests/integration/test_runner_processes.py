@@ -109,8 +109,8 @@ def test_whoever_is_killed_no_process_of_the_model_survives(
     assert until(lambda: supervisor.poll() is not None)
     assert whole_clips(tmp_path) == []
     assert supervisor.stdout is not None
-    said = supervisor.stdout.read().splitlines()
-    assert (said[-1] == "died in whole") == (victim != "supervisor"), said
+    lines = supervisor.stdout.read().splitlines()
+    assert (lines[-1] == "died in whole") == (victim != "supervisor"), lines
     close(supervisor)
 
 

@@ -18,7 +18,7 @@ from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.s3.access import S3Access
 from egoworld_resources.server.s3_servers import S3Address
 from egoworld_resources.store.folder import FolderStore
-from egoworld_resources.store.fsck import fsck, mend
+from egoworld_resources.store.fsck import forget, fsck
 from egoworld_resources.store.s3 import S3Store
 from tests.made_stores import KINDS, SERVERS, Place, access_to, artifact, environment, objects_of
 from tests.made_up import BRIGHTNESS, video, workbench
@@ -101,7 +101,7 @@ def test_a_damaged_input_costs_its_video_only_and_is_named(access: S3Access, tmp
     bad, good = elsewhere.make(BRIGHTNESS, keys, "run")
     assert (bad.state, good.state) == ("failed", "made")
     assert "clips.parquet is damaged" in bad.why
-    assert elsewhere.state(BRIGHTNESS, keys[0]).condition == "missing", "mended bytes are all that it needs"
+    assert elsewhere.state(BRIGHTNESS, keys[0]).condition == "missing", "restored bytes are all that it needs"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,7 +127,7 @@ def test_a_browser_gets_files_of_artifacts_and_nothing_else(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_mended_store_makes_the_damaged_artifact_again(
+def test_a_repaired_store_makes_the_damaged_artifact_again(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if kind != "folder":
@@ -143,7 +143,7 @@ def test_a_mended_store_makes_the_damaged_artifact_again(
     Place(kind, lambda _: store).put_bytes(store, damaged, b"x" * first[1].files[0].bytes)
     (fault,) = fsck(store)
     assert (fault.kind, fault.key) == ("damaged", damaged)
-    assert mend(store, fault)
+    assert forget(store, fault)
     assert list(fsck(store)) != [], "the live brightness was made from it"
     assert conditions(bench, key) == ["fresh", "missing", "blocked"]
     (again,) = bench.make(STAGES[1], [key], "again")

@@ -128,13 +128,13 @@ def test_a_name_that_is_not_mp4_and_a_missing_folder_are_refused(tmp_path):
 
 def test_command_line_renders_once_and_refuses_with_status_2(tmp_path, capsys):
     video = tmp_path / "a.mp4"
-    asked = [str(video), "--seconds", "0.2", "--width", "64", "--height", "64", "--workers", "1"]
-    assert main(asked) == 0
+    arguments = [str(video), "--seconds", "0.2", "--width", "64", "--height", "64", "--workers", "1"]
+    assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines() == [str(video), str(tmp_path / "a.truth")]
     made = video.stat().st_mtime_ns
-    assert main(asked) == 0
+    assert main(arguments) == 0
     assert video.stat().st_mtime_ns == made
-    assert main([*asked, "--force"]) == 0
+    assert main([*arguments, "--force"]) == 0
     assert video.stat().st_mtime_ns != made
     assert main([str(video), "--width", "65"]) == 2
     assert "width=65 is odd" in capsys.readouterr().err

@@ -194,9 +194,9 @@ def test_kill_9_of_the_service(machine: Machine) -> None:
         service.kill()
         assert service.stdout is not None
         with service.stdout:
-            said = service.stdout.read()
+            output = service.stdout.read()
         service.wait()
-    assert said == b""
+    assert output == b""
     assert none_left(machine)
 
 
@@ -229,8 +229,8 @@ def test_an_env_that_is_closed_to_others_is_told(code_folder: Path) -> None:
 
 def test_means_that_are_not_there_are_not_done_without(code_folder: Path) -> None:
     bare = machine_named("bare", code_folder)
-    asked = {**json.loads(bare.request("print('ran')", BOUNDS)), "means": [*bare.means, "network"]}
-    done = subprocess.run(bare.command, input=json.dumps(asked).encode(), capture_output=True, check=False)
+    changed = {**json.loads(bare.request("print('ran')", BOUNDS)), "means": [*bare.means, "network"]}
+    done = subprocess.run(bare.command, input=json.dumps(changed).encode(), capture_output=True, check=False)
     assert done.returncode != 0
     assert b"SandboxFailed" in done.stderr
     assert b"unshare of the network namespace" in done.stderr

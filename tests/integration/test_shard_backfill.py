@@ -37,11 +37,11 @@ print(json.dumps({
 STATUS = "query($id: String!) {partitionBackfillOrError(backfillId: $id) {... on PartitionBackfill {status}}}"
 
 
-def asked(socket: Path, query: str, variables: dict[str, object]) -> dict[str, dict[str, str]]:
+def queried(socket: Path, query: str, variables: dict[str, object]) -> dict[str, dict[str, str]]:
     """What the webserver answers."""
     body = json.dumps({"query": query, "variables": variables}).encode()
-    told = probes.fetch_at(socket, "/graphql", body, {"Content-Type": "application/json"})
-    return json.loads(told)["data"]
+    answer = probes.fetch_at(socket, "/graphql", body, {"Content-Type": "application/json"})
+    return json.loads(answer)["data"]
 
 
 @pytest.mark.torture
@@ -59,11 +59,11 @@ def test_six_videos_in_two_shards(tmp_path: Path) -> None:
 
         socket = server.parts.places.of("webserver")
         assets = [{"path": [name]} for name in MADE]
-        begun = asked(socket, BACKFILL, {"names": shards, "assets": assets})["launchPartitionBackfill"]
+        begun = queried(socket, BACKFILL, {"names": shards, "assets": assets})["launchPartitionBackfill"]
         assert begun["__typename"] == "LaunchBackfillSuccess", begun
 
         def ended() -> str:
-            status = asked(socket, STATUS, {"id": begun["backfillId"]})["partitionBackfillOrError"]["status"]
+            status = queried(socket, STATUS, {"id": begun["backfillId"]})["partitionBackfillOrError"]["status"]
             if status in ("REQUESTED", "COMPLETED"):
                 raise probes.Unhealthy(f"the backfill is {status}")
             return status
@@ -75,8 +75,8 @@ def test_six_videos_in_two_shards(tmp_path: Path) -> None:
                 manifest = store.current(stage, key)
                 assert manifest
                 assert store.verify(manifest) == []
-        told: Any = asked(socket, STALE, {"partitions": shards})["assetNodes"]
-        fresh = {node["assetKey"]["path"][0]: node["staleStatusByPartition"] for node in told}
+        nodes: Any = queried(socket, STALE, {"partitions": shards})["assetNodes"]
+        fresh = {node["assetKey"]["path"][0]: node["staleStatusByPartition"] for node in nodes}
         assert {name: fresh[name] for name in MADE} == {name: ["FRESH"] * len(shards) for name in MADE}, (
             "for Dagster too"
         )

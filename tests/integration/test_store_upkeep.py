@@ -185,8 +185,8 @@ def test_the_commands_say_what_and_how_much_and_remove_only_when_asked(
     assert f"({size:,} bytes) would be removed (dry run; --apply removes it)" in output
     assert store.version("clips", "v", made[0].data_version) is not None
     status, output = run("gc", "--keep", "1", "--older-than", "0", "--apply", "--json")
-    told = json.loads(output)
-    assert (status, told["applied"], told["bytes"], len(told["removals"])) == (0, True, size, 1)
+    report = json.loads(output)
+    assert (status, report["applied"], report["bytes"], len(report["removals"])) == (0, True, size, 1)
     assert store.version("clips", "v", made[0].data_version) is None
     kept.put_bytes(store, f"artifacts/clips/v/{made[2].data_version}/clips.parquet", b"?")
     status, output = run("fsck", "--json")

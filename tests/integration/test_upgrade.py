@@ -39,8 +39,8 @@ def of_before(home: Path, tools: Tools) -> PostgresAddress:
     env_file.ensure(on_free_ports())
     text = env_file.path.read_text(encoding="utf-8")
     earlier = re.sub(r"(?m)^(POSTGRES_\w+_PASSWORD|ENV_\w+_TOKEN)=.*\n", "", text)
-    told = {"POSTGRES_USER": at.user, "POSTGRES_PASSWORD": at.password}
-    lines = [f"{name}={told.get(name, at.port)}\n" for name in RETIRED]
+    variables = {"POSTGRES_USER": at.user, "POSTGRES_PASSWORD": at.password}
+    lines = [f"{name}={variables.get(name, at.port)}\n" for name in RETIRED]
     env_file.path.write_text(earlier + "".join(lines), encoding="utf-8")
     return at
 

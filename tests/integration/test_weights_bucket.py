@@ -94,8 +94,8 @@ def test_what_lies_on_the_disk_goes_first_and_what_lies_nowhere_is_told(access: 
     bucket = WeightsBucket(access, tmp_path / "cache", BOUND)
     with pytest.raises(WeightsMissing) as missing:
         local_weights([WEIGHTS], Path("python"), bucket)
-    for told in ("weights 'hands'", f"s3://{access.bucket('weights')}/{DIGEST}", "egoworld weights push hands.task"):
-        assert told in str(missing.value)
+    for part in ("weights 'hands'", f"s3://{access.bucket('weights')}/{DIGEST}", "egoworld weights push hands.task"):
+        assert part in str(missing.value)
     (tmp_path / "models" / "lab").mkdir(parents=True)
     (tmp_path / "models" / "lab" / "hands.task").write_bytes(DATA)
     assert local_weights([WEIGHTS], Path("python"), bucket)["hands"].is_relative_to(tmp_path / "models")

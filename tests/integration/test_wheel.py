@@ -56,8 +56,8 @@ def test_the_wheel_carries_every_file_of_envs_and_locks(wheel: Path) -> None:
 
 
 def test_nothing_of_the_checkout_is_used(installed: Path, tmp_path: Path) -> None:
-    asked = "import egoworld_runner as r; from egoworld_resources.settings import PROJECT; print(PROJECT, r.__file__)"
-    done = run(installed, tmp_path, "python", "-c", asked)
+    code = "import egoworld_runner as r; from egoworld_resources.settings import PROJECT; print(PROJECT, r.__file__)"
+    done = run(installed, tmp_path, "python", "-c", code)
     assert done.returncode == 0, done.stderr
     project, runner = done.stdout.split()
     assert Path(project).is_relative_to(installed)

@@ -64,7 +64,7 @@ def create(
 
 @command
 def sync(env: Which, wait: Wait = 0, as_json: Json = False) -> None:
-    """Make an env anew from its lock, whatever happened to its files."""
+    """Make an env again from its lock, whatever happened to its files."""
     show_env(fabric().sync(key_of(env), me(), wait_s=wait), "synced", as_json)
 
 

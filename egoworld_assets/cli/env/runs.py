@@ -83,7 +83,7 @@ def run(
 def runs(
     env: Annotated[str | None, typer.Argument(metavar="[ENV]", help="Only of this env.")] = None, as_json: Json = False
 ) -> None:
-    """The code that runs now, whoever started it, with the ids by which it can be cancelled."""
+    """All code that runs now, no matter who started it, with the ids by which it can be cancelled."""
     from egoworld_resources.workflow_envs.api.models import RunFacts, RunningCode
 
     found = fabric_with(key_of(env)) if env else fabric_so_far()
@@ -104,7 +104,7 @@ def runs(
 
 @command
 def cancel(env: Which, run_id: Annotated[str, typer.Argument(metavar="RUN")], as_json: Json = False) -> None:
-    """End code that runs, whoever started it; nothing of it is left afterwards."""
+    """End code that runs, no matter who started it; nothing of it is left afterwards."""
     from egoworld_resources.workflow_envs.api.models import CancelledRun
 
     ended = CancelledRun.of_run(fabric_with(key_of(env)).cancel(key_of(env), run_id, me()))

@@ -1,4 +1,4 @@
-"""Ask another program, for so many seconds and no longer."""
+"""Run another program with a limit in seconds."""
 
 from __future__ import annotations
 

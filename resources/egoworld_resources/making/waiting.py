@@ -41,7 +41,7 @@ def work_at(bench: Workbench, stage: Stage) -> Work:
     env = bench.env_of(stage)
     try:
         return Work(stage.name, env, bench.recipe(stage).device == "cuda")
-    except Exception:  # noqa: BLE001 whoever makes it will see what is wrong
+    except Exception:  # noqa: BLE001 making it will show what is wrong
         return Work(stage.name, env)
 
 

@@ -70,7 +70,7 @@ def ps() -> None:
 @app.command()
 def run(part: PartName) -> None:
     """Become one part, in the foreground: what supervisord, systemd and containers start."""
-    os.umask(0o077)  # nothing that a part writes is for others, whoever started it
+    os.umask(0o077)  # nothing that a part writes is for other users
     parts = Parts(Settings.load())
     parts.prepare()
     parts.one(part).launch().become()

@@ -1,4 +1,4 @@
-"""Which requests to the UI another site may have sent: a browser adds the login by itself, whoever asks.
+"""Which requests to the UI another site may have sent: a browser adds the login to any request by itself.
 
 The rules are those of Fetch Metadata and of Origin (W3C): browsers set both headers and pages cannot. A client that is
 no browser sends neither, and is judged by its method and Content-Type alone.

@@ -1,4 +1,4 @@
-"""Accounts of our own S3 server, one a role: whoever has its key may do what that role needs and nothing else.
+"""Accounts of our own S3 server, one a role: its key allows what that role needs and nothing else.
 
 MinIO takes accounts and policies as a zip of JSON (the admin call behind ``mc admin cluster iam import``, the one that
 needs no encryption of its own); versitygw takes accounts one by one, and what they may do as policies of the buckets.

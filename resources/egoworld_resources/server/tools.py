@@ -173,7 +173,7 @@ def go_version(go: Path) -> tuple[int, int]:
 
 
 def base_python() -> str:
-    """The interpreter behind our own environment, which may be made anew."""
+    """The interpreter behind our own environment, which may be made again."""
     return getattr(sys, "_base_executable", sys.executable)
 
 

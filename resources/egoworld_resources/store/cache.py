@@ -131,7 +131,7 @@ class Cache:
         return False
 
     def _make_room(self, incoming: int) -> None:
-        """Let the longest unread entries go until so many bytes more stay below the bound."""
+        """Remove the longest unread entries until the new bytes fit below the bound."""
         if self._added + incoming < self.bound // SLACK:
             return
         self._added = 0

@@ -68,7 +68,7 @@ def fsck(store: Inspected, quick: bool = False, now: datetime | None = None) -> 
     yield from source_faults(store, quick, now)
 
 
-def mend(store: Inspected, fault: Fault) -> bool:
+def forget(store: Inspected, fault: Fault) -> bool:
     """Forget the artifact that a fault lies in, so that a refresh makes it again; whether there is one."""
     parts = fault.key.split("/")
     if fault.kind == "orphaned" or parts[0] != "artifacts" or len(parts) < 5:

@@ -97,7 +97,7 @@ def apply(store: Inspected, removal: Removal) -> bool:
     with store.exclusive_if_unread(version.key) as unread:
         if not unread or version.key in needed_versions(store, version.video):
             return False
-        store.remove(removal.keys[:1])  # without its manifest a version counts as not there and would be written anew
+        store.remove(removal.keys[:1])  # without its manifest a version counts as not there and would be written again
         if version.key in needed_versions(store, version.video):
             return False  # it came back to life this moment: its writer looks after it
         store.remove(removal.keys[1:])

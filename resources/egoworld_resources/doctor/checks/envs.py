@@ -33,7 +33,7 @@ def uv(subject: Subject) -> Iterator[Finding]:
     except OSError as error:
         unbuilt = [env.name for env in subject.envs() if env.interpreter != BASE and live(subject, env) is None]
         say = fault if unbuilt else warning
-        why = f"; {', '.join(unbuilt)} cannot be built" if unbuilt else "; no env can be built anew"
+        why = f"; {', '.join(unbuilt)} cannot be built" if unbuilt else "; no env can be rebuilt"
         yield say("program", f"{program}: {error.strerror or error}{why}", fix)
         return
     found = re.search(r"\d+\.\d+\.\d+", told.out)
@@ -99,7 +99,7 @@ def _env(subject: Subject, env: ModelEnv) -> Finding:
         return fault(env.name, str(error), f"make lock ENV={env.name}")
     if ready.lock_digest != digest or ready.contract != str(contract_folder().parent):
         what = "an older lock" if ready.lock_digest != digest else f"the contract of {ready.contract}"
-        return warning(env.name, f"built from {what}; the next run builds it anew", "make envs, or let that run do it")
+        return warning(env.name, f"built from {what}; the next run builds it again", "make envs, or let that run do it")
     if ready.stamp != stamp_of(generation):
         return fault(env.name, f"files of {generation} changed after they were installed", again)
     try:

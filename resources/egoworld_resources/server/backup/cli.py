@@ -35,7 +35,7 @@ From = Annotated[Path, typer.Argument(help="the folder that was backed up to")]
 At = Annotated[str, typer.Option(help="which backup, as its folder is named; default the newest")]
 
 
-def backup(to: To, keep: Annotated[int, typer.Option(min=0, help="Keep so many backups; 0: all.")] = 0) -> None:
+def backup(to: To, keep: Annotated[int, typer.Option(min=0, help="How many backups to keep; 0: all.")] = 0) -> None:
     """Copy the server while it runs: the database, what is new in the buckets, the .env (mode 0600)."""
     server = Server(Settings.load())
     for name, probe in storages(server).items():

@@ -4,7 +4,7 @@ It is consistent although the server goes on working. The database comes first: 
 buckets already, as artifacts are stored before Dagster is told, and what is made meanwhile Dagster is told later, when
 the next refresh or the inbox sensor comes by. In the bucket of the artifacts the records come first, then manifests,
 then all else: a record names a version whose manifest is there, a manifest files that are there, and none of them
-changes. Nothing may be removed meanwhile: whoever calls this holds ``removals.copying``.
+changes. Nothing may be removed meanwhile: the caller holds ``removals.copying``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Whole:
 
 
 def back_up(whole: Whole, folder: Path, keep: int = 0) -> Backup:
-    """Make a backup below ``folder``; only what no earlier one there has is copied. keep: older ones beyond so many go.
+    """Make a backup below ``folder``; only what no earlier one there has is copied. keep: how many stay.
 
     Written beside and renamed: an interrupted one leaves no backup, and contents that the next one finds. Raises
     DumpFailed, DiskFull, StoreRefused, StoreUnreachable.

@@ -120,7 +120,7 @@ def test_what_cannot_be_judged_is_said_once_and_the_rest_is_planned(
 
 
 def steps(**seconds: tuple[float | None, ...]) -> Plan:
-    """A plan of videos with one step a stage of so many seconds; loading the model of stage y takes 600 s."""
+    """A plan of videos with one step a stage with the seconds; loading the model of stage y takes 600 s."""
     found = [
         Step(video, asset, "stale", certain=True, roots={asset: "it changed"}, seconds=cost, gpu_seconds=0.0)
         for video, costs in seconds.items()
@@ -167,12 +167,17 @@ def test_programs_get_the_same(made: tuple[Workbench, str], tmp_path: Path, caps
     _, key = made
     changed = workbench(tmp_path, params={"clips": {"max_clip_s": 30.0}})
     printed(plan(changed, STAGES, [key]), tmp_path, as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert [(s["video"], s["asset"], s["certain"], s["state"]) for s in told["steps"]] == [
+    document = json.loads(capsys.readouterr().out)
+    assert [(s["video"], s["asset"], s["certain"], s["state"]) for s in document["steps"]] == [
         (key, "clips", True, "stale"),
         (key, "brightness", False, "fresh"),
     ]
-    assert told["steps"][1]["why"] == "behind clips: parameters changed: max_clip_s 60.0 → 30.0"
-    assert told["stages"].keys() == {"clips", "brightness"}
-    assert told["total"]["steps"] == 2
-    assert 0 < told["stages"]["clips"]["seconds_certain"] <= told["total"]["seconds_certain"] < told["total"]["seconds"]
+    assert document["steps"][1]["why"] == "behind clips: parameters changed: max_clip_s 60.0 → 30.0"
+    assert document["stages"].keys() == {"clips", "brightness"}
+    assert document["total"]["steps"] == 2
+    assert (
+        0
+        < document["stages"]["clips"]["seconds_certain"]
+        <= document["total"]["seconds_certain"]
+        < document["total"]["seconds"]
+    )

@@ -321,7 +321,7 @@ def put(world: World, bench: Declared, stage: Stage, outcome: Outcome) -> None:
         world.take(stage, video, outcome)
 
 
-def told(world: World, bench: Declared) -> dict[str, tuple[bool, str]]:
+def states_of(world: World, bench: Declared) -> dict[str, tuple[bool, str]]:
     steps = plan(bench, world.stages, VIDEOS[:1]).steps
     return {step.asset: (step.certain, step.why) for step in steps}
 
@@ -330,7 +330,7 @@ def test_what_was_never_made_is_certain_behind_what_is_stale() -> None:
     world, bench = start([ABOVE, MIDDLE, LOW])
     put(world, bench, ABOVE, Outcome("good", 1))
     world.knobs["above"]["params"] = 1
-    assert told(world, bench) == {
+    assert states_of(world, bench) == {
         "above": (True, "parameters changed: it 0 → 1"),
         "middle": (True, "never made"),
         "low": (True, "never made"),
@@ -341,18 +341,18 @@ def test_what_waits_for_a_quarantined_input_is_possible_only() -> None:
     world, bench = start([ABOVE, MIDDLE, LOW])
     put(world, bench, ABOVE, Outcome("good", 1))
     put(world, bench, MIDDLE, Outcome("quarantined", 1))
-    assert told(world, bench) == {}, "the same input would give the same quarantine"
+    assert states_of(world, bench) == {}, "the same input would give the same quarantine"
     world.knobs["above"]["lock"] = 1
     world.knobs["above"]["packages"] = 1
     behind = "behind above: lock of 0 changed: it 0 → 1"
-    assert told(world, bench)["middle"] == told(world, bench)["low"] == (False, behind)
+    assert states_of(world, bench)["middle"] == states_of(world, bench)["low"] == (False, behind)
 
 
 def test_an_input_that_was_not_there_before_is_a_reason() -> None:
     world, bench = start([ABOVE, MIDDLE, EXTRA])
     put(world, bench, ABOVE, Outcome("good", 1))
     put(world, bench, EXTRA, Outcome("good", 1))
-    assert told(world, bench) == {"middle": (True, "never made"), "extra": (True, "input middle is new")}
+    assert states_of(world, bench) == {"middle": (True, "never made"), "extra": (True, "input middle is new")}
 
 
 def test_reasons_of_the_root_are_told_far_behind_it_and_grouped() -> None:
@@ -360,5 +360,5 @@ def test_reasons_of_the_root_are_told_far_behind_it_and_grouped() -> None:
     for stage in world.stages:
         put(world, bench, stage, Outcome("good", 1))
     world.knobs["above"]["runner"] = world.knobs["middle"]["runner"] = 1
-    assert told(world, bench)["low"] == (False, "behind middle: runner source of 0 changed")
-    assert told(world, bench)["extra"] == (False, "behind above, middle: runner source of 0 changed")
+    assert states_of(world, bench)["low"] == (False, "behind middle: runner source of 0 changed")
+    assert states_of(world, bench)["extra"] == (False, "behind above, middle: runner source of 0 changed")

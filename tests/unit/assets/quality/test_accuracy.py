@@ -238,12 +238,12 @@ def test_what_is_not_there_is_said(made: Made) -> None:
     assert current is not None
     (store.folder(current) / "robot_trajectories.parquet").write_bytes(b"half")
     found = made.measure()
-    told = {stage: found[stage, "not measured"].detail for stage in STAGES if (stage, "not measured") in found}
-    assert told["tracks"] == "it has not been made"
-    assert told["hand_poses"] == "failed: the model crashed"
-    assert told["masks"] == "quarantined: masks_not_empty: 3 masks are empty"
-    assert "other bytes" in told["reconstructions"]
-    assert "is damaged" in told["robot_trajectories"]
+    details = {stage: found[stage, "not measured"].detail for stage in STAGES if (stage, "not measured") in found}
+    assert details["tracks"] == "it has not been made"
+    assert details["hand_poses"] == "failed: the model crashed"
+    assert details["masks"] == "quarantined: masks_not_empty: 3 masks are empty"
+    assert "other bytes" in details["reconstructions"]
+    assert "is damaged" in details["robot_trajectories"]
     assert all(m.value is None and m.ok is None for (_, what), m in found.items() if what == "not measured")
     assert found["object_poses", "rotation error, frames 0 to 7, median"].value is None
 

@@ -41,7 +41,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
     return made
 
 
-def told(text: str) -> Told:
+def parsed(text: str) -> Told:
     """Samples by name and values of labels, in the order of METRICS."""
     return {
         (sample.name, tuple(sample.labels[label] for label in METRICS[sample.name][1])): sample.value
@@ -53,7 +53,7 @@ def told(text: str) -> Told:
 def scraped(exporter: Exporter) -> Told:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(exporter)
-    return told(generate_latest(registry).decode())
+    return parsed(generate_latest(registry).decode())
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def found(bench: Workbench) -> Told:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics") as answer:
             text = answer.read().decode()
         server.shutdown()
-    return told(text)
+    return parsed(text)
 
 
 def numbers(every: int, rest: int) -> int:
@@ -107,8 +107,12 @@ def test_the_backlog_has_a_price(found: Told) -> None:
 def test_what_never_ran_has_no_price_and_is_counted(tmp_path: Path) -> None:
     made = workbench(tmp_path)
     add_video(made, 1)
-    told = scan(made.snapshot()).found
-    assert told["egoworld_backlog_unpriced_steps"][()] == sum(told["egoworld_backlog_steps"].values()) == len(stages())
+    samples = scan(made.snapshot()).found
+    assert (
+        samples["egoworld_backlog_unpriced_steps"][()]
+        == sum(samples["egoworld_backlog_steps"].values())
+        == len(stages())
+    )
 
 
 def test_reasons_in_words_make_no_label(bench: Workbench, tmp_path: Path) -> None:
@@ -182,10 +186,10 @@ def test_a_taken_port_is_told(bench: Workbench) -> None:
 
 def test_the_dashboard_asks_for_nothing_that_is_not_told() -> None:
     board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
-    asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
-    assert len(asked) >= 10
+    queries = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    assert len(queries) >= 10
     named: set[str] = set()
-    for query in asked:
+    for query in queries:
         names = set(re.findall(r"\begoworld_\w+", query))
         assert names <= METRICS.keys(), query
         named |= names

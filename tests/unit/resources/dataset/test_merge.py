@@ -115,8 +115,8 @@ def test_adding_a_video_reuses_files_and_equals_a_merge_from_nothing(
     assert (second.linked, second.rewritten) == (4, 2)
     assert (tmp_path / "dataset/data/chunk-000/file-000.parquet").stat().st_ino == data
     assert (tmp_path / "dataset" / VIDEO / "file-001.mp4").samefile(two.folder / VIDEO / "file-000.mp4")
-    merge([two, one], tmp_path / "anew")
-    assert tree(tmp_path / "dataset") == tree(tmp_path / "anew")
+    merge([two, one], tmp_path / "again")
+    assert tree(tmp_path / "dataset") == tree(tmp_path / "again")
 
 
 def test_a_video_before_the_others_moves_them(made: Callable[..., EpisodeArtifact], tmp_path: Path) -> None:

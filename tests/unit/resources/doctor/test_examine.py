@@ -84,9 +84,9 @@ def test_every_module_of_checks_is_found_and_no_title_is_taken_twice() -> None:
 
 def test_a_program_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
-    told = ask(["sh", "-c", f"sleep 600 & echo $! > {mark}; wait"], 1.0)
-    assert told.status is None
-    assert "did not answer" in told.ending
+    result = ask(["sh", "-c", f"sleep 600 & echo $! > {mark}; wait"], 1.0)
+    assert result.status is None
+    assert "did not answer" in result.ending
     assert is_gone(int(mark.read_text()))
 
 
@@ -100,8 +100,8 @@ def is_gone(pid: int) -> bool:
 
 
 def test_a_program_is_heard() -> None:
-    told = ask([sys.executable, "-c", "import sys; print('out'); sys.exit('two\\nlines')"], 60.0)
-    assert (told.status, told.out, told.ending) == (1, "out\n", "ended with status 1: two lines")
+    result = ask([sys.executable, "-c", "import sys; print('out'); sys.exit('two\\nlines')"], 60.0)
+    assert (result.status, result.out, result.ending) == (1, "out\n", "ended with status 1: two lines")
 
 
 def test_the_tightest_limit_of_a_control_group_counts(tmp_path: Path) -> None:

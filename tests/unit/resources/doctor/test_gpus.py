@@ -61,7 +61,7 @@ def test_no_driver(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [
         ("sleep 600 & wait", "did not answer in time and was ended"),
         ("echo 'NVIDIA-SMI has failed: no communication with the driver'; exit 9", "status 9: NVIDIA-SMI has failed"),
@@ -69,11 +69,13 @@ def test_no_driver(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("true", "printed 'it said nothing'"),
     ],
 )
-def test_a_driver_that_hangs_or_fails(project: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str) -> None:
+def test_a_driver_that_hangs_or_fails(
+    project: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
+) -> None:
     nvidia_smi(project, monkeypatch, script)
     found = one("NVIDIA driver", with_gpu(project, seconds=3.0 if "sleep" in script else 60.0))
     assert found.state == "fault"
-    assert said in found.found
+    assert message in found.found
 
 
 def driver(project: Path) -> tuple[Finding, Finding]:
@@ -111,7 +113,7 @@ def test_the_cuda_of_a_lock() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "state", "said"),
+    ("source", "state", "message"),
     [
         (TORCH.format(SEES), "ok", "2 GPU, CUDA 12.4"),
         (TORCH.format(BLIND), "fault", "torch.cuda.is_available() is False"),
@@ -119,12 +121,12 @@ def test_the_cuda_of_a_lock() -> None:
     ],
     ids=["sees", "blind", "broken"],
 )
-def test_pytorch_is_asked_in_its_own_env(project: Path, uv: Path, source: str, state: str, said: str) -> None:
+def test_pytorch_is_asked_in_its_own_env(project: Path, uv: Path, source: str, state: str, message: str) -> None:
     locked(project, "2.6.0+cu124", source)
     assert one("torch.cuda", with_gpu(project)).state == "warning", "not built yet"
     EnvBuilder(project / "home" / "envs", made_catalog(project), uv, project / "cache").ensure("on_gpu")
     found = one("torch.cuda", with_gpu(project))
-    assert (found.state, said in found.found) == (state, True), found
+    assert (found.state, message in found.found) == (state, True), found
 
 
 def test_an_env_on_a_gpu_without_pytorch(project: Path) -> None:

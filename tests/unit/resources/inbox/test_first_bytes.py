@@ -1,4 +1,4 @@
-"""What is a video by its first bytes and what is none, whatever its name says."""
+"""What is a video by its first bytes and what is not, whatever its name."""
 
 from __future__ import annotations
 

@@ -279,9 +279,9 @@ def test_an_older_kit_is_not_taken_for_a_renewal(maker: Maker, tmp_path: Path) -
 
 def test_a_key_is_for_its_owner_alone(tmp_path: Path) -> None:
     key = tmp_path / "deep" / "kit.key"
-    told = make_key(key)
+    fingerprint = make_key(key)
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert fingerprint_of(read_key(key)) == told == wanted_fingerprint(str(key.with_name("kit.key.pub")))
+    assert fingerprint_of(read_key(key)) == fingerprint == wanted_fingerprint(str(key.with_name("kit.key.pub")))
     with pytest.raises(BadConfiguration, match="is there already"):
         make_key(key)
     key.chmod(0o640)
@@ -317,10 +317,10 @@ def test_the_program_for_a_bare_machine_needs_only_the_standard_library(maker: M
 
 def test_the_script_runs_no_altered_program(maker: Maker, tmp_path: Path) -> None:
     kit = maker.kit("kit", bootstrap_pieces(None))
-    asked = ["sh", kit / "install.sh", "--help"]
-    assert "usage" in subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    command = ["sh", kit / "install.sh", "--help"]
+    assert "usage" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     (kit / "install.pyz").write_bytes((kit / "install.pyz").read_bytes() + b"x")
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "install.pyz is damaged or missing" in done.stderr
 

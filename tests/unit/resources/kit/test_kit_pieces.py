@@ -60,10 +60,10 @@ def test_locks_that_disagree_about_a_file_make_no_kit(tmp_path: Path, repository
     for env, files in wheels.items():
         made_lock(tmp_path, env, files)
     catalog = made_catalog(tmp_path)
-    asked = (Policy(), "3.11", tmp_path / "fetched")
-    assert list(needed_wheels(catalog, tmp_path, ["one"], *asked, dev=False)) == ["tiny-1.0-py3-none-any.whl"]
+    arguments = (Policy(), "3.11", tmp_path / "fetched")
+    assert list(needed_wheels(catalog, tmp_path, ["one"], *arguments, dev=False)) == ["tiny-1.0-py3-none-any.whl"]
     with pytest.raises(KitRefused, match=r"two locks name tiny-1\.0-py3-none-any\.whl with different sha256"):
-        needed_wheels(catalog, tmp_path, ["one", "two"], *asked, dev=False)
+        needed_wheels(catalog, tmp_path, ["one", "two"], *arguments, dev=False)
 
 
 def test_the_build_backend_comes_with_all_that_it_needs(tmp_path: Path) -> None:

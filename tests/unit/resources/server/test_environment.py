@@ -56,7 +56,7 @@ def test_the_template_describes_every_variable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("PROXY_S3_PORT=notaport", "PROXY_S3_PORT"),
         ("PROXY_PORT=70000", "PROXY_PORT"),
@@ -69,10 +69,10 @@ def test_the_template_describes_every_variable() -> None:
         ("S3_ACCESS_KEY=egoworld-reader", "S3_ACCESS_KEY is the owner's"),
     ],
 )
-def test_a_wrong_value_is_named_but_not_shown(env_file: EnvFile, line: str, said: str) -> None:
+def test_a_wrong_value_is_named_but_not_shown(env_file: EnvFile, line: str, message: str) -> None:
     with env_file.path.open("a", encoding="utf-8") as out:
         out.write(line + "\n")
-    with pytest.raises(BadConfiguration, match=said) as refused:
+    with pytest.raises(BadConfiguration, match=message) as refused:
         env_file.load()
     assert not [secret for secret in ("short", "notaport", "10.0.0.1") if secret in str(refused.value)]
 
@@ -103,11 +103,11 @@ def test_a_server_that_is_not_ours_is_used_with_the_keys_that_were_given(env_fil
 
 def test_an_uploader_is_told_where_its_secret_stands_and_the_secret_when_it_is_asked_for(env_file: EnvFile) -> None:
     secret = env_file.load().s3_uploader_secret_key.get_secret_value()
-    told = "\n".join(key_of("uploader", env_file, env_file.path.parent / "proxy", secret=False))
-    assert secret not in told
-    assert f"S3_UPLOADER_SECRET_KEY of {env_file.path}" in told
-    assert "the uploader's buckets: inbox" in told
-    assert "S3_ACCESS_KEY=egoworld-uploader" in told
+    text = "\n".join(key_of("uploader", env_file, env_file.path.parent / "proxy", secret=False))
+    assert secret not in text
+    assert f"S3_UPLOADER_SECRET_KEY of {env_file.path}" in text
+    assert "the uploader's buckets: inbox" in text
+    assert "S3_ACCESS_KEY=egoworld-uploader" in text
     assert f"S3_SECRET_KEY={secret}" in key_of("uploader", env_file, env_file.path.parent, secret=True)
     with pytest.raises(UnknownName, match="uploader"):
         key_of("owner", env_file, env_file.path.parent, secret=True)

@@ -35,13 +35,13 @@ def made(tmp_path: Path) -> tuple[Workbench, str]:
 
 def test_each_manifest_is_read_once(tmp_path: Path) -> None:
     bench, key = made(tmp_path)
-    told = []
+    progress = []
     for wrap, reads in ((lambda store: store, 6), (Snapshot, 3)):
         counted = Counted(bench.layout.store)
         looking = Workbench(bench.settings, store=wrap(counted))
-        told.append([looking.state(stage, key).condition for stage in STAGES])
+        progress.append([looking.state(stage, key).condition for stage in STAGES])
         assert counted.reads == reads
-    assert told == [["fresh"] * 3] * 2
+    assert progress == [["fresh"] * 3] * 2
 
 
 def test_a_later_look_sees_what_was_made_since(tmp_path: Path) -> None:

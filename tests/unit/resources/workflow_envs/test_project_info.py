@@ -34,8 +34,8 @@ def test_only_what_the_project_declares_is_shared() -> None:
 
 
 def test_both_sides_of_a_conflict_are_named() -> None:
-    said = conflicts({"numpy": "<2"}, {"numpy": "1.26.4"})["numpy"]
-    assert said == "the project asks ==2.4.6, the env has 1.26.4; the env asks <2, the project has 2.4.6"
+    conflict = conflicts({"numpy": "<2"}, {"numpy": "1.26.4"})["numpy"]
+    assert conflict == "the project asks ==2.4.6, the env has 1.26.4; the env asks <2, the project has 2.4.6"
     assert conflicts({}, {"numpy": "2.4.5"}) == {"numpy": "the project asks ==2.4.6, the env has 2.4.5"}
 
 
@@ -73,10 +73,10 @@ def test_one_address_tells_all_of_it(tmp_path: Path, repository: Path) -> None:
         async with httpx.AsyncClient(transport=inside, base_url="http://envs", headers=headers) as client:
             return (await client.get("/project-info")).json()
 
-    told = anyio.run(ask, repository)
-    assert told["name"] == "egoworld"
-    assert told["locked_versions"]["numpy"]
-    assert next(env for env in told["envs"] if env["env"] == "mediapipe")["conflicts"] > 0
-    told = anyio.run(ask, tmp_path)
-    assert "EGOWORLD_PROJECT" in told["error"]
-    assert told["envs"] == []
+    info = anyio.run(ask, repository)
+    assert info["name"] == "egoworld"
+    assert info["locked_versions"]["numpy"]
+    assert next(env for env in info["envs"] if env["env"] == "mediapipe")["conflicts"] > 0
+    info = anyio.run(ask, tmp_path)
+    assert "EGOWORLD_PROJECT" in info["error"]
+    assert info["envs"] == []

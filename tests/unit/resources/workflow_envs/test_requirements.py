@@ -51,9 +51,9 @@ def test_requirements_are_taken(good: str) -> None:
     ],
 )
 def test_everything_else_is_refused_and_quoted(bad: str) -> None:
-    with pytest.raises(InvalidPackages) as told:
+    with pytest.raises(InvalidPackages) as raised:
         parsed([bad])
-    assert len(str(told.value)) < 400
+    assert len(str(raised.value)) < 400
 
 
 @given(st.text())

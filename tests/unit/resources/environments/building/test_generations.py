@@ -86,21 +86,21 @@ with exclusive(Path(sys.argv[1])):
 def holder(lock: Path) -> subprocess.Popen[str]:
     program = [sys.executable, "-c", HOLD, str(lock)]
     process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert said(process) == "waiting"
+    assert line_of(process) == "waiting"
     return process
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def line_of(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
 def test_the_lock_is_exclusive_and_falls_with_its_process(tmp_path: Path) -> None:
     with holder(tmp_path / "env.lock") as first:
-        assert said(first) == "held"
+        assert line_of(first) == "held"
         with holder(tmp_path / "env.lock") as second:
             assert second.stdout is not None
             assert select.select([second.stdout], [], [], 0.5)[0] == [], "two processes held one lock"
             first.kill()
-            assert said(second) == "held"
+            assert line_of(second) == "held"
             second.communicate("")

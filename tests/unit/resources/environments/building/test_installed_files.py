@@ -93,7 +93,7 @@ def test_a_torn_or_foreign_ledger_counts_as_none(site: Path, tmp_path: Path, tor
     assert damaged_files(site, ledger) == {}
     ledger.save()
     rewrite_unnoticed(site / "tiny.py", "X = 9\n")
-    assert damaged_files(site, Ledger(tmp_path / "ledger.sqlite")) == {}, "made anew, and asked from then on"
+    assert damaged_files(site, Ledger(tmp_path / "ledger.sqlite")) == {}, "made again, and used from then on"
 
 
 def test_the_stamp_sees_writes_new_files_and_missing_ones_but_not_bytecode(site: Path) -> None:

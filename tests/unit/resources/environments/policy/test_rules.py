@@ -20,20 +20,20 @@ def package(name: str = "tiny", version: str = "1.0", **more: Any) -> dict[str, 
     return {"name": name, "version": version, "index": INDEX, "wheels": [wheel], **more}
 
 
-def told(policy: Policy, *entries: dict[str, Any]) -> list[tuple[str, str]]:
+def breaches_of(policy: Policy, *entries: dict[str, Any]) -> list[tuple[str, str]]:
     return [(breach.rule, breach.found) for breach in policy.breaches(entries)]
 
 
 def test_a_package_of_another_index_is_refused() -> None:
     policy = Policy(indexes=(INDEX,))
-    assert told(policy, package()) == []
-    assert told(policy, package(index="https://other.example/simple")) == [
+    assert breaches_of(policy, package()) == []
+    assert breaches_of(policy, package(index="https://other.example/simple")) == [
         ("indexes", "tiny comes from the index https://other.example/simple")
     ]
     stray = package(wheels=[{"url": "https://other.example/tiny.whl"}])
-    assert told(policy, stray) == [("indexes", "a file of tiny comes from https://other.example/tiny.whl")]
-    assert told(policy, package(wheels=[{"path": "wheels/tiny.whl"}]))[0][0] == "indexes"
-    assert told(Policy(), stray) == [], "without a list there is no rule"
+    assert breaches_of(policy, stray) == [("indexes", "a file of tiny comes from https://other.example/tiny.whl")]
+    assert breaches_of(policy, package(wheels=[{"path": "wheels/tiny.whl"}]))[0][0] == "indexes"
+    assert breaches_of(Policy(), stray) == [], "without a list there is no rule"
 
 
 def test_a_folder_of_wheels_is_an_index_too(tmp_path: Path) -> None:
@@ -50,16 +50,16 @@ def test_a_public_index_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) ->
     address, host = (hashlib.sha256(text.encode()).hexdigest() for text in (INDEX, "files.example"))
     monkeypatch.setitem(PUBLIC, "Made up", PublicIndex(address, host, (host,)))
     policy = Policy(indexes=("Made up",))
-    assert told(policy, package(index=f"{INDEX}/", wheels=[{"url": "https://files.example/tiny.whl"}])) == []
-    assert told(policy, package(index=f"{INDEX}.evil/simple"))[0][0] == "indexes"
-    assert told(policy, package(wheels=[{"url": "https://files.example.evil/tiny.whl"}]))[0][0] == "indexes"
-    assert told(policy, package(wheels=[{"url": "http://files.example/tiny.whl"}]))[0][0] == "indexes"
+    assert breaches_of(policy, package(index=f"{INDEX}/", wheels=[{"url": "https://files.example/tiny.whl"}])) == []
+    assert breaches_of(policy, package(index=f"{INDEX}.evil/simple"))[0][0] == "indexes"
+    assert breaches_of(policy, package(wheels=[{"url": "https://files.example.evil/tiny.whl"}]))[0][0] == "indexes"
+    assert breaches_of(policy, package(wheels=[{"url": "http://files.example/tiny.whl"}]))[0][0] == "indexes"
 
 
 def test_the_locks_of_the_checkout_come_from_the_index_that_the_policy_names(repository: Path) -> None:
     policy = Policy.read(repository / "envs" / "policy.toml")
     assert policy.indexes == ("PyPI",)
-    assert told(policy, package())[0][0] == "indexes"
+    assert breaches_of(policy, package())[0][0] == "indexes"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_the_locks_of_the_checkout_come_from_the_index_that_the_policy_names(rep
     ],
 )
 def test_every_lock_must_meet_the_constraints(constraint: str, version: str, *, meets: bool) -> None:
-    found = told(Policy(constraints=(constraint,)), package(version=version))
+    found = breaches_of(Policy(constraints=(constraint,)), package(version=version))
     assert found == ([] if meets else [("constraints", f"tiny {version} does not meet {constraint}")])
 
 
@@ -103,7 +103,7 @@ def test_a_cpu_build_is_refused_and_allowed_by_the_profile_only(tmp_path: Path) 
     (breach,) = servers.breaches([package("torch", "2.10.0+cpu")])
     assert breach.rule == "cuda"
     assert "EGOWORLD_ENV_PROFILE=cpu" in breach.fix
-    assert told(machines, package("torch", "2.10.0+cpu")) == []
+    assert breaches_of(machines, package("torch", "2.10.0+cpu")) == []
     assert (machines.profile, machines.glibc, servers.profile) == ("cpu", "2.31", "")
     with pytest.raises(LockRefused, match=r"env 'x': torch 2\.10\.0\+cpu is a CPU-only build"):
         servers.check("x", [package("torch", "2.10.0+cpu")])
@@ -136,7 +136,7 @@ def test_conda_channels_and_their_order(channels: tuple[str, ...], found: list[s
 
 def test_a_commit_of_git_must_be_whole() -> None:
     git = {"name": "tiny", "vcs": {"type": "git", "url": "https://git.example/tiny", "commit-id": "a" * 40}}
-    assert told(Policy(), git) == []
+    assert breaches_of(Policy(), git) == []
     short = {**git, "vcs": {**git["vcs"], "commit-id": "a" * 12}}
-    assert told(Policy(), short) == [("git", "tiny comes from https://git.example/tiny without a full commit")]
-    assert told(Policy(), {**git, "vcs": {**git["vcs"], "type": "hg"}})[0][0] == "git"
+    assert breaches_of(Policy(), short) == [("git", "tiny comes from https://git.example/tiny without a full commit")]
+    assert breaches_of(Policy(), {**git, "vcs": {**git["vcs"], "type": "hg"}})[0][0] == "git"

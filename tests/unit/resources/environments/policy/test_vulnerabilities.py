@@ -49,15 +49,15 @@ class OsvServer(BaseHTTPRequestHandler):
     """Answers as OSV does about one package, and about another that it is out of order."""
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        vulnerable = (asked["package"]["name"], asked["version"]) == OLD
+        query = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        vulnerable = (query["package"]["name"], query["version"]) == OLD
         body = json.dumps({"vulns": [HOLE]} if vulnerable else {}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *said: object) -> None:
+    def log_message(self, *args: object) -> None:
         pass
 
 

@@ -60,13 +60,13 @@ def test_one_shape_of_errors_everywhere(described: dict[str, Any]) -> None:
 
 
 def test_every_code_of_the_seed_is_declared_where_it_can_happen(described: dict[str, Any]) -> None:
-    told = {which: str(call["responses"]) for which, call in calls(described).items()}
+    by_operation = {which: str(call["responses"]) for which, call in calls(described).items()}
     codes = ["INVALID_PACKAGES", "ENV_ALREADY_EXISTS", "PACKAGE_RESOLUTION_FAILED", "ENV_LOCKED", "DB_AUDIT_ERROR"]
     for code in [*codes, "UV_EXECUTION_ERROR", "DISK_FULL", "INVALID_KEY", "POLICY_REFUSED", "FORBIDDEN"]:
-        assert code in told["/envs", "post"], code
-    assert "ENV_NOT_FOUND" in told[f"{ENV}/export", "get"]
-    assert "EXECUTION_TIMEOUT" in told[f"{ENV}/run", "post"]
-    for (path, method), responses in told.items():
+        assert code in by_operation["/envs", "post"], code
+    assert "ENV_NOT_FOUND" in by_operation[f"{ENV}/export", "get"]
+    assert "EXECUTION_TIMEOUT" in by_operation[f"{ENV}/run", "post"]
+    for (path, method), responses in by_operation.items():
         assert ("FORBIDDEN" in responses) == (method != "get"), (path, method)
 
 

@@ -50,10 +50,10 @@ def test_another_process_revokes_and_it_counts_at_once(tokens: Tokens) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "role", "told"), [("a b", "reader", "a b"), ("", "reader", "''"), ("x", "god", "god")]
+    ("name", "role", "message"), [("a b", "reader", "a b"), ("", "reader", "''"), ("x", "god", "god")]
 )
-def test_names_and_roles_are_asked_for(tokens: Tokens, name: str, role: str, told: str) -> None:
-    with pytest.raises(BadConfiguration, match=told):
+def test_names_and_roles_are_asked_for(tokens: Tokens, name: str, role: str, message: str) -> None:
+    with pytest.raises(BadConfiguration, match=message):
         tokens.create(name, role)
     assert not tokens.file.exists()
 
