@@ -19,7 +19,7 @@ def in_order(instance: dg.DagsterInstance, partitions: Sequence[str]) -> list[st
 
 
 def batches(order: Sequence[str], wanted: Collection[str], most: int) -> Iterator[list[str]]:
-    """``wanted`` as runs can take it: neighbours in an order of all partitions, at most so many at once."""
+    """``wanted`` as runs can take it: neighbours in an order of all partitions, in bounded batches."""
     for group in contiguous(order, set(wanted)):
         yield from (group[start : start + most] for start in range(0, len(group), most))
 

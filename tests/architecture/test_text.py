@@ -24,10 +24,10 @@ THEIR_WORDS |= {"get_route_handler"}
 LOOSE_ENDS = re.compile(r"\bTODO\b|\bFIXME\b|\bXXX\b|\bHACK\b|NotImplementedError")
 MACHINE = re.compile(r"(?<![\w./-])/(?:work|root|home/\w+|tmp/brief)(?:/|\b)")
 ODD_ENGLISH = re.compile(
-    r"\banew\b|\bthat (?:is|are) none\b|(?<!--)\bmend(?:s|ed|ing)?\b|\bso many\b|\bof today\b(?!')"
+    r"\banew\b|\bthat (?:is|are) none\b|(?<![-`])\bmend(?:s|ed|ing)?\b|\bso many\b|\bof today\b(?!')"
     r"|\bwhoever\b|\bseed 0\d\d\b"
 )
-"""Phrases that a reader stumbles over; `--mend` is an option of `egoworld fsck`."""
+"""Phrases that a reader stumbles over; `--mend` of `egoworld fsck` and `mend` as code are allowed."""
 REGISTRY = re.compile(r"\b(?:pypi\.org|pythonhosted\.org)\b")
 
 

@@ -251,8 +251,8 @@ def test_two_nights_in_the_daemon_with_kill_9_between(tmp_path: Path) -> None:
         def nights() -> list[list[str]]:
             found: dict[str, list[str]] = {}
             for run in instance.get_runs(dg.RunsFilter(tags={"dagster/sensor_name": "nightly_refresh"})):
-                asked = partitions_of(run.tags, instance.get_dynamic_partitions("videos"))
-                found.setdefault(run.tags["egoworld/night"], []).extend(asked)
+                partitions = partitions_of(run.tags, instance.get_dynamic_partitions("videos"))
+                found.setdefault(run.tags["egoworld/night"], []).extend(partitions)
             return [sorted(found[night]) for night in sorted(found)]
 
         daemon.wait(instance, lambda: bool(nights()))

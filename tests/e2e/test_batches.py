@@ -32,7 +32,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def fill(bench: Workbench, good: int, bad: int = 0) -> None:
-    """Put so many videos into the inbox, and files that only begin as one does."""
+    """Put a number of videos into the inbox, and files that only begin as one does."""
     bench.settings.inbox_folder.mkdir(parents=True, exist_ok=True)
     for number in range(good):
         video(bench.settings.inbox_folder / f"good-{number}.mp4", shots=(8 + number,))
@@ -95,9 +95,9 @@ def test_one_tick_is_one_run_that_loads_each_model_once(ticks: Ticks) -> None:
     """Eight files of which one is no video: seven get everything, and the run names the eighth."""
     bench, instance, loads = ticks.bench, ticks.instance, Counter[str]()
     fill(bench, good=7, bad=1)
-    told = ticks.look("inbox")
-    instance.add_dynamic_partitions("videos", list(told.dynamic_partitions_requests[0].partition_keys))
-    (request,) = told.run_requests
+    looked = ticks.look("inbox")
+    instance.add_dynamic_partitions("videos", list(looked.dynamic_partitions_requests[0].partition_keys))
+    (request,) = looked.run_requests
     assert partitions_in(instance, [request]) == bench.store.keys("videos")
     result = execute(ticks, request, loads)
     assert loads == dict.fromkeys(stages(), 1)
@@ -114,7 +114,7 @@ def test_one_tick_is_one_run_that_loads_each_model_once(ticks: Ticks) -> None:
     assert [name for name, check in checks.items() if not check.passed] == ["videos"]
     assert bad in str(checks["videos"].description)
 
-    ticks.cursors["inbox"] = told.cursor
+    ticks.cursors["inbox"] = looked.cursor
     assert not ticks.look("inbox").run_requests, "the last file is told of again, and had its run"
     ticks.cursors["inbox"] = None
     assert not ticks.look("inbox").run_requests, "without its cursor the sensor asks for nothing twice"
@@ -142,9 +142,9 @@ def test_a_night_takes_what_lacks_the_same_together(ticks: Ticks, installed: Ins
     installed.change("masks", "score")
     bench = ticking(installed, refresh_for_h=1e6, refresh_every_h=1e6)
     night = Ticks(bench, ticks.instance)
-    asked = night.tick("nightly_refresh")
-    assert [len(partitions_in(ticks.instance, [request])) for request in asked] == [4, 1]
-    for request in asked:
+    requests = night.tick("nightly_refresh")
+    assert [len(partitions_in(ticks.instance, [request])) for request in requests] == [4, 1]
+    for request in requests:
         loads = Counter[str]()
         assert execute(night, request, loads).success
         assert set(loads.values()) == {1}
@@ -192,7 +192,7 @@ def quiet(instance: dg.DagsterInstance) -> bool:
 
 @pytest.mark.timeout(900)
 def test_a_backfill_of_a_range_and_a_stage_made_alone_in_the_ui(tmp_path: Path) -> None:
-    """A range with one video that fails at its tracks: one run, the rest of it whole; then that stage alone, mended."""
+    """A range with one video that fails at its tracks: one run, the rest is whole; then that stage alone, repaired."""
     installed = Installation(tmp_path / "made", **SHORT)
     bench = bench_of(installed)
     installed.make("ingest", *(str(video(tmp_path / f"{n}.mp4", shots=(8 + n,))) for n in range(3)))
@@ -221,8 +221,8 @@ def test_a_backfill_of_a_range_and_a_stage_made_alone_in_the_ui(tmp_path: Path) 
 
             own.write_text(RUNNER, encoding="utf-8")
             tags = [{"key": "dagster/partition", "value": bad}]
-            told = service.asked(MATERIALIZE, assets=[{"path": ["tracks"]}], tags=tags)["launchPipelineExecution"]
-            assert told["__typename"] == "LaunchRunSuccess", told
+            launched = service.asked(MATERIALIZE, assets=[{"path": ["tracks"]}], tags=tags)["launchPipelineExecution"]
+            assert launched["__typename"] == "LaunchRunSuccess", launched
             fixed = bench_of(installed)
             until(service, lambda: fixed.store.current("tracks", bad) is not None and quiet(instance))
             after = made_by(fixed)

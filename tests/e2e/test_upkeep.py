@@ -38,10 +38,10 @@ def test_it_asks_for_what_is_missing_and_no_more_videos_than_allowed(tmp_path: P
     bench = workbench(tmp_path, refresh_limit=2, **ALWAYS)
     for number in range(3):
         Arrivals(bench.store).take(video(tmp_path / f"{number}.mp4", shots=(8 + number,)))
-    asked = requests(bench)
+    first = requests(bench)
     keys = bench.store.keys("videos")
-    assert [request.tags[tag] for request in asked for tag in RANGE] == keys[:2], "two of three, in one run"
-    names = [key.to_user_string() for key in asked[0].asset_selection or []]
+    assert [request.tags[tag] for request in first for tag in RANGE] == keys[:2], "two of three, in one run"
+    names = [key.to_user_string() for key in first[0].asset_selection or []]
     assert names == list(stages()), "everything, inputs first"
 
 

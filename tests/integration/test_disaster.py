@@ -75,39 +75,39 @@ def tick(bench: Workbench, instance: dg.DagsterInstance, cursor: str | None) -> 
     result = inbox(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"bench": bench}))
     assert isinstance(result, dg.SensorResult)
     take_in(instance, result)
-    asked = {
+    run_keys = {
         video: str(request.run_key)
         for request in result.run_requests or ()
         for video in partitions_in(instance, [request])
     }
     new = {
         video: key
-        for video, key in asked.items()
+        for video, key in run_keys.items()
         if not instance.get_runs(dg.RunsFilter(tags={"dagster/run_key": key}))
     }
     return new, result.cursor
 
 
-def flow(bench: Workbench, instance: dg.DagsterInstance, asked: dict[str, str]) -> None:
+def flow(bench: Workbench, instance: dg.DagsterInstance, run_keys: dict[str, str]) -> None:
     """The first stages of these videos, one run a video as the sensor asked for it."""
     job = build(bench).resolve_job_def("flow")
-    for key, run_key in asked.items():
+    for key, run_key in run_keys.items():
         options: dict[str, Any] = {"tags": {"dagster/run_key": run_key}, "asset_selection": MADE}
         assert job.execute_in_process(instance=instance, partition_key=key, **options).success
 
 
 def known(installation: Installation, bench: Workbench, instance: dg.DagsterInstance) -> dict[str, Any]:
     """What Dagster and egoworld say of every artifact."""
-    told: dict[str, Any] = {"partitions": sorted(instance.get_dynamic_partitions("videos"))}
+    state: dict[str, Any] = {"partitions": sorted(instance.get_dynamic_partitions("videos"))}
     for name in stages():
         records = instance.fetch_materializations(dg.AssetKey(name), limit=100).records
-        told[name] = [(r.storage_id, r.run_id, r.partition_key, r.asset_materialization) for r in records]
-    told["runs"] = [(run.run_id, run.status, run.tags) for run in instance.get_runs()]
-    told["status"] = json.loads(installation.ask("status", "--json"))
-    told["live"] = {
+        state[name] = [(r.storage_id, r.run_id, r.partition_key, r.asset_materialization) for r in records]
+    state["runs"] = [(run.run_id, run.status, run.tags) for run in instance.get_runs()]
+    state["status"] = json.loads(installation.ask("status", "--json"))
+    state["live"] = {
         (name, key): bench.store.current(name, key) for name in stages() for key, _ in bench.store.records("videos")
     }
-    return told
+    return state
 
 
 @pytest.mark.timeout(1200)
@@ -119,9 +119,9 @@ def test_a_lost_server_is_made_again(
         upload(*(video(tmp_path / f"{n}.mp4", shots=(10 + n, 12)) for n in range(2)))
         bench = environment(patch)
         with instance_of(bench) as instance:
-            asked, cursor = tick(bench, instance, None)
-            assert len(asked) == 2
-            flow(bench, instance, asked)
+            run_keys, cursor = tick(bench, instance, None)
+            assert len(run_keys) == 2
+            flow(bench, instance, run_keys)
             before = known(installation, bench, instance)
             assert [made for made in before["live"].values() if made]
     cli.backup(to)
@@ -169,6 +169,6 @@ def test_a_lost_server_is_made_again(
             (video_key,) = late
             for asset in MADE:
                 assert video_key in instance.get_materialized_partitions(asset)
-                (told,) = instance.fetch_materializations(asset, limit=1).records
-                assert told.asset_materialization is not None
-                assert told.asset_materialization.metadata["state"].value == "fresh", "nothing is made twice"
+                (record,) = instance.fetch_materializations(asset, limit=1).records
+                assert record.asset_materialization is not None
+                assert record.asset_materialization.metadata["state"].value == "fresh", "nothing is made twice"

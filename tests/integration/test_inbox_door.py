@@ -72,8 +72,10 @@ class Ticks:
         assert isinstance(result, dg.SensorResult)
         self.cursor = result.cursor
         names = {key: facts["name"] for key, facts in self._bench.store.records("videos")}
-        said = result.skip_reason.skip_message if isinstance(result.skip_reason, dg.SkipReason) else result.skip_reason
-        return [names[key] for key in take_in(self._instance, result)], said or ""
+        message = (
+            result.skip_reason.skip_message if isinstance(result.skip_reason, dg.SkipReason) else result.skip_reason
+        )
+        return [names[key] for key in take_in(self._instance, result)], message or ""
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def test_every_object_is_asked_for_once_though_every_second_tick_is_lost(
     monkeypatch.setattr(bucket, "PAGES", 2)
     monkeypatch.setattr(inbox_sensor, "TAKEN_PER_TICK", 3)
     upload(access, {f"day {n % 2}/{n:02}.mp4": f"video {n}".encode() for n in range(20)})
-    asked: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
     cursor: str | None = None
     with dg.DagsterInstance.ephemeral() as instance:
         for number in range(40):
@@ -103,10 +103,10 @@ def test_every_object_is_asked_for_once_though_every_second_tick_is_lost(
             result = inbox(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"bench": bench}))
             assert isinstance(result, dg.SensorResult)
             if number % 2:
-                asked.update(take_in(instance, result))
+                requests.update(take_in(instance, result))
                 cursor = result.cursor
-    assert len(asked) == 21
-    assert set(asked.values()) == {1}
+    assert len(requests) == 21
+    assert set(requests.values()) == {1}
     assert len(list(bench.store.records("videos"))) == 21
 
 
