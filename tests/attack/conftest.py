@@ -16,6 +16,6 @@ OFTEN = {"EGOWORLD_SENSORS_EVERY_S": "2", "INBOX_KEEPER_EVERY_S": "2"}
 
 @pytest.fixture(scope="session")
 def attacked_server() -> Iterator[Server]:
-    """A whole server, as `make up` starts it, that all attacks share: whoever changes its settings puts them back."""
+    """A whole server, as `make up` starts it, that attacks share: a test that changes its settings puts them back."""
     with temporary_home() as home, server_up(home, **OFTEN) as server:
         yield server

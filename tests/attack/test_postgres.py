@@ -97,8 +97,8 @@ def test_postgres_is_away_amid_a_run(attacked_server: Server, store: S3Store, tm
     assert made.items() <= live(store, key).items()
     server.supervisor.start_part("postgres")
     probes.wait(lambda: ended(server, key), READY_S)
-    said = json.loads(in_env(server, "egoworld", "status", key, "--json").stdout)
-    assert {entry["state"] for entry in said["assets"]} == {"fresh"}
+    status = json.loads(in_env(server, "egoworld", "status", key, "--json").stdout)
+    assert {entry["state"] for entry in status["assets"]} == {"fresh"}
     assert made.items() <= live(store, key).items()
     assert [kind for kind in ("failures", "quarantine", "refusals") for one in store.keys(kind) if key in one] == []
     assert probes.wait(lambda: healthy(server), READY_S) == "healthy"

@@ -231,7 +231,7 @@ def test_more_than_a_quota(two: Two) -> None:
 
 
 def test_a_quota_while_nobody_looks(attacked_server: Server) -> None:
-    """An uploader goes on over its quota: the running part stops it, and says why and what to do to whoever looks."""
+    """An uploader goes on over its quota: the running part stops it, and shows why and what to do."""
     erik = keys(attacked_server, command(attacked_server, "add", "erik", "--files", "2", "--secret"))
     for number in range(2):
         erik.put_object(Bucket=INBOX, Key=f"erik/{number}.mp4", Body=b"x")
@@ -242,9 +242,9 @@ def test_a_quota_while_nobody_looks(attacked_server: Server) -> None:
         return "stopped"
 
     probes.wait(stopped, STOPPED_S)
-    for said in (in_env(attacked_server, "egoworld", "status", "--refused").stdout, command(attacked_server, "list")):
-        words = " ".join(said.replace("│", " ").split())
-        assert re.search(r"erik/?.* of 2 files, old versions counted", words), said
+    for output in (in_env(attacked_server, "egoworld", "status", "--refused").stdout, command(attacked_server, "list")):
+        words = " ".join(output.replace("│", " ").split())
+        assert re.search(r"erik/?.* of 2 files, old versions counted", words), output
         assert "uploader add erik" in words
     health = {part.name: part.said for part in attacked_server.health()}
     assert "erik" in health["inbox-keeper"]

@@ -108,12 +108,12 @@ def test_strangers_are_kept_out_and_viewers_change_nothing(server: Server) -> No
 
 
 def test_a_command_in_its_environment_works_on_its_postgres_and_buckets(server: Server) -> None:
-    asked = (
+    attempts = (
         "from egoworld_assets.cli.flow import instance_of; from egoworld_resources.making.workbench import Workbench; "
         "from egoworld_resources.settings import Settings; bench = Workbench(Settings.load()); "
         "print(type(instance_of(bench).run_storage).__name__, type(bench.store).__name__)"
     )
-    done = in_env(server, "python", "-c", asked)
+    done = in_env(server, "python", "-c", attempts)
     assert done.stdout.split() == ["PostgresRunStorage", "S3Store"], done.stderr
 
 
@@ -136,10 +136,10 @@ def test_what_an_uploader_brings_the_pipelines_key_makes_a_dataset_of(server: Se
     assert {state for (key, _), state in states.items() if key == worked} == {"fresh"}, done.stdout + done.stderr
 
     def counted() -> str:
-        told = in_proxy(server, "operator", "/metrics")[1]
-        if f'egoworld_stage_rows{{stage="hand_poses"}} {ROWS}.0' not in told.splitlines():
-            raise probes.Unhealthy(told)
-        return told
+        metrics = in_proxy(server, "operator", "/metrics")[1]
+        if f'egoworld_stage_rows{{stage="hand_poses"}} {ROWS}.0' not in metrics.splitlines():
+            raise probes.Unhealthy(metrics)
+        return metrics
 
     probes.wait(counted, 90)  # a look through the store is kept for half a minute
 
@@ -225,15 +225,15 @@ def test_both_logins_see_contact_sheets_by_links_that_end(
     authority = ssl.create_default_context(cafile=str(server.folder / "proxy" / ROOT_CERTIFICATE))
     with urlopen(link, context=authority) as answer:
         assert sha256(answer.read()).hexdigest() == sheet.sha256
-    asked = json.dumps({"query": SHEETS}).encode()
-    assert f"https://localhost:{settings.proxy_port}{path}" in in_proxy(server, "viewer", "/graphql", asked)[1]
+    query = json.dumps({"query": SHEETS}).encode()
+    assert f"https://localhost:{settings.proxy_port}{path}" in in_proxy(server, "viewer", "/graphql", query)[1]
 
 
 def test_metrics_are_for_the_operator(server: Server, worked: str) -> None:
     assert [in_proxy(server, login, "/metrics")[0] for login in (None, "viewer", "operator")] == [401, 403, 200]
-    told = in_proxy(server, "operator", "/metrics")[1]
-    assert re.search(r'^egoworld_runs\{status="failure"\} 1\.0$', told, re.MULTILINE)
-    assert {family.name for family in text_string_to_metric_families(told)} == set(METRICS)
+    metrics = in_proxy(server, "operator", "/metrics")[1]
+    assert re.search(r'^egoworld_runs\{status="failure"\} 1\.0$', metrics, re.MULTILINE)
+    assert {family.name for family in text_string_to_metric_families(metrics)} == set(METRICS)
 
 
 def test_the_documented_scrape_configuration_reaches_them(server: Server, settings: ServerSettings) -> None:
@@ -304,29 +304,29 @@ def test_secrets_stand_in_the_env_file_alone(server: Server, settings: ServerSet
     accounts = server.folder / "minio" / ".minio.sys" / "config" / "iam" / "users"
     own = [server.parts.env_file.path, *accounts.glob("egoworld-*/identity.json/xl.meta")]
     assert len(own) == 4
-    told = {
+    shown = {
         str(file): file.read_bytes()
         for file in server.parts.settings.home.rglob("*")
         if file.is_file() and file not in own
     }
-    assert str(server.parts.logs / "proxy.log") in told
+    assert str(server.parts.logs / "proxy.log") in shown
     for which in BUCKETS:
         objects = Objects(settings.s3_access, settings.s3_access.bucket(which))
-        told |= {objects.url(file.key): objects.get(file.key) or b"" for file in objects.list("")}
-    assert [name for name in told if name.endswith("manifest.json")]
-    told["event log"] = events.encode()
-    told["metrics"] = in_proxy(server, "operator", "/metrics")[1].encode()
-    told["ps"] = table(server.health()).encode()
+        shown |= {objects.url(file.key): objects.get(file.key) or b"" for file in objects.list("")}
+    assert [name for name in shown if name.endswith("manifest.json")]
+    shown["event log"] = events.encode()
+    shown["metrics"] = in_proxy(server, "operator", "/metrics")[1].encode()
+    shown["ps"] = table(server.health()).encode()
     for command in (["doctor", "--json"], ["status"], ["lineage", f"{worked}/episodes"], ["buckets"]):
         done = in_env(server, "egoworld", *command)
-        told[command[0]] = (done.stdout + done.stderr).encode()
+        shown[command[0]] = (done.stdout + done.stderr).encode()
     wrong = {"S3_SECRET_KEY": "x" * 40, "POSTGRES_PORT": "1"}
     for name, value in wrong.items():
         done = in_env(server, "env", f"{name}={value}", "egoworld", "status")
-        told[f"status with a wrong {name}"] = (done.stdout + done.stderr).encode()
+        shown[f"status with a wrong {name}"] = (done.stdout + done.stderr).encode()
         assert done.returncode != 0 or name == "POSTGRES_PORT"
     for secret in settings.secrets:
-        assert [name for name, said in told.items() if secret.encode() in said] == []
+        assert [name for name, content in shown.items() if secret.encode() in content] == []
         assert secret not in repr(settings)
     lines: list[str] = []
     for process in psutil.process_iter():

@@ -56,7 +56,7 @@ class Parts:
 
     @property
     def settings(self) -> Settings:
-        """Those of whoever starts the parts, with the folders that the .env names."""
+        """Those of the user who starts the parts, with the folders that the .env names."""
         return self.env_file.over(self._settings)
 
     @property

@@ -147,7 +147,7 @@ def found(known: dict[str, Uploader], name: str) -> Uploader:
 def settle(folder: Path, server: ServerSettings, gone: Uploader | None = None) -> None:
     """Have the accounts on the S3 server as they are known in ``folder``; end that of ``gone``.
 
-    One at a time: whoever read the keys before another process changed them would put the old ones back.
+    One at a time: a process that read the keys before another one changed them would put the old ones back.
     Raises StoreRefused, StoreUnreachable.
     """
     with exclusive(folder / ".s3_accounts.lock"):

@@ -28,7 +28,7 @@ def claim(folder: Path, *names: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def line_of(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
@@ -44,13 +44,13 @@ def waits(process: subprocess.Popen[str], file: Path) -> None:
 def test_the_second_waits_until_the_first_is_dead(tmp_path: Path) -> None:
     (tmp_path / "order").touch()
     first = claim(tmp_path, "clips/a", "clips/b")
-    assert said(first) == "held"
+    assert line_of(first) == "held"
     second, other = claim(tmp_path, "clips/b", "clips/c"), claim(tmp_path, "clips/d")
-    assert said(other) == "held", "nobody else makes it"
+    assert line_of(other) == "held", "nobody else makes it"
     waits(second, tmp_path / MAKING)
     assert (tmp_path / "order").read_text().split() == ["clips/a", "clips/d"]
     first.kill()
-    assert said(second) == "held"
+    assert line_of(second) == "held"
     for process in (first, second, other):
         process.kill()
         process.communicate()
