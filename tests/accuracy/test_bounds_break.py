@@ -158,6 +158,16 @@ def test_a_missed_cut_among_real_shots_breaks_its_bound(shared_data: Path, tmp_p
     assert broken([cuts.pooled(cuts.JOINED, cuts.ADAPTIVE, {"joined": set(true[1:])}, set(true))])
 
 
+def test_three_missed_cuts_under_fast_motion_break_their_bound() -> None:
+    """Of the twelve samples; what finds no cut at all once kept a bound of 0."""
+    true = {cuts.FAST.shot_starts[1]}
+    found = {str(seed): set(true) for seed in cuts.FAST_SEEDS}
+    assert broken([cuts.pooled(cuts.FAST_DATA, cuts.ADAPTIVE, found, true)]) == []
+    fewer = found | {"0": set(), "1": set(), "2": set()}
+    assert broken([cuts.pooled(cuts.FAST_DATA, cuts.ADAPTIVE, fewer, true)])
+    assert broken([cuts.pooled(cuts.FAST_DATA, cuts.ADAPTIVE, {seed: set() for seed in found}, true)])
+
+
 @dataclass
 class Spoilt(Ran):
     """What a model left, with every joint a tenth of a palm away or the sides swapped."""
