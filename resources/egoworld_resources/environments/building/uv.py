@@ -27,6 +27,8 @@ UNREACHABLE = (
     "Network connectivity is disabled",
     "Could not resolve host",
     "Failed to connect to",
+    "502 Bad Gateway",
+    "504 Gateway Timeout",
 )
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ELOOP})
 """Why a program does not start that is at fault itself; else it is the machine that has nothing left."""
