@@ -149,7 +149,7 @@ def test_the_pipeline_is_no_administrator(server: Server, settings: ServerSettin
     for method, path in (("GET", "list-users"), ("PUT", "import-iam-v2"), ("GET", "list-canned-policies")):
         assert s3_accounts.asked(pipeline, method, f"/minio/admin/v3/{path}")[0] == 403
     done = in_env(server, "egoworld", "buckets", "--keys", "uploader")
-    assert (done.returncode, "production key uploader" in done.stderr) == (1, True)
+    assert (done.returncode, "server key uploader" in done.stderr) == (1, True)
     with closing(client(pipeline, pipeline.endpoint)) as s3:
         for refused in (
             lambda: s3.create_bucket(Bucket="lab-more"),
