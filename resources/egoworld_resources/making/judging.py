@@ -45,6 +45,8 @@ def run_and_judge(job: Job, run: Run, control: Callable[[], Job | None]) -> Ran:
     last = ran
     if poisoned and ran.through:
         last = run_again(job, poisoned, run)
+        if not last.through and run_again(job, {min(ran.through)}, run).through:
+            return ran.then(last)  # the machine still does what it did: these clips are the cause
         ran = ran.then(last)
     bad = {**last.deaths, **last.broken}
     if not bad or last.through:
