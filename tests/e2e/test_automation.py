@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from egoworld_assets.automation.pace import UNFINISHED
+from egoworld_assets.orchestration.batches import partitions_of
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.leases.processes import Identity
 from egoworld_resources.making.workbench import Workbench
@@ -141,15 +142,16 @@ def test_no_killed_run_loses_its_restart(tmp_path: Path) -> None:
             (successor,) = successors(instance, run_id)
             assert successor.status == dg.DagsterRunStatus.SUCCESS, successor.tags
         assert bench.store.videos("videos") == bench.store.keys("videos"), "of a command the stage that it was at"
-        whole = {run.tags["dagster/partition"] for run_id in killed if (run := run_for_one(instance, run_id))}
+        order = instance.get_dynamic_partitions("videos")
+        whole = {key for run_id in killed for key in arrivals_of(instance, run_id, order)}
         assert len(whole) == 3
         assert set(bench.store.videos("episodes")) == whole, "of the inbox's runs everything"
 
 
-def run_for_one(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
-    """A run, if it is for one partition."""
+def arrivals_of(instance: dg.DagsterInstance, run_id: str, order: Sequence[str]) -> list[str]:
+    """The videos of a run, if the inbox asked for it."""
     run = instance.get_run_by_id(run_id)
-    return run if run and "dagster/partition" in run.tags else None
+    return partitions_of(run.tags, order) if run and run.tags.get("dagster/sensor_name") == "inbox" else []
 
 
 def successors(instance: dg.DagsterInstance, run_id: str) -> list[dg.DagsterRun]:
