@@ -62,10 +62,10 @@ def test_only_what_lies_there_gets_a_path(place: Path) -> None:
     (wheel,) = (place / "wheels").iterdir()
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     assert entry["wheels"] == [{"path": f"../wheels/{wheel.name}", "hashes": {"sha256": digest}}]
-    with lock_here(lock, place / "wheels") as copy:
+    with lock_here(lock, place / "wheels", {}) as copy:
         assert Lock.read("tiny_env", copy).digest == lock.digest
     assert not copy.exists()
-    with lock_here(lock, None) as same:
+    with lock_here(lock, None, {}) as same:
         assert same == lock.path
 
 
