@@ -21,7 +21,7 @@ from made_envs import made_env, made_lock, made_wheel
 
 NEEDED = (
     "annotated-doc", "annotated-types", "boolean-py", "license-expression", "markdown-it-py", "mdurl", "packaging",
-    "psutil", "pydantic", "pydantic-core", "pygments", "python-dotenv", "rich", "shellingham", "tomli-w", "typer",
+    "psutil", "pydantic", "pydantic-core", "pydantic-settings", "pygments", "python-dotenv", "rich", "shellingham", "tomli-w", "typer",
     "typing-extensions", "typing-inspection",
 )  # fmt: skip
 """What the builder of envs itself imports."""
@@ -95,9 +95,9 @@ def without_network() -> list[str]:
 
 def small_checkout(folder: Path, repository: Path) -> Path:
     """A checkout with our own code, one env of one made-up wheel, and a base lock of what the builder imports."""
-    for name in ("resources", "egoworld_assets", "envs/runner"):
+    for name in ("resources", "egoworld_assets", "envs/runner", "infra", "tests/envs", "tests/locks"):
         shutil.copytree(repository / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "conda"))
-    for name in ("pyproject.toml", "LICENSE", "README.md"):
+    for name in ("pyproject.toml", "LICENSE", "README.md", "workspace.yaml"):
         shutil.copy(repository / name, folder / name)
     (folder / "Makefile").write_text(MAKEFILE, encoding="utf-8")
     locks = folder / "locks"

@@ -48,7 +48,7 @@ DIES = """
 import sys
 from datetime import datetime
 import dagster as dg, os, signal
-from egoworld_assets import retention
+from egoworld_assets.automation import event_log_retention as retention
 
 retention.BATCH, batches, remember = 2, iter(range(9)), retention.remember
 def remembers_once(instance, ended):
