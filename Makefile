@@ -24,8 +24,8 @@ export PIP_CERT ?= $(CERTIFICATES)
 endif
 export VIDEO
 
-# Tests wait for servers and daemons more than they compute: two more at a time than there are cores. Long files come first.
-WORKERS ?= $(shell echo $$(($$(nproc) + 2)))
+# Tests wait for servers and daemons more than they compute: one more at a time than there are cores. Long files come first.
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 PYTEST = $(PYTHON) -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 # What the wheels need from the system beyond Python (found with ldd), and the Debian package that has it.
