@@ -21,8 +21,8 @@ from made_envs import made_env, made_lock, made_wheel
 
 NEEDED = (
     "annotated-doc", "annotated-types", "boolean-py", "license-expression", "markdown-it-py", "mdurl", "packaging",
-    "psutil", "pydantic", "pydantic-core", "pydantic-settings", "pygments", "python-dotenv", "rich", "shellingham", "tomli-w", "typer",
-    "typing-extensions", "typing-inspection",
+    "psutil", "pydantic", "pydantic-core", "pydantic-settings", "pygments", "python-dotenv", "rich",
+    "shellingham", "tomli-w", "typer", "typing-extensions", "typing-inspection",
 )  # fmt: skip
 """What the builder of envs itself imports."""
 BACKEND = ("editables", "hatchling", "packaging", "pathspec", "pluggy", "tomlkit", "trove-classifiers")

@@ -12,8 +12,8 @@ def outdated(bench: Workbench, stages: Iterable[Stage], video: str) -> list[str]
     """Names of the stages of a video that are missing or stale, those behind them included; inputs first.
 
     A stage that failed or is quarantined under the current recipe and inputs is not planned again. Raises Transient
-    when the store does not answer, and DamagedArtifact when the video's own record cannot be read: then nothing is known
-    of the video.
+    when the store does not answer, and DamagedArtifact when the video's own record cannot be read: then nothing is
+    known of the video.
     """
     bench.store.recorded("videos", video)
     wanted: list[str] = []
