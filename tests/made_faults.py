@@ -159,6 +159,14 @@ def outer_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
+def prepared_store(folder: Path) -> Path:
+    """A store with two videos whose hands are to be found next; a Site starts from a copy of it."""
+    with outer_environment():
+        site = Site(folder)
+        site.prepare(2)
+        return site.home / "store"
+
+
 @contextmanager
 def rewritten(path: Path, text: str) -> Iterator[None]:
     """A file with other contents while the context lasts."""

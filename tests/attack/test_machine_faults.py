@@ -22,7 +22,16 @@ from egoworld_resources.errors import DiskFull
 from egoworld_resources.faults.waits import in_words
 from egoworld_resources.making.waiting import work_at
 from egoworld_resources.store.folder import FolderStore
-from tests.made_faults import STAGE, Site, away, disk_full, outer_environment, own_file_system, rewritten
+from tests.made_faults import (
+    STAGE,
+    Site,
+    away,
+    disk_full,
+    outer_environment,
+    own_file_system,
+    prepared_store,
+    rewritten,
+)
 from tests.made_up import video
 
 pytestmark = pytest.mark.xdist_group("machine-faults")
@@ -32,11 +41,7 @@ Fault = Callable[[Site], AbstractContextManager[None]]
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with two videos whose hands are to be found next."""
-    with outer_environment():
-        site = Site(tmp_path_factory.mktemp("template"))
-        site.prepare(2)
-        return site.home / "store"
+    return prepared_store(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture

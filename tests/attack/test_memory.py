@@ -15,7 +15,7 @@ from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.running.process import kills_for_memory
 from egoworld_resources.sandbox.groups import Group, make, new_name
 from egoworld_resources.sandbox.means import MEMORY_GROUP
-from tests.made_faults import STAGE, Site, outer_environment
+from tests.made_faults import STAGE, Site, outer_environment, prepared_store
 
 LITTLE_GB, MUCH_GB = 0.4, 4.0
 """What a runner may have: less, and more, than BYTES."""
@@ -30,11 +30,7 @@ KINDS = {"its own, which the kernel refuses": OWN, "shared, for which the kernel
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with two videos whose hands are to be found next."""
-    with outer_environment():
-        site = Site(tmp_path_factory.mktemp("template"))
-        site.prepare(2)
-        return site.home / "store"
+    return prepared_store(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture
