@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
+from egoworld_assets.orchestration.batches import PARTITION, RANGE
 from egoworld_resources.making.workbench import Workbench
 
 Kind = dg.DagsterEventType
@@ -36,8 +37,8 @@ ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
 ASKED_FOR = (
     "dagster/run_key",
     "dagster/backfill",
-    "dagster/partition",
-    "dagster/asset_partition_range_start",
+    PARTITION,
+    RANGE[0],
     "dagster/root_run_id",
 )
 """Tags of runs that are never deleted: others refer to them, or they were for videos."""

@@ -23,7 +23,6 @@ NIGHT = "egoworld/night"
 """Tag of the runs that a night asked for: which night."""
 TAKEN_ON = "egoworld/videos"
 """Tag of the same runs: how many videos of the partition have something missing or stale."""
-DAY_S = 86_400.0
 HELD_BACK = 1_000
 """Partitions that could not be judged and are looked at again in the same night."""
 

@@ -76,12 +76,3 @@ def start_ticks(pid: int) -> int | None:
         return None
     state, *rest = facts.rpartition(")")[2].split()  # the name before it may hold spaces and parentheses
     return None if state in ENDED else int(rest[18])
-
-
-def command_of(pid: int) -> list[str]:
-    """The command line of the process that has a number; empty when it has ended or cannot be seen."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return []
-    return [word.decode(errors="replace") for word in words if word]

@@ -22,7 +22,6 @@ POSTGRES_ROLES: Final[tuple[PostgresRole, ...]] = get_args(PostgresRole)
 
 PROBE = "server_probe"
 AUDIT, AUDIT_VERSION = "env_operations", "env_operations_version"
-NOT_DAGSTERS = frozenset({PROBE, AUDIT, AUDIT_VERSION})
 SCHEDULING = frozenset(
     {"alembic_version", "bulk_actions", "daemon_heartbeats", "instigators", "job_ticks", "jobs", "secondary_indexes"}
 )

@@ -91,11 +91,6 @@ def names_of(packages: Sequence[str]) -> list[str]:
     return names
 
 
-def has_git(requirements: Iterable[Requirement]) -> bool:
-    """Whether one of them comes from git: its metadata can then only be had by building it."""
-    return any(requirement.url for requirement in requirements)
-
-
 def git_source(requirement: Requirement) -> GitSource | None:
     """Where in git a requirement comes from; None for one of an index. Raises InvalidPackages."""
     if not requirement.url:
