@@ -150,10 +150,11 @@ def _rows_of(frame: int, size: tuple[int, int], robot: str, robot_sides: Sequenc
         tables.Detection(frame, "object", 0.8, x, y, x + 16, y + 16),
         tables.Mask(frame, 3, "object", box_rle(x, y, 16, width, height), height, width, 256, 0.9),
         tables.CameraPose(frame, camera(frame), frame % 7 != 6, [width, width, width / 2, height / 2], [0.0] * 4),
-        tables.ObjectPose(frame, 3, _object_pose(frame), 0.9),
+        tables.ObjectPose(frame, 3, "object", _object_pose(frame), 0.9),
     ]
     made += [
-        tables.TrackPoint(number, frame, x + 3 * number, y + 2 * number, visible=True, obj_id=3) for number in range(4)
+        tables.TrackPoint(number, frame, x + 3 * number, y + 2 * number, visible=True, obj_id=3, label="object")
+        for number in range(4)
     ]
     for side in ("left", "right"):
         if side == "left" and frame % 10 == 9:

@@ -55,9 +55,13 @@ class ModelEnvRuns:
         folder: Path,
         videos: Mapping[str, tuple[Path, Spans]],
         inputs: Mapping[str, Mapping[str, Path]] | None = None,
+        weights: Mapping[str, Path] | None = None,
         **params: Any,
     ) -> Ran:
-        """One process for all clips; ``inputs``: video to asset to artifact folder; ``params`` replace defaults."""
+        """One process for all clips; ``inputs``: video to asset to artifact folder; ``params`` replace defaults.
+
+        weights: those that no package carries, by name.
+        """
         model = self.catalog.model(self.stage, self.env)
         jobs = tuple(
             VideoJob(
@@ -69,7 +73,8 @@ class ModelEnvRuns:
             )
             for name, (path, spans) in videos.items()
         )
-        job = Job(self.stage, str(model.folder), model.runner, jobs, params={**model.params, **params})
+        files = {name: str(file) for name, file in (weights or {}).items()}
+        job = Job(self.stage, str(model.folder), model.runner, jobs, params={**model.params, **params}, weights=files)
         scratch = folder / "scratch"
         scratch.mkdir(parents=True)
         events: list[Mapping[str, Any]] = []

@@ -50,7 +50,7 @@ class Tracks(Runner):
 
     def run(self, clip, inputs, params):
         for row in inputs.rows("masks"):
-            yield tables.TrackPoint(1, row["frame"], 1.0, float(row["area"]), True, 2)
+            yield tables.TrackPoint(1, row["frame"], 1.0, float(row["area"]), True, 2, "hand")
 
 
 class Reconstructions(Runner):

@@ -140,7 +140,11 @@ def true_tracks(made: Made) -> Sequence[Row]:
                     pixel = truth_errors.project(
                         truth.intrinsics[frame], truth_errors.transformed(poses[frame], point[None])
                     )[0]
-                    out.append(tables.TrackPoint(first + number, frame, *pixel.tolist(), visible=True, obj_id=obj_id))
+                    out.append(
+                        tables.TrackPoint(
+                            first + number, frame, *pixel.tolist(), visible=True, obj_id=obj_id, label="object"
+                        )
+                    )
     return out
 
 
@@ -166,7 +170,7 @@ def true_object_poses(made: Made) -> Sequence[Row]:
     for frame in made.truth.frames:
         pose = made.truth.t_camera_object[frame] @ own
         pose[:3, 3] /= SCALE
-        out.append(tables.ObjectPose(frame, 5, pose, 1.0))
+        out.append(tables.ObjectPose(frame, 5, "object", pose, 1.0))
     return out
 
 

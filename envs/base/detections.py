@@ -14,6 +14,7 @@ from linking import Box, Tracklet, link
 from motion import Motion, MotionField, pixel_grid
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
+from egoworld_runner.hand_boxes import hand_boxes
 
 GAP_S = 0.17
 """Seconds between the two frames that motion is seen between."""
@@ -53,9 +54,7 @@ class MovingObjects(Runner):
         cv2.setRNGSeed(0)
         scale = min(1.0, float(params["work_width"]) / clip.width)
         hands = hands_by_frame(inputs.rows("hand_poses"), scale)
-        whole = hands_by_frame(inputs.rows("hand_poses"), 1.0)
-        rows = [hand_row(clip, frame, hand) for frame, found in whole.items() for hand in found]
-        rows = [row for row in rows if row.x0 < row.x1 and row.y0 < row.y1]
+        rows = list(hand_boxes(inputs.rows("hand_poses"), clip.width, clip.height))
         finder = RegionFinder(clip, scale, bridged(hands, round(0.5 * clip.fps)))
         finder.learn_skin(hands)
         regions = [found for frame in clip.frames() if (found := finder.regions(frame.index, frame.rgb))]
@@ -168,17 +167,8 @@ def worth(track: Tracklet, fps: float, width: float) -> bool:
     return len(boxes) >= lasting and track.path >= 0.01 * width and inside >= 0.2 * len(boxes)
 
 
-def hand_row(clip: Clip, frame: int, hand: Hand) -> tables.Detection:
-    """The box of a hand, cut to the picture; without an area when the hand is outside."""
-    return _row(clip, Box(frame, *hand.box(), hand.score), f"{hand.side} hand", 1.0)
-
-
 def object_row(clip: Clip, box: Box, scale: float) -> tables.Detection:
-    """The box of a moving object."""
-    return _row(clip, box, "object", scale)
-
-
-def _row(clip: Clip, box: Box, label: str, scale: float) -> tables.Detection:
+    """The box of a moving object, cut to the picture."""
     x0, x1 = (min(max(v / scale, 0.0), float(clip.width)) for v in (box.x0, box.x1))
     y0, y1 = (min(max(v / scale, 0.0), float(clip.height)) for v in (box.y0, box.y1))
-    return tables.Detection(box.frame, label, round(box.score, 4), x0, y0, x1, y1)
+    return tables.Detection(box.frame, "object", round(box.score, 4), x0, y0, x1, y1)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from egoworld_runner.pixels import to_corner
+from egoworld_runner.hand_boxes import palm_length
 
 Array = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -39,18 +39,8 @@ class Hand:
 
     @property
     def palm(self) -> float:
-        """Length of the palm, px: wrist to middle knuckle, or what its breadth tells when it is seen end-on."""
-        joints = self.joints
-        length = float(np.linalg.norm(joints[9] - joints[0]))
-        breadth = float(np.linalg.norm(joints[17] - joints[5]))
-        return max(length, 1.3 * breadth, 1.0)
-
-    def box(self, pad: float = 0.14) -> tuple[float, float, float, float]:
-        """Edges x0, y0, x1, y1 around the joints, wider by ``pad`` palms: joints lie inside the flesh."""
-        grow = pad * self.palm
-        joints = to_corner(self.joints)
-        low, high = joints.min(axis=0) - grow, joints.max(axis=0) + grow
-        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+        """Length of the palm, px."""
+        return palm_length(self.joints)
 
     def flesh(self, shape: tuple[int, int], width: float) -> Pixels:
         """Palm and fingers drawn ``width`` palms thick; shape: height, width."""

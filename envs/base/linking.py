@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 @dataclass(frozen=True)
 class Box:
-    """A box in one frame, px, with the score of its detector and whether it touches the picture's border."""
+    """A box in one frame, px, with its detector's score and label, and whether it touches the picture's border."""
 
     frame: int
     x0: float
@@ -20,6 +20,7 @@ class Box:
     y1: float
     score: float
     border: bool = False
+    label: str = "object"
 
     @property
     def center(self) -> tuple[float, float]:
@@ -31,15 +32,22 @@ class Box:
 
     def moved(self, dx: float, dy: float) -> Box:
         """The same box elsewhere."""
-        return Box(self.frame, self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy, self.score, self.border)
+        return replace(self, x0=self.x0 + dx, y0=self.y0 + dy, x1=self.x1 + dx, y1=self.y1 + dy)
 
 
 def overlap(a: Box, b: Box) -> float:
-    """Shared area over the smaller box's, so that a part seen of an object still belongs to it."""
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    least = min(a.area, b.area)
-    return width * height / least if width > 0 and height > 0 and least > 0 else 0.0
+    """How far two boxes are of one thing, 0-1; see ``shared``."""
+    width = max(0.0, min(a.x1, b.x1) - max(a.x0, b.x0))
+    height = max(0.0, min(a.y1, b.y1) - max(a.y0, b.y0))
+    return shared(width * height, a.area, b.area, named_alike=a.label == b.label)
+
+
+def shared(both: float, a: float, b: float, *, named_alike: bool) -> float:
+    """The area ``both`` over the smaller one, so that a part seen of a thing still belongs to it; of different names,
+    over the union (IoU): a cup on a table is no part of it, but a cup may be called a bowl in between.
+    """
+    whole = min(a, b) if named_alike else a + b - both
+    return both / whole if both > 0 and whole > 0 else 0.0
 
 
 @dataclass
@@ -61,6 +69,14 @@ class Tracklet:
         (ax, ay), (bx, by) = recent[0].center, recent[-1].center
         ahead = (frame - self.last.frame) / steps
         return self.last.moved((bx - ax) * ahead, (by - ay) * ahead)
+
+    @property
+    def votes(self) -> dict[str, float]:
+        """The scores of its boxes, summed for each name."""
+        found: dict[str, float] = {}
+        for box in self.boxes:
+            found[box.label] = found.get(box.label, 0.0) + box.score
+        return found
 
     @property
     def path(self) -> float:

@@ -16,7 +16,7 @@ from object_points import Array, Fit, Flags, judge, solve, triangulate
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
 
-TRACK = ("track_id", "frame", "x", "y", "visible", "obj_id")
+TRACK = ("track_id", "frame", "x", "y", "visible", "obj_id", "label")
 FIRST_OBJECT = 3
 STILL_SHARE = 0.8
 STILL_LIMIT = 0.25
@@ -42,17 +42,19 @@ class PnpObjectPoses(Runner):
         camera = Cameras.read(inputs.rows("reconstructions"), clip)
         seen = (pc.field("obj_id") >= FIRST_OBJECT) & pc.field("visible")
         tracks = inputs.table("tracks", columns=TRACK).filter(seen)
-        objects = sorted(tracks["obj_id"].unique().to_pylist())
+        named = tracks.group_by(["obj_id", "label"]).aggregate([])
+        objects = dict(sorted(zip(named["obj_id"].to_pylist(), named["label"].to_pylist(), strict=True)))
         clip.note("objects", len(objects))
         if not camera.registered.any():
             clip.note("reason", "no frame of the camera's trajectory is registered, so no size or place is known")
             return
         rows: list[tables.ObjectPose] = []
-        for obj_id in objects:
+        for obj_id, label in objects.items():
             seen = camera.seen(tracks.filter(pc.field("obj_id") == obj_id), clip)
             body = Body(seen, camera, clip.fps, params)
             for frame, fit in sorted(body.follow().items()):
-                rows.append(tables.ObjectPose(clip.start_frame + frame, obj_id, fit.pose @ body.frame, fit.share))
+                pose = fit.pose @ body.frame
+                rows.append(tables.ObjectPose(clip.start_frame + frame, obj_id, label, pose, fit.share))
             clip.note(f"points_of_{obj_id}", int(body.known.sum()))
             if body.trouble:
                 clip.note(f"reason_of_{obj_id}", body.trouble)

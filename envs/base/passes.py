@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 from cutting import ColourCut, grown, smooth, whole, window
 from following import Followed, View, started
 from hands import SIDES, Array, Hand, Picture, Pixels, bridged, hands_by_frame
-from linking import Box, Tracklet, link, overlap
+from linking import Box, Tracklet, link, overlap, shared
 from pycocotools import mask as coco
 
 from egoworld_runner import Clip, tables
@@ -30,15 +30,32 @@ LARGER = 1.8
 
 @dataclass(eq=False)
 class Thing:
-    """What is known of one object: its tracklet, its state in the pass under way, its rows, and where it began."""
+    """What is known of one object: the names that boxes gave it, with their summed scores, where it began, its state in
+    the pass under way, its rows.
+    """
 
-    weight: float
+    votes: dict[str, float]
     seed: int
     state: Followed
     first: Followed
     rows: dict[int, tables.Mask] = field(default_factory=dict[int, tables.Mask])
     shared: dict[int, int] = field(default_factory=dict[int, int])
     same_as: int | None = None
+
+    @property
+    def weight(self) -> float:
+        """How much speaks for it."""
+        return sum(self.votes.values())
+
+    @property
+    def label(self) -> str:
+        """Its surest name."""
+        return max(self.votes, key=lambda name: self.votes[name])
+
+    def also(self, votes: Mapping[str, float]) -> None:
+        """Take what was known of another thing that is this one."""
+        for name, score in votes.items():
+            self.votes[name] = self.votes.get(name, 0.0) + score
 
 
 class Passes:
@@ -91,11 +108,11 @@ class Passes:
             if thing.same_as is not None:
                 other = self._things[thing.same_as]
                 other.rows = {**thing.rows, **other.rows}
-                other.weight += thing.weight
+                other.also(thing.votes)
         kept = sorted((t for t in self._things if t.same_as is None), key=lambda thing: (-thing.weight, thing.seed))
         rows = [row for found in self._hand_rows.values() for row in found]
         for number, thing in enumerate(kept[:MOST_OBJECTS]):
-            rows += [_renamed(row, FIRST_OBJECT + number) for row in thing.rows.values()]
+            rows += [replace(row, obj_id=FIRST_OBJECT + number, label=thing.label) for row in thing.rows.values()]
         return sorted(rows, key=lambda row: (row.frame, row.obj_id))
 
     def _view(self, frame: int, rgb: Picture, hands: Pixels) -> View:
@@ -123,7 +140,7 @@ class Passes:
         seen = thing.state.visible(view)
         if seen is None:
             return
-        row = self._row(view.frame, FIRST_OBJECT, "object", thing.state.shape * ~view.hands, thing.state.likeness)
+        row = self._row(view.frame, FIRST_OBJECT, thing.label, thing.state.shape * ~view.hands, thing.state.likeness)
         if row is not None:
             thing.rows[view.frame] = row
             self._compare(view.frame, number, thing, seen)
@@ -134,32 +151,35 @@ class Passes:
             if older.same_as is not None or frame not in older.rows:
                 continue
             theirs = self._decoded(older.rows[frame])
-            overlap = int((theirs & seen).sum()) / max(1, min(int(theirs.sum()), int(seen.sum())))
-            thing.shared[other] = thing.shared.get(other, 0) + 1 if overlap > SAME_SHARE else 0
+            areas = int((theirs & seen).sum()), int(theirs.sum()), int(seen.sum())
+            share = shared(*areas, named_alike=older.label == thing.label)
+            thing.shared[other] = thing.shared.get(other, 0) + 1 if share > SAME_SHARE else 0
             if thing.shared[other] >= SAME_FRAMES:
                 thing.same_as = other
                 return
 
     def _start(self, view: View, track: Tracklet, box: Box) -> None:
-        weight = sum(b.score for b in track.boxes)
+        votes = track.votes
         replaced: list[Thing] = []
         for thing in self._things:
             seen = thing.state.visible(view) if thing.state.alive and thing.same_as is None else None
             around = window(seen, 0) if seen is not None else None
             if around is not None:
                 rows, columns = around
-                held = Box(view.frame, columns.start, rows.start, columns.stop, rows.stop, 1.0)
+                edges = columns.start, rows.start, columns.stop, rows.stop
+                held = Box(view.frame, *edges, 1.0, label=thing.label)
                 if overlap(held, box) > SAME_SHARE:
                     if box.area < LARGER * held.area:
-                        thing.weight += weight
+                        thing.also(votes)
                         return
                     replaced.append(thing)
         state = started(view, box)
         if state is not None:
-            weight += sum(thing.weight for thing in replaced)
             self._things = [thing for thing in self._things if thing not in replaced]
             first = Followed(state.shape.copy(), state.unknown.copy(), state.cutter.copy(), state.colours)
-            self._things.append(Thing(weight, view.frame, state, first))
+            self._things.append(Thing(votes, view.frame, state, first))
+            for thing in replaced:
+                self._things[-1].also(thing.votes)
             self._note(view, len(self._things) - 1, self._things[-1])
 
     def _row(self, frame: int, obj_id: int, label: str, chance: Array, score: float) -> tables.Mask | None:
@@ -175,10 +195,6 @@ class Passes:
     def _decoded(self, row: tables.Mask) -> Pixels:
         pixels = coco.decode({"size": [row.height, row.width], "counts": row.rle.encode("ascii")})
         return cv2.resize(pixels, self._size, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
-
-
-def _renamed(row: tables.Mask, obj_id: int) -> tables.Mask:
-    return tables.Mask(row.frame, obj_id, row.label, row.rle, row.height, row.width, row.area, row.score)
 
 
 def hand_pixels(rgb: Picture, hand: Hand, cutter: ColourCut) -> Pixels:
@@ -197,7 +213,8 @@ def object_boxes(rows: Sequence[Mapping[str, Any]], scale: float) -> dict[int, l
     for row in rows:
         if not row["label"].endswith("hand"):
             corners = (float(row[name]) * scale for name in ("x0", "y0", "x1", "y1"))
-            found.setdefault(row["frame"], []).append(Box(row["frame"], *corners, float(row["score"])))
+            box = Box(row["frame"], *corners, float(row["score"]), label=row["label"])
+            found.setdefault(row["frame"], []).append(box)
     return found
 
 

@@ -46,7 +46,8 @@ class LucasKanade(Runner):
         masks: dict[int, list[dict[str, Any]]] = {}
         for row in inputs.rows("masks"):
             masks.setdefault(row["frame"], []).append(row)
-        points = Points(clip, params)
+        names = {row["obj_id"]: row["label"] for found in masks.values() for row in found}
+        points = Points(clip, params, names)
         total = 0
         for frame in clip.frames():
             rows = points.step(frame.index, frame.rgb, labels(masks.get(frame.index, []), clip))
@@ -58,9 +59,10 @@ class LucasKanade(Runner):
 
 
 class Points:
-    """The points alive in a clip: position, id, and the object that each belongs to."""
+    """The points alive in a clip: position, id, and the object that each belongs to; names: label of each obj_id."""
 
-    def __init__(self, clip: Clip, params: Params) -> None:
+    def __init__(self, clip: Clip, params: Params, names: Mapping[int, str]) -> None:
+        self._names = names
         self._scale = 1.0
         while clip.width * self._scale > WIDEST:
             self._scale /= 2
@@ -89,7 +91,9 @@ class Points:
 
     def _row(self, frame: int, number: Any, at: Array, owner: Any, *, visible: bool) -> tables.TrackPoint:
         x, y = resized(at.astype(np.float64), 1 / self._scale).tolist()
-        return tables.TrackPoint(int(number), frame, round(x, 3), round(y, 3), visible, int(owner))
+        return tables.TrackPoint(
+            int(number), frame, round(x, 3), round(y, 3), visible, int(owner), self._names.get(int(owner), "")
+        )
 
     def _follow(self, frame: int, gray: Picture, owners: NDArray[np.uint8]) -> list[tables.TrackPoint]:
         if self._last is None or not len(self._at):

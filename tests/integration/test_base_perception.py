@@ -123,6 +123,25 @@ def test_masks_of_the_hand_and_of_the_object_hold_all_through_the_clip(flow: Flo
     assert [(row["frame"], row["obj_id"]) for row in rows] == sorted({(row["frame"], row["obj_id"]) for row in rows})
 
 
+def test_the_name_of_a_thing_goes_from_its_boxes_to_masks_and_tracks(flow: Flow, tmp_path: Path) -> None:
+    """Boxes of the object under two names, the surer one in most frames: it is one thing."""
+    named = Flow(tmp_path, flow.video, flow.span)
+    for given in ("frames.parquet", "hand_poses"):
+        (tmp_path / given).symlink_to(flow.folder / given)
+    rows = flow.rows("detections")
+    for number, row in enumerate(row for row in rows if row["label"] == "object"):
+        row["label"] = "bowl" if number % 4 == 1 else "cup"
+    boxes = tmp_path / "detections" / named.clip
+    boxes.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=tables.schema(tables.Detection)), boxes / "detections.parquet")
+    named.run("masks")
+    named.run("tracks")
+    masks, points = named.rows("masks"), named.rows("tracks")
+    assert {row["label"] for row in masks if row["obj_id"] == 3} == {"cup"}
+    assert {(row["obj_id"], row["label"]) for row in points} <= {(0, "")} | {(r["obj_id"], r["label"]) for r in masks}
+    assert {(2, "right hand"), (3, "cup")} <= {(row["obj_id"], row["label"]) for row in points}
+
+
 def test_tracks_stay_on_the_object(flow: Flow) -> None:
     """Points born on the object, taken along by its true pose, against where the tracks say they are."""
     cameras = {row["frame"]: row for row in flow.truth("reconstructions")}

@@ -84,7 +84,7 @@ def tracks(clip: str, moving: bool) -> list[dict[str, Any]]:
         alive = facing & (born <= frame) & (frame < born + life)
         rows += [
             {"clip_id": clip, "track_id": int(n), "frame": frame, "x": float(pixels[n, 0]), "y": float(pixels[n, 1])}
-            | {"visible": True, "obj_id": 3}
+            | {"visible": True, "obj_id": 3, "label": "crate"}
             for n in np.flatnonzero(alive)
         ]
     return rows
@@ -94,7 +94,7 @@ def nonsense(clip: str) -> list[dict[str, Any]]:
     """Tracks that jump about."""
     rng = np.random.default_rng(9)
     return [
-        {"clip_id": clip, "track_id": n, "frame": frame, "visible": True, "obj_id": 3}
+        {"clip_id": clip, "track_id": n, "frame": frame, "visible": True, "obj_id": 3, "label": "crate"}
         | {"x": float(rng.uniform(0, 640)), "y": float(rng.uniform(0, 360))}
         for frame in range(FRAMES)
         for n in range(30)
@@ -150,7 +150,7 @@ def errors(rows: list[dict[str, Any]]) -> tuple[Array, Array]:
 
 def test_a_carried_box_is_followed_from_rest_to_rest(ran: Ran) -> None:
     rows = ran.rows("carried", SPAN)
-    assert {row["obj_id"] for row in rows} == {3}
+    assert {(row["obj_id"], row["label"]) for row in rows} == {(3, "crate")}
     frames = [row["frame"] for row in rows]
     assert frames == sorted(set(frames))
     assert len(frames) >= 0.9 * (FRAMES - len(HIDDEN))

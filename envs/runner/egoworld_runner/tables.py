@@ -154,7 +154,7 @@ class Mask(Row):
 
 @dataclass(frozen=True)
 class TrackPoint(Row):
-    """One tracked point in one frame, px; obj_id names the mask that it was born in (0: background)."""
+    """One tracked point in one frame, px; obj_id and label: of the mask that it was born in (0 and "": none)."""
 
     table = "tracks"
     track_id: Int
@@ -163,6 +163,7 @@ class TrackPoint(Row):
     y: Real
     visible: Bool
     obj_id: Int
+    label: Text
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,7 @@ class ObjectPose(Row):
     table = "object_poses"
     frame: Int
     obj_id: Int
+    label: Text
     T_camera_object: Matrix
     score: Real
 

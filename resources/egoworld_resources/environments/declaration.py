@@ -52,6 +52,7 @@ class Weights(_Declared):
     package: str | None = Field(None, description="import name of the installed package that carries the file")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest that the file must have")
     licence: str = Field(description="SPDX id of the weights' licence")
+    source: str = Field("", description="public address of the file, said where it is missing; nothing fetches it")
 
 
 class StageModel(_Declared):

@@ -65,20 +65,26 @@ def _verified(weights: Weights, python: Path, bucket: WeightsBucket | None, plac
         if fetched is None:
             raise WeightsMissing(
                 f"weights '{weights.name}': neither {path} nor {bucket.where(weights.sha256)} exists; put the file "
-                f"with sha256 {weights.sha256} there: egoworld weights push {path.name}, with keys that may write there"
+                f"with sha256 {weights.sha256} there{_published(weights)}: egoworld weights push {path.name}, "
+                "with keys that may write there"
             )
         return fetched
     if not path.is_file():
         raise WeightsMissing(
             f"weights '{weights.name}': {path} does not exist{' (extra.model_paths)' if stated else ''}; "
-            f"put the file with sha256 {weights.sha256} there"
+            f"put the file with sha256 {weights.sha256} there{_published(weights)}"
         )
     found = file_digest(path)
     if found != weights.sha256:
         raise WeightsMissing(
-            f"weights '{weights.name}': {path} has sha256 {found}, declared is {weights.sha256}; fetch it again"
+            f"weights '{weights.name}': {path} has sha256 {found}, declared is {weights.sha256}; "
+            f"fetch it again{_published(weights)}"
         )
     return path
+
+
+def _published(weights: Weights) -> str:
+    return f" (published at {weights.source})" if weights.source else ""
 
 
 def _package(weights: Weights, python: Path) -> Path:

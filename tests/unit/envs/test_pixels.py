@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from egoworld_runner import Clip, FrameIndex
+from egoworld_runner.hand_boxes import PAD, hand_boxes, palm_length
 from egoworld_runner.pixels import from_corner, resized, to_corner
 from made_videos import counting
 
@@ -87,11 +88,12 @@ def test_points_on_the_canvas_of_an_episode(base: ModuleType, at: tuple[float, f
 
 def test_the_box_of_a_hand_is_as_far_from_its_joints_on_all_sides(base: ModuleType) -> None:
     """Joints on the pixels 100 to 139: the box, whose edges count pixels, is around both of them."""
-    hands, along = sys.modules["hands"], np.linspace(100.0, 139.0, 21)
-    hand = hands.Hand("right", 1.0, np.stack([along, along], axis=1).astype(np.float32))
-    x0, y0, x1, y1 = hand.box(pad=0.0)
-    assert (x0, y0, x1, y1) == (100.5, 100.5, 139.5, 139.5)
-    assert hand.box(pad=0.5 / hand.palm) == pytest.approx((100, 100, 140, 140), abs=1e-4)
+    along = np.linspace(100.0, 139.0, 21)
+    joints = np.stack([along, along], axis=1).astype(np.float32)
+    (box,) = hand_boxes([{"frame": 0, "side": "right", "score": 1.0, "keypoints_2d": joints}], 640, 480)
+    around = PAD * palm_length(joints)
+    near, far = 100.5 - around, 139.5 + around
+    assert (box.x0, box.y0, box.x1, box.y1) == pytest.approx((near, near, far, far), abs=1e-4)
 
 
 def test_a_hand_outside_the_picture_has_no_box(base: ModuleType, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def hand(points: object = None, frame: int = 0) -> tables.HandPose:
 
 REFUSED: dict[str, tuple[Callable[[], tables.Row], str]] = {
     "undeclared table": (
-        lambda: tables.TrackPoint(0, 0, 1.0, 1.0, visible=True, obj_id=0),
+        lambda: tables.TrackPoint(0, 0, 1.0, 1.0, visible=True, obj_id=0, label=""),
         "yielded a TrackPoint, but it declares",
     ),
     "frame before the clip": (lambda: box(9), r"frame 9 lies outside the clip \[10, 20\)"),

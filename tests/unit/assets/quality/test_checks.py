@@ -132,8 +132,11 @@ GOOD_AND_BAD = {
     "object poses": (
         checks.poses_are_rigid,
         tables.ObjectPose,
-        [tables.ObjectPose(0, 3, pose(), 1.0)],
-        [tables.ObjectPose(0, 3, pose(2 * np.eye(3)), 1.0), tables.ObjectPose(1, 3, pose(at=(0, 0, -1)), 1.0)],
+        [tables.ObjectPose(0, 3, "object", pose(), 1.0)],
+        [
+            tables.ObjectPose(0, 3, "object", pose(2 * np.eye(3)), 1.0),
+            tables.ObjectPose(1, 3, "object", pose(at=(0, 0, -1)), 1.0),
+        ],
         "2 poses are not rigid or are behind the camera",
     ),
     "robot joints": (
