@@ -10,8 +10,10 @@ STAGE = Stage(
     env="mediapipe",
     inputs=("videos", "clips"),
     checks=(
-        checks.has_rows("hand_poses"),
+        checks.hands_found,
+        checks.hands_kept,
         checks.hands_differ,
         checks.hands_move_physically,
+        checks.hands_are_alive,
     ),
 )

@@ -12,6 +12,8 @@ from egoworld_resources.artifacts.stage import Check, Draft
 
 MAX_BOTH_SIDES = 0.2
 MAX_SHARE_OF_JUMPS = 0.2
+MAX_SHARE_OF_STIFF = 0.2
+MAX_SHARE_LEFT_OUT = 0.2
 MAX_CAMERA_TREMBLE = 0.8
 """Positions that are noise around a fixed place give 1.2 and more, a moving head about 0.2."""
 
@@ -80,6 +82,40 @@ def hands_move_physically(draft: Draft) -> Verdict:
     share = share_of_hand_jumps(draft)
     fault = f"hands jump in {share:.0%} of frames" if share > MAX_SHARE_OF_JUMPS else ""
     return verdict("hands_move_physically", fault)
+
+
+def hands_found(draft: Draft) -> Verdict:
+    """At least one hand was found; if none, how many sightings were left out, and why."""
+    fault = "" if draft.rows(draft.asset) else f"no hand was found{_left_out(draft)}"
+    return verdict("hands_found", fault)
+
+
+def hands_kept(draft: Draft) -> Verdict:
+    """Most of what the model took for hands are hands; a warning only, since what is none was left out."""
+    lost, kept = sum(_not_hands(draft).values()), draft.rows(draft.asset)
+    fault = f"{lost / (lost + kept):.0%} of what the model took for hands is none{_left_out(draft)}" if lost else ""
+    return verdict("hands_kept", fault if lost > MAX_SHARE_LEFT_OUT * (lost + kept) else "", blocking=False)
+
+
+def _not_hands(draft: Draft) -> dict[str, int]:
+    """How many sightings of hands a runner left out, by its reason."""
+    reasons = {"brief": "seen too briefly", "stiff": "never change their pose", "background": "part of the background"}
+    notes = [clip.notes for clip in draft.clips]
+    return {words: sum(int(n.get(f"not_hands_{reason}", 0)) for n in notes) for reason, words in reasons.items()}
+
+
+def _left_out(draft: Draft) -> str:
+    lost = [f"{count} {words}" for words, count in _not_hands(draft).items() if count]
+    return f"; left out: {', '.join(lost)}" if lost else ""
+
+
+def hands_are_alive(draft: Draft) -> Verdict:
+    """Hands change their pose: what keeps one arrangement of joints for half a second and more is no hand."""
+    from egoworld_assets.quality.measures import stiff_hands
+
+    stiff = stiff_hands(draft)
+    fault = f"hands that never change their pose are no hands: {stiff.share:.0%} of the rows ({stiff.where})"
+    return verdict("hands_are_alive", fault if stiff.share > MAX_SHARE_OF_STIFF else "")
 
 
 def boxes_inside(draft: Draft) -> Verdict:

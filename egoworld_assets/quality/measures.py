@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from egoworld_resources.artifacts.stage import Draft
+from egoworld_runner.hands.judging import LONG_S, STIFF, shape_change
 
 MAX_HAND_JUMP = 1.5
 MAX_JOINT_SPEED = 40.0
@@ -26,6 +27,14 @@ class Cameras:
     registered: int
     skewed: int
     farthest: float
+
+
+@dataclass(frozen=True)
+class StiffHands:
+    """The share of all hands that belong to one that never changes its pose, and where the longest of those is."""
+
+    share: float
+    where: str
 
 
 def share_of_one_hand_twice(draft: Draft) -> float:
@@ -48,6 +57,21 @@ def share_of_hand_jumps(draft: Draft) -> float:
             steps += len(moves)
             jumps += sum(_jumps(before, now) for before, now in moves)
     return jumps / steps if steps else 0.0
+
+
+def stiff_hands(draft: Draft) -> StiffHands:
+    """Hands, side by side and clip by clip, whose joints keep one arrangement for all of LONG_S and more."""
+    fps = draft.input_table("videos").to_pylist()[0]["fps"] or 30.0
+    stiff, rows, longest, where = 0, 0, 0, ""
+    for table in draft.by_clip(*HAND):
+        for side in ("left", "right"):
+            hand = _by_frame(table, side)
+            rows += len(hand)
+            if len(hand) > LONG_S * fps and shape_change(list(hand.values())) < STIFF:
+                stiff += len(hand)
+                if len(hand) > longest:
+                    longest, where = len(hand), f"{side}, frames {min(hand)} to {max(hand)}"
+    return StiffHands(stiff / rows if rows else 0.0, where)
 
 
 def boxes_outside(draft: Draft) -> int:

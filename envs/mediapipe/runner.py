@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hand_sides import Seen, sided
 
-from egoworld_runner import Clip, ClipFailed, Frame, Inputs, Params, Runner, tables
+from egoworld_runner import ClipFailed, Frame, Params
+from egoworld_runner.hands import HandRunner, Sighting
 
 BLANK = np.zeros((64, 64, 3), np.uint8)
 
 
-class MediaPipeHands(Runner):
+class MediaPipeHands(HandRunner):
     """Hands of a clip, followed from frame to frame; every clip starts with no memory of another.
 
     keypoints_2d: px, MediaPipe's joint order (0 wrist, 1-4 thumb, 5-8 index ... 17-20 little finger), possibly outside
@@ -25,11 +25,11 @@ class MediaPipeHands(Runner):
     keypoints_3d: MediaPipe's world landmarks, m, in axes parallel to the camera's (x right, y down, z forward), from an
     origin at the hand's approximate centre, in the size of an average hand: neither the distance to the camera nor the
     person's own hand size is in them. score: the model's probability, in this frame, of the side that the row names;
-    below 0.5 where the frames around it say otherwise.
+    below 0.5 where arms and the frames around it say otherwise.
     Source: Zhang et al., "MediaPipe Hands: On-device Real-time Hand Tracking", 2020, arXiv:2006.10214.
     """
 
-    writes = (tables.HandPose,)
+    remembers = True
 
     def setup(self, weights: Mapping[str, Path], device: str) -> None:
         """Import the library, whose wheel holds the models; ``weights`` names those files so that they are verified."""
@@ -40,31 +40,11 @@ class MediaPipeHands(Runner):
         self._hands = hands.Hands
         self._options: dict[str, Any] = {}
         self._model: Any = None
+        self._min_size = 0.0
 
-    def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
-        """One row per hand and frame, by frame, then side."""
-        self._forget(_options(params))
-        frames: list[list[Seen]] = []
-        for frame in clip.frames():
-            frames.append(self._look(frame))
-            clip.progress(frame.index)
-        smallest = params["min_size"] * max(clip.width, clip.height)
-        rows = sided([[seen for seen in found if seen.size >= smallest] for found in frames], clip.fps)
-        clip.note("frames_with_hand", len({seen.frame for _, seen in rows}))
-        clip.note("frames_with_both_hands", len(rows) - len({seen.frame for _, seen in rows}))
-        clip.note("detections_left_out", sum(map(len, frames)) - len(rows))
-        clip.note("sides_corrected", sum(_probability(seen, side) < 0.5 for side, seen in rows))
-        for side, seen in rows:
-            yield tables.HandPose(
-                frame=seen.frame,
-                side=side,
-                score=_probability(seen, side),
-                keypoints_2d=seen.keypoints_2d,
-                keypoints_3d=seen.keypoints_3d,
-            )
-
-    def _forget(self, options: dict[str, Any]) -> None:
-        """Start the graph anew, so that no hand of the last clip is looked for in the next."""
+    def forget(self, params: Params) -> None:
+        """Reset the graph, so that no hand of the last clip is looked for in the next."""
+        options, self._min_size = _options(params), params["min_size"]
         with _quiet():
             if self._model is None or options != self._options:
                 self._model, self._options = self._hands(**options), options
@@ -72,15 +52,16 @@ class MediaPipeHands(Runner):
                 self._model.reset()
             self._model.process(BLANK)  # the graph opens its models on other threads; this waits for them
 
-    def _look(self, frame: Frame) -> list[Seen]:
+    def look(self, frame: Frame) -> list[Sighting]:
+        """The hands of the next frame that are not too small."""
         with _quiet():
             found = self._model.process(frame.rgb)
         if not found.multi_hand_landmarks:
             return []
         height, width = frame.rgb.shape[:2]
         hands = zip(found.multi_hand_landmarks, found.multi_hand_world_landmarks, found.multi_handedness, strict=True)
-        return [
-            Seen(
+        seen = [
+            Sighting(
                 frame.index,
                 _right(handedness.classification[0]),
                 np.array([(p.x * width, p.y * height) for p in picture.landmark]),
@@ -88,6 +69,7 @@ class MediaPipeHands(Runner):
             )
             for picture, world, handedness in hands
         ]
+        return [one for one in seen if one.size >= self._min_size * max(width, height)]
 
 
 def _options(params: Params) -> dict[str, Any]:
@@ -108,10 +90,6 @@ def _options(params: Params) -> dict[str, Any]:
 def _right(handedness: Any) -> float:
     """Probability of the person's own right hand; the model takes every picture for a mirrored selfie."""
     return float(handedness.score if handedness.label == "Left" else 1 - handedness.score)
-
-
-def _probability(seen: Seen, side: str) -> float:
-    return seen.p_right if side == "right" else 1.0 - seen.p_right
 
 
 @contextmanager

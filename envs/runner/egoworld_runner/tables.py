@@ -172,6 +172,8 @@ class HandPose(Row):
 
     keypoints_2d: [21x2] px in MediaPipe's joint order; keypoints_3d: [21x3] m, relative to the hand's centre in
     camera axes unless T_camera_hand is given. MANO fields are null unless the model gives them.
+    score: the model's probability of the side. bone_spread: by which share the bone lengths of this hand vary while it
+    is followed, before one skeleton is fitted to it; above 0.2 doubt the hand. Null without joints in space.
     """
 
     table = "hand_poses"
@@ -184,6 +186,7 @@ class HandPose(Row):
     hand_pose: Vector45 = None
     betas: Vector10 = None
     T_camera_hand: OptMatrix = None
+    bone_spread: OptReal = None
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from egoworld_resources.environments.contract import contract_folder, root_source, runner_dependencies
 from egoworld_resources.environments.declaration import ModelEnv, StageModel, Weights, read_env
 from egoworld_resources.environments.errors import BadDeclaration
 from egoworld_resources.environments.locking.lockfile import Lock, lowest_python, source_of
-from egoworld_resources.environments.source_digest import closure, source_digest
+from egoworld_resources.environments.source_digest import closure, imported_names, source_digest
 from egoworld_resources.errors import BadConfiguration, UnknownName
 
 __all__ = ["BASE", "Catalog", "ModelEnv", "StageModel", "Weights"]
@@ -135,18 +136,28 @@ class Catalog:
         return self.lock(env).packages(lowest_python(self.env(env).python))
 
     def runner_digest(self, stage: str, env: str) -> str:
-        """Digest of the runner's module, the modules of its folder that it imports, and its declared data files."""
-        model = self.model(stage, env)
-        return source_digest(model.folder, closure(model.folder, model.module), model.data_files())
+        """Digest of the runner's module, the modules of its folder that it imports, and its declared data files.
+
+        Modules of the contract that only some runners import (the contract's own digest leaves them out) count as well.
+        """
+        model, package = self.model(stage, env), contract_folder()
+        files = closure(model.folder, model.module)
+        own = source_digest(model.folder, files, model.data_files())
+        named = {file for name in imported_names(files, package.name) for file in closure(package.parent, name)}
+        if not (shared := named - self._contract_files()):
+            return own
+        return sha256(f"{own} {source_digest(package.parent, shared)}".encode()).hexdigest()
 
     def contract_digest(self) -> str:
         """Digest of the part of egoworld_runner that decides what a runner receives and what happens to its rows.
 
         How a process is started, reported on and ended is not in it: a change of that makes nothing stale.
         """
+        return source_digest(contract_folder().parent, self._contract_files())
+
+    def _contract_files(self) -> set[Path]:
         package = contract_folder()
-        files = {file for module in DECIDES_CONTENTS for file in closure(package.parent, f"{package.name}.{module}")}
-        return source_digest(package.parent, files)
+        return {file for module in DECIDES_CONTENTS for file in closure(package.parent, f"{package.name}.{module}")}
 
     def _declared_in(self, env: ModelEnv) -> Path:
         if env.interpreter != BASE:

@@ -33,6 +33,12 @@ def closure(folder: Path, module: str) -> list[Path]:
     return sorted(found)
 
 
+def imported_names(files: Iterable[Path], package: str) -> list[str]:
+    """The dotted names below an installed package that files import, sorted."""
+    names = {name for file in files for name in _imported(_parsed(file)[0], ())}
+    return sorted(name for name in names if name.split(".")[0] == package)
+
+
 def source_digest(folder: Path, files: Iterable[Path], data: Iterable[Path] = ()) -> str:
     """sha256 over Python files as normalised source and over data files as bytes, under their paths in ``folder``."""
     digest = hashlib.sha256()

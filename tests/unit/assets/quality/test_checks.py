@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,17 @@ def draft(tmp_path: Path, rows: Sequence[tables.Row], kind: type[tables.Row], fr
     return Draft(kind.table, folder, [ClipReport(unit=CLIP, state="done")], {"videos": videos})
 
 
-def hand(frame: int, side: str, at: tuple[float, float] = (100, 100)) -> tables.HandPose:
-    return tables.HandPose(frame, side, 0.9, PALM + np.array(at))
+def hand(frame: int, side: str, at: tuple[float, float] = (100, 100), bent: float = 0.0) -> tables.HandPose:
+    """bent: by how much of its length the second half of the joints moves aside."""
+    joints = PALM + np.array(at)
+    joints[10:, 0] += bent * 80
+    return tables.HandPose(frame, side, 0.9, joints)
+
+
+def circle(frame: int, side: str) -> tables.HandPose:
+    """The same circle in every frame, as an env draws it that finds nothing."""
+    turn = np.linspace(0, 2 * np.pi, 21)
+    return tables.HandPose(frame, side, 0.99, 300 + 40 * np.stack([np.cos(turn), np.sin(turn)], axis=1))
 
 
 def pose(rotation: NDArray[np.float64] | None = None, at: Sequence[float] = (0, 0, 1)) -> NDArray[np.float64]:
@@ -107,6 +117,21 @@ GOOD_AND_BAD = {
         [hand(f, "right", (100 + 300 * (f % 2), 100)) for f in range(20)],
         "hands jump in 100% of frames",
     ),
+    "hands that are alive": (
+        checks.hands_are_alive,
+        tables.HandPose,
+        [hand(f, "right", bent=0.3 * np.sin(f / 9)) for f in range(40)],
+        [hand(f, "right", (100 + 3 * f, 100)) for f in range(40)],
+        "never change their pose are no hands: 100% of the rows (right, frames 0 to 39)",
+    ),
+    "a circle beside a hand": (
+        checks.hands_are_alive,
+        tables.HandPose,
+        [hand(f, "right", bent=0.3 * np.sin(f / 9)) for f in range(40)] + [hand(f, "left") for f in range(10)],
+        [h for f in range(40) for h in (hand(f, "right", bent=0.3 * np.sin(f / 9)), circle(f, "left"))],
+        "50% of the rows (left, frames 0 to 39)",
+    ),
+    "hands": (checks.hands_found, tables.HandPose, [hand(0, "right")], [], "no hand was found"),
     "boxes": (
         checks.boxes_inside,
         tables.Detection,
@@ -158,6 +183,21 @@ def test_a_check_passes_the_good_and_stops_the_bad(tmp_path: Path, name: str) ->
     assert not stopped.passed
     assert stopped.blocking
     assert reason in stopped.reason
+
+
+def test_what_was_left_out_is_said(tmp_path: Path) -> None:
+    """Nothing that was found and thrown away goes unnamed: neither where some hands are left nor where none is."""
+    notes = {"not_hands_brief": 3, "not_hands_background": 27, "not_hands_stiff": 0}
+    some, none = (draft(tmp_path / str(len(rows)), rows, tables.HandPose) for rows in ([hand(0, "right")] * 10, []))
+    reports = [ClipReport(unit=CLIP, state="done", notes=notes)]
+    kept = checks.hands_kept(replace(some, clips=reports))
+    assert (kept.passed, kept.blocking) == (False, False)
+    assert "75% of what the model took for hands is none" in kept.reason
+    assert "3 seen too briefly, 27 part of the background" in kept.reason
+    assert checks.hands_kept(some).passed
+    found = checks.hands_found(replace(none, clips=reports))
+    assert found.reason == "no hand was found; left out: 3 seen too briefly, 27 part of the background"
+    assert found.blocking
 
 
 def test_nothing_found_is_no_success(tmp_path: Path) -> None:

@@ -202,6 +202,28 @@ def test_the_runner_digest_counts_code_and_declared_files_only(tmp_path: Path) -
     assert digest() != imported
 
 
+def test_what_only_some_runners_take_from_the_contract_counts_for_them_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "egoworld_runner"
+    shutil.copytree(contract_folder(), package)
+    monkeypatch.setattr("egoworld_resources.environments.catalog.contract_folder", lambda: package)
+    plain, hands = (made_env(tmp_path, name) for name in ("plain", "hands"))
+    (plain / "runner.py").write_text("from egoworld_runner import Runner, tables\nclass Model(Runner):\n    pass\n")
+    (hands / "runner.py").write_text(
+        "from egoworld_runner.hands import HandRunner\nclass Model(HandRunner):\n    pass\n"
+    )
+    catalog = made_catalog(tmp_path)
+
+    def digests() -> list[str]:
+        return [catalog.contract_digest(), *(catalog.runner_digest("clips", env) for env in ("plain", "hands"))]
+
+    before = digests()
+    judging = package / "hands" / "judging.py"
+    judging.write_text(judging.read_text().replace("BRIEF_S = 0.2", "BRIEF_S = 0.3"))
+    assert [new == old for new, old in zip(digests(), before, strict=True)] == [True, True, False]
+
+
 def test_declared_files_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     made_env(tmp_path, "lacking", more='files = ["hand.urdf"]')
     with pytest.raises(BadDeclaration, match=r"files: 'hand\.urdf' matches no file"):
