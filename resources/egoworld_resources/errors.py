@@ -6,6 +6,7 @@ EgoworldError
 │   ├── LockBusy           another process holds the lease or lock
 │   ├── DiskFull           no space left where something is to be written
 │   ├── StoreUnreachable   the S3 server does not answer as it should
+│   ├── IndexAway          the database of what is made does not answer, or cannot be written
 │   ├── SandboxFailed      a program could not be run apart (sandbox)
 │   └── IndexUnreachable   the package index does not answer (environments)
 ├── FabricError            envs of workflows: each with a code and an HTTP status (workflow_envs/errors.py)
@@ -62,6 +63,10 @@ class DiskFull(Transient):
 
 class StoreUnreachable(Transient):
     """The S3 server does not answer, or not as it should."""
+
+
+class IndexAway(Transient):
+    """The database of what is made does not answer, or cannot be written."""
 
 
 class Terminal(EgoworldError):

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from egoworld_resources.artifacts.manifest import NOT_CONTENTS, Manifest, Recipe, canonical
+from egoworld_resources.artifacts.made import Artifact
+from egoworld_resources.artifacts.manifest import NOT_CONTENTS, Recipe, canonical
 
 
 def fingerprint(recipe: Recipe, inputs: Mapping[str, str | None]) -> str:
@@ -24,9 +25,9 @@ def _sorted_names(text: str) -> str:
     return canonical(json.loads(text))
 
 
-def reasons(made: Manifest, recipe: Recipe, inputs: Mapping[str, str | None]) -> list[str]:
+def reasons(made: Artifact, recipe: Recipe, inputs: Mapping[str, str | None]) -> list[str]:
     """Why an artifact is stale, in words; empty when it is fresh."""
-    return [*recipe_reasons(made.recipe, recipe), *_input_reasons(made.inputs, inputs)]
+    return [*recipe_reasons(made.recipe, recipe), *input_reasons(made.inputs, inputs)]
 
 
 def recipe_reasons(old: Recipe, new: Recipe) -> Iterator[str]:
@@ -52,7 +53,8 @@ def recipe_reasons(old: Recipe, new: Recipe) -> Iterator[str]:
         yield f"device changed: {old.device} → {new.device}"
 
 
-def _input_reasons(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> Iterator[str]:
+def input_reasons(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> Iterator[str]:
+    """What sets the versions of two sets of inputs apart, in words."""
     for name in sorted({*old, *new}):
         if name not in old:
             yield f"input {name} is new"

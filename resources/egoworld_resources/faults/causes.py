@@ -29,6 +29,7 @@ from egoworld_resources.errors import (
     CheckRaised,
     DamagedArtifact,
     DiskFull,
+    IndexAway,
     LockBusy,
     MemoryShort,
     RunnerFailed,
@@ -137,6 +138,14 @@ NAMES: tuple[
     ),
     (NoGpu, _fixed("gpu/none", "no GPU", "nvidia-smi must list one; or choose an env for the CPU in [stages]", "gpu")),
     (LockBusy, _fixed("gpu/busy", "all GPUs are leased", "wait, or see who holds them: fuser -v data/leases/*", "gpu")),
+    (
+        IndexAway,
+        _fixed(
+            *("index/away", "the index of what is made cannot be used"),
+            "`make ps` shows whether Postgres runs; at home egoworld fsck --reindex",
+            "all",
+        ),
+    ),
     (StoreUnreachable, _fixed("store/away", "the store does not answer", "check S3_ENDPOINT and its server", "all")),
     (
         StoreRefused,
