@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egoworld_resources.inbox.folder import FolderInbox, Inbox
@@ -10,6 +14,8 @@ from egoworld_resources.settings import Settings
 from egoworld_resources.store.folder import FolderStore
 
 if TYPE_CHECKING:
+    from egoworld_resources.s3.access import S3Access
+    from egoworld_resources.store.index import Index
     from egoworld_resources.store.s3 import S3Store
     from egoworld_resources.weights.bucket import WeightsBucket
 
@@ -25,11 +31,36 @@ def open_store(settings: Settings) -> FolderStore | S3Store:
     """The store of a configuration."""
     layout = settings.layout
     if not in_s3(settings):
-        return FolderStore(layout.store)
+        return FolderStore(
+            layout.store, partial(open_index, settings, layout.store / "index.sqlite", "the folder's own")
+        )
     from egoworld_resources.s3.access import S3Access
     from egoworld_resources.store.s3 import S3Store
 
-    return S3Store(S3Access.load(), layout.cache, int(settings.cache_gb * 1e9))
+    access = S3Access.load()
+    file = layout.cache / f"index-{place_of(access)}.sqlite"
+    return S3Store(access, layout.cache, int(settings.cache_gb * 1e9), partial(open_index, settings, file))
+
+
+def open_index(settings: Settings, file: Path, name: str = "") -> Index:
+    """The index of a store: in the database that is configured, or else in a file of SQLite."""
+    from egoworld_resources.store.index import Index
+
+    if settings.index:
+        return Index(url=settings.index.get_secret_value())
+    return Index(file, name=name or machine_name(file))
+
+
+def place_of(access: S3Access) -> str:
+    """What tells one bucket of artifacts from others."""
+    return sha256(f"{access.endpoint}/{access.bucket('artifacts')}".encode()).hexdigest()[:12]
+
+
+def machine_name(file: Path) -> str:
+    """What tells a file of this machine from those of others."""
+    known = Path("/etc/machine-id")
+    machine = known.read_text(encoding="ascii").strip() if known.is_file() else socket.gethostname()
+    return sha256(f"{machine} {file.absolute()}".encode()).hexdigest()[:16]
 
 
 def open_inbox(settings: Settings) -> Inbox:

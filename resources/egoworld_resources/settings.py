@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from egoworld_resources.errors import BadConfiguration
@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     )
     store: Literal["folder", "s3"] | None = Field(
         None, description="Where artifacts lie; default s3 when S3_ENDPOINT, S3_ACCESS_KEY and S3_SECRET_KEY are set."
+    )
+    index: SecretStr | None = Field(
+        None,
+        description="Database of what is made, postgresql://user:password@host/database; default a file of SQLite. "
+        "Machines that write to the same buckets need one that they share.",
     )
     cache_gb: float = Field(50, gt=0, description="Disk (GB) for what was read from S3; more only while it is in use.")
     retry_delay_s: float = Field(

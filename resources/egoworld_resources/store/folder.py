@@ -23,22 +23,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from egoworld_resources.artifacts.made import Artifact
 from egoworld_resources.artifacts.manifest import MANIFEST, Manifest, file_digest
 from egoworld_resources.artifacts.stored import StoredObject
 from egoworld_resources.disk import naming_a_full_disk, sync_tree
 from egoworld_resources.leases.named import Leases
 from egoworld_resources.leases.scratch import scratch_file, scratch_folder
 from egoworld_resources.store.facts import damaged, parsed, sound_ones
+from egoworld_resources.store.noting import Noting, Open
 from egoworld_resources.store.protocol import Store
 
 CURRENT = "current.json"
 
 
-class FolderStore:
+class FolderStore(Noting):
     """Artifacts, video bytes and records below one folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, index: Open | None = None) -> None:
         self.root = root
+        super().__init__(index)
         self._scope: ContextVar[Leases | None] = ContextVar("scope", default=None)
 
     @property
@@ -53,8 +56,8 @@ class FolderStore:
             held.hold(key)
         return self.root / key
 
-    def location(self, manifest: Manifest) -> str:
-        return str(self.folder(manifest))
+    def location(self, manifest: Artifact) -> str:
+        return str(self.root / "artifacts" / manifest.asset / manifest.video / manifest.data_version)
 
     def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:  # noqa: ARG002
         return None
@@ -87,7 +90,7 @@ class FolderStore:
         Raises DiskFull.
         """
         final = self.folder(manifest)
-        with naming_a_full_disk(self.root):
+        with self._changing(manifest.asset, manifest.video), naming_a_full_disk(self.root):
             final.parent.mkdir(parents=True, exist_ok=True)
             if not (final / MANIFEST).is_file():
                 shutil.rmtree(final, ignore_errors=True)
@@ -151,10 +154,12 @@ class FolderStore:
     def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
         """Write, or with None remove, a small fact. Raises DiskFull."""
         path = self.root / "records" / kind / f"{key}.json"
-        if value is None:
-            path.unlink(missing_ok=True)
-        else:
-            with naming_a_full_disk(self.root):
+        if value is None and not path.exists():
+            return
+        with self._recording(kind, key), naming_a_full_disk(self.root):
+            if value is None:
+                path.unlink(missing_ok=True)
+            else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._write_whole(path, json.dumps(value, indent=2, ensure_ascii=False))
 
@@ -206,10 +211,11 @@ class FolderStore:
 
     def invalidate(self, asset: str, video: str, data_version: str) -> None:
         folder = self.root / "artifacts" / asset / video
-        with suppress(FileNotFoundError):
-            if data_version in (folder / CURRENT).read_text(encoding="utf-8", errors="replace"):
-                (folder / CURRENT).unlink()
-        (folder / data_version / MANIFEST).unlink(missing_ok=True)
+        with self._changing(asset, video):
+            with suppress(FileNotFoundError):
+                if data_version in (folder / CURRENT).read_text(encoding="utf-8", errors="replace"):
+                    (folder / CURRENT).unlink()
+            (folder / data_version / MANIFEST).unlink(missing_ok=True)
 
     def remove(self, keys: Sequence[str]) -> None:
         for key in keys:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from egoworld_resources.artifacts.made import Artifact
 from egoworld_resources.artifacts.manifest import Manifest
 from egoworld_resources.artifacts.stored import StoredObject
 
@@ -37,7 +38,7 @@ class Store(Protocol):
         """An artifact's files, readable on this machine. May raise DamagedArtifact."""
         ...
 
-    def location(self, manifest: Manifest) -> str:
+    def location(self, manifest: Artifact) -> str:
         """Where an artifact lies, for people: a path or an s3:// URL. Nothing is read for it."""
         ...
 
@@ -54,7 +55,7 @@ class Store(Protocol):
         ...
 
     def version(self, asset: str, video: str, data_version: str) -> Manifest | None:
-        """The manifest of one version, live or not; None when it is not (or no longer) here."""
+        """The manifest of one version, live or not; None when it is not (or no longer) here. Raises DamagedArtifact."""
         ...
 
     def verify(self, manifest: Manifest) -> list[str]:
@@ -78,15 +79,15 @@ class Store(Protocol):
         ...
 
     def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
-        """A small fact, or None."""
+        """A small fact, or None. Raises DamagedArtifact when it is there and cannot be read."""
         ...
 
     def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """All facts of a kind, in key order."""
+        """All facts of a kind, in key order; one that is damaged is named in the log and left out."""
         ...
 
     def keys(self, kind: str) -> list[str]:
-        """Keys of all facts of a kind, in order; the facts are not read."""
+        """Keys of all facts of a kind, in order; the facts are not read. Of "": of every kind, as <kind>/<key>."""
         ...
 
 

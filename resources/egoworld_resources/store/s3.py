@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from egoworld_resources.artifacts.made import Artifact
 from egoworld_resources.artifacts.manifest import MANIFEST, Manifest, StoredFile
 from egoworld_resources.artifacts.stored import StoredObject
 from egoworld_resources.errors import DamagedArtifact
@@ -29,19 +30,21 @@ from egoworld_resources.s3.access import S3Access
 from egoworld_resources.s3.objects import Objects, Transfer
 from egoworld_resources.store.cache import Cache
 from egoworld_resources.store.facts import damaged, parsed, sound_ones
+from egoworld_resources.store.noting import Noting, Open
 from egoworld_resources.store.s3_records import ReadAhead, Records, name
 
 LIVE = "live"
 
 
-class S3Store:
+class S3Store(Noting):
     """Artifacts, video bytes and records in the artifacts bucket. Raises StoreUnreachable, StoreRefused.
 
     cache: folder of this machine; bound: bytes of what may lie there unread.
     """
 
-    def __init__(self, access: S3Access, cache: Path, bound: int) -> None:
+    def __init__(self, access: S3Access, cache: Path, bound: int, index: Open | None = None) -> None:
         self.access = access
+        super().__init__(index)
         self.bucket = access.bucket("artifacts")
         self._objects = Objects(access, self.bucket)
         self._cache = Cache(cache, bound)
@@ -70,7 +73,7 @@ class S3Store:
 
         return self._cache.entry(entry_name(manifest), manifest.files, fetch)
 
-    def location(self, manifest: Manifest) -> str:
+    def location(self, manifest: Artifact) -> str:
         return self._objects.url(prefix(manifest))
 
     def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:
@@ -83,6 +86,13 @@ class S3Store:
 
         Of a version that is there already only the manifest is renewed, and files that it lacks are added.
         """
+        with self._changing(manifest.asset, manifest.video):
+            self._put(staged, manifest)
+        folder = self._cache.add(entry_name(manifest), manifest.files, staged)
+        shutil.rmtree(staged)
+        return folder
+
+    def _put(self, staged: Path, manifest: Manifest) -> None:
         files = transfers(staged, manifest, manifest.files)
         manifest_key, text = f"{prefix(manifest)}/{MANIFEST}", manifest.model_dump_json(indent=2).encode()
         revived = self._complete(manifest, files)
@@ -90,9 +100,6 @@ class S3Store:
         self._records.write(LIVE, f"{manifest.asset}/{manifest.video}", text.decode())
         if revived and not self._complete(manifest, files):
             self._objects.put(manifest_key, text)  # gc removed the old version while it was being revived
-        folder = self._cache.add(entry_name(manifest), manifest.files, staged)
-        shutil.rmtree(staged)
-        return folder
 
     def _complete(self, manifest: Manifest, files: Sequence[Transfer]) -> bool:
         """Upload what a version lacks; whether its manifest was there, so that what was there could be trusted."""
@@ -154,7 +161,8 @@ class S3Store:
 
     def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
         text = None if value is None else json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-        self._records.write(kind, key, text)
+        with self._recording(kind, key):
+            self._records.write(kind, key, text)
 
     def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
         body = self._records.read(kind, key)
@@ -178,10 +186,11 @@ class S3Store:
         return self._objects.digest(key)
 
     def invalidate(self, asset: str, video: str, data_version: str) -> None:
-        live = self._records.read(LIVE, f"{asset}/{video}") or b""
-        if data_version.encode() in live:
-            self._records.write(LIVE, f"{asset}/{video}", None)
-        self._objects.remove([f"artifacts/{asset}/{video}/{data_version}/{MANIFEST}"])
+        with self._changing(asset, video):
+            live = self._records.read(LIVE, f"{asset}/{video}") or b""
+            if data_version.encode() in live:
+                self._records.write(LIVE, f"{asset}/{video}", None)
+            self._objects.remove([f"artifacts/{asset}/{video}/{data_version}/{MANIFEST}"])
 
     def remove(self, keys: Sequence[str]) -> None:
         self._objects.remove(keys)
@@ -190,12 +199,12 @@ class S3Store:
         return nullcontext(True)  # noqa: FBT003 what is read are copies in caches
 
 
-def prefix(manifest: Manifest) -> str:
+def prefix(manifest: Artifact) -> str:
     """Where the objects of an artifact lie."""
     return f"artifacts/{entry_name(manifest)}"
 
 
-def entry_name(manifest: Manifest) -> str:
+def entry_name(manifest: Artifact) -> str:
     """An artifact's name in the cache."""
     return f"{manifest.asset}/{manifest.video}/{manifest.data_version}"
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from egoworld_resources.artifacts.made import Artifact
 from egoworld_resources.artifacts.manifest import Manifest
 from egoworld_resources.store.protocol import Store
 
@@ -25,6 +26,7 @@ class Snapshot:
     """
 
     def __init__(self, store: Store, ahead: bool = True) -> None:
+        self.original = store
         self._store = store.bulk_view() if ahead else store
         self._current = lru_cache(REMEMBERED)(self._store.current)
         self._recorded = lru_cache(REMEMBERED)(self._store.recorded)
@@ -43,7 +45,7 @@ class Snapshot:
     def folder(self, manifest: Manifest) -> Path:
         return self._store.folder(manifest)
 
-    def location(self, manifest: Manifest) -> str:
+    def location(self, manifest: Artifact) -> str:
         return self._store.location(manifest)
 
     def link(self, manifest: Manifest, path: str, seconds: int = 3600) -> str | None:
