@@ -156,8 +156,8 @@ def stale(videos: Known = None, as_json: Json = False) -> None:
     from egoworld_assets.planning.totals import planned
 
     workbench = bench().snapshot()
-    keys = known_videos(workbench, videos)
-    licences = stale_licences(workbench, keys if videos else None)
+    keys = known_videos(workbench, videos) if videos else None
+    licences = stale_licences(workbench, keys)
     show(planned(workbench, keys), console, as_json, licences)
 
 
@@ -170,25 +170,27 @@ def status(
     """How every asset of every video stands: fresh, stale, missing, failed, quarantined or blocked, and why."""
     from egoworld_assets.cli import status
     from egoworld_assets.orchestration.registry import stages
+    from egoworld_resources.making.views import view_of
 
     workbench = bench().snapshot()
     if refused and not as_json:
         console.print(status.refused_table(workbench))
         return
     try:
-        keys = known_videos(workbench, videos)
+        every = list(stages().values())
+        view = view_of(workbench, every, known_videos(workbench, videos) if videos else None)
     except EgoworldError as error:  # the store does not answer, perhaps: what waits stands in a file beside it
         if not as_json:
             status.print_waiting(workbench, console)
         error.details = {**error.details, "waiting": status.waiting(workbench)}
         raise
-    entries = (entry for key in keys for entry in status.status_of(workbench, stages().values(), key))
     if as_json:
+        entries = (entry for video in view.videos for entry in status.status_of(workbench, every, video, view))
         others = {"duplicates": status.duplicates(workbench), "left_out": status.left_out(workbench)}
         others["waiting"] = status.waiting(workbench)
         sys.stdout.writelines(f"{line}\n" for line in status.json_lines({"assets": entries, **others}))
-    elif keys or status.left_out(workbench):
-        console.print(status.status_table(workbench, entries))
+    elif view.videos or status.left_out(workbench):
+        console.print(status.status_table(workbench, every, view))
         status.print_waiting(workbench, console)
     else:
         console.print("no videos yet: `egoworld ingest FILE`, or put one into " + escape(workbench.inbox.where))
@@ -263,12 +265,17 @@ def fsck(
     forget: Annotated[
         bool, typer.Option("--mend", help="Forget damaged artifacts; a refresh makes them again.")
     ] = False,
+    reindex: Annotated[
+        bool, typer.Option("--reindex", help="Only compare the index with the store; put right what differs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look through the whole store: name what is missing, damaged or orphaned."""
     from egoworld_assets.cli import store
 
-    if not store.look_through(settings(), console, quick, as_json, forget):
+    if reindex:
+        store.make_index_again(settings(), console, as_json)
+    elif not store.look_through(settings(), console, quick, as_json, forget):
         raise typer.Exit(1)
 
 

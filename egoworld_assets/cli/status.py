@@ -17,6 +17,7 @@ from rich.table import Table
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import DamagedArtifact, EgoworldError
 from egoworld_resources.faults.waits import in_words
+from egoworld_resources.making.views import View
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.rights.source_videos import UNKNOWN, Rights, rights_of
 
@@ -68,14 +69,14 @@ def print_waiting(bench: Workbench, console: Console) -> None:
         console.print(f"[yellow]waits:[/yellow] {escape(in_words(one))}", soft_wrap=True, highlight=False)
 
 
-def status_of(bench: Workbench, stages: Iterable[Stage], video: str) -> list[dict[str, Any]]:
-    """One entry per stage: asset, state, why, and what there is."""
+def status_of(bench: Workbench, stages: Iterable[Stage], video: str, view: View | None = None) -> list[dict[str, Any]]:
+    """One entry per stage: asset, state, why, and what there is. view: where to look it up; default the manifests."""
     entries: list[dict[str, Any]] = []
     rights = known_rights(bench, video)
     waits = bench.waits.of(video)
     for stage in stages:
         try:
-            state = bench.state(stage, video)
+            state = (view or bench).state(stage, video)
             condition, why, made = state.condition, state.why, state.manifest
         except EgoworldError as error:  # of the env, the configuration or the store, never of the video
             condition, why, made = "missing", str(error), None
@@ -134,18 +135,22 @@ def left_out(bench: Workbench) -> list[dict[str, Any]]:
     return entries + [asdict(entry) for entry in bench.inbox.left_out()]
 
 
-def status_table(bench: Workbench, entries: Iterable[dict[str, Any]]) -> Table:
+def status_table(bench: Workbench, stages: Sequence[Stage], view: View) -> Table:
     """One line per video and asset in data-flow order, then the files that did not become videos.
 
-    More videos than anybody reads one by one are told by asset, state and reason, in the memory of a few.
+    More videos than anybody reads one by one are told by asset, state and reason.
     """
-    shown, videos, rest = list[dict[str, Any]](), set[str](), iter(entries)
-    for entry in rest:
-        shown.append(entry)
-        videos.add(entry["video"])
-        if len(videos) > FEW:
-            return grouped_table(bench, chain(shown, rest))
-    return told_one_by_one(bench, shown)
+    if len(view.videos) > FEW:
+        return grouped_table(bench, alike(bench, stages, view))
+    return told_one_by_one(bench, [one for video in view.videos for one in status_of(bench, stages, video, view)])
+
+
+def alike(bench: Workbench, stages: Sequence[Stage], view: View) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The entries of one of the videos that stand alike, each with how many those are."""
+    items = (item for one in bench.waits.waiting() for item in bench.waits.items(one.cause.key))
+    for group in view.groups({(item.stage, item.video): item.cause for item in items}):
+        for entry in status_of(bench, stages, group.example, view):
+            yield len(group.videos), entry
 
 
 def told_one_by_one(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Table:
@@ -166,17 +171,18 @@ def told_one_by_one(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Tabl
     return table
 
 
-def grouped_table(bench: Workbench, entries: Iterable[dict[str, Any]]) -> Table:
+def grouped_table(bench: Workbench, entries: Iterable[tuple[int, dict[str, Any]]]) -> Table:
     """One line per asset, state and reason with the number of videos and one of them, then the same of other files.
 
     Of each asset and state, the most frequent reasons are told and the others counted.
     """
     table = Table("videos", "for example", "asset", "state", "why", header_style="bold")
-    named = ((entry["video"], entry["asset"], entry["state"], entry["why"]) for entry in entries)
+    named = ((number, entry["video"], entry["asset"], entry["state"], entry["why"]) for number, entry in entries)
     counts: dict[tuple[str, str], Counter[str]] = {}
     example: dict[tuple[str, str, str], str] = {}
-    for video, asset, state, why in chain(named, ((name, "", state, why) for name, state, why in no_videos(bench))):
-        counts.setdefault((asset, state), Counter())[why] += 1
+    others = ((1, name, "", state, why) for name, state, why in no_videos(bench))
+    for number, video, asset, state, why in chain(named, others):
+        counts.setdefault((asset, state), Counter())[why] += number
         example.setdefault((asset, state, why), video)
     assets = list(dict.fromkeys(asset for asset, _ in counts))
     last = assets[0] if assets else ""

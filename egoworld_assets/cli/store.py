@@ -64,6 +64,22 @@ def _look_through(store: Inspected, console: Console, quick: bool, as_json: bool
     return found["missing"] + found["damaged"] == forgotten
 
 
+def make_index_again(settings: Settings, console: Console, as_json: bool) -> None:
+    """Make every row of the index what the store says, and name those that were not."""
+    from egoworld_resources.store.reindex import reindex
+
+    store = open_store(settings)
+    assert store.index is not None, "every store that is opened by its settings has one"
+    differed = list(reindex(store.index, store))
+    if as_json:
+        print(json.dumps({"differed": differed}, indent=2, ensure_ascii=False))
+        return
+    for row in differed:
+        console.print(f"[yellow]differed[/] {escape(row)}", soft_wrap=True, highlight=False)
+    said = f"{len(differed):,} rows differed and were put right" if differed else "the index says what the store says"
+    console.print(said, highlight=False)
+
+
 def collect(settings: Settings, console: Console, policy: gc.Policy, apply: bool, as_json: bool) -> None:
     """Print what the policy would remove and how many bytes that frees; with ``apply`` remove it.
 

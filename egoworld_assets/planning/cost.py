@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
-from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_resources.artifacts.made import Made
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.making.job import VIDEOS
+from egoworld_resources.making.views import OneByOne, View
 from egoworld_resources.making.workbench import SOURCE, Workbench
 
 SAMPLED_VIDEOS = 40
@@ -27,11 +29,16 @@ class Cost:
     gpu: bool
 
 
-def cost_of(bench: Workbench, stage: Stage) -> Cost:
-    """The median over past runs of a stage on the device in force, today's env first, then other envs."""
+def cost_of(bench: Workbench, stage: Stage, view: View | None = None) -> Cost:
+    """The median over past runs of a stage on the device in force, today's env first, then other envs.
+
+    view: where past runs are looked up; default the manifests.
+    """
+    view = view or OneByOne(bench, ())
     recipe = bench.recipe(stage)
-    past = [(m, frames_made_of(bench, m)) for m in sampled(bench, stage.name) if m.recipe.device == recipe.device]
-    measured = [(m.recipe.env, m.seconds / frames) for m, frames in past if frames]
+    past = [made for made in sampled(view, stage.name).values() if made.recipe.device == recipe.device]
+    frames = frames_made_of(view, past)
+    measured = [(made.recipe.env, made.seconds / frames[made.video]) for made in past if frames.get(made.video)]
     counted = [cost for env, cost in measured if env == recipe.env] or [cost for _, cost in measured]
     load = bench.store.recorded("loads", f"{stage.name}/{recipe.env}")
     loaded = float(load["seconds"]) if load and load["device"] == recipe.device else None
@@ -40,49 +47,50 @@ def cost_of(bench: Workbench, stage: Stage) -> Cost:
 
 def frames_of(bench: Workbench, video: str) -> int:
     """Frames of a video, 0 before it was probed."""
-    probed = readable(bench, VIDEOS, video)
-    return frames_in(probed) if probed else 0
+    probed = OneByOne(bench, ()).made(VIDEOS, [video]).get(video)
+    return probed.frames if probed else 0
 
 
-def frames_expected(bench: Workbench, video: str, per_byte: float | None) -> float | None:
-    """Frames of a video as it is now: probed or, when these bytes were not yet, judged by the size of its file."""
-    facts = bench.store.recorded("videos", video) or {}
-    probed = readable(bench, VIDEOS, video)
-    if probed and frames_in(probed) and probed.inputs.get(SOURCE) == facts.get("sha256"):
-        return frames_in(probed)
-    return per_byte * facts["bytes"] if per_byte and facts.get("bytes") else None
+def frames_expected(view: View, videos: Sequence[str], per_byte: float | None) -> dict[str, float | None]:
+    """Frames of videos as they are now: probed or, where these bytes were not yet, judged by the size of the file."""
+    probed = view.made(VIDEOS, videos)
+    found: dict[str, float | None] = {}
+    for video in videos:
+        facts, made = recorded(view, video), probed.get(video)
+        if made and made.frames and made.inputs.get(SOURCE) == facts.get("sha256"):
+            found[video] = made.frames
+        else:
+            found[video] = per_byte * facts["bytes"] if per_byte and facts.get("bytes") else None
+    return found
 
 
-def frames_per_byte(bench: Workbench) -> float | None:
+def frames_per_byte(view: View) -> float | None:
     """The median over probed videos; None when there is none."""
-    shares = [frames_in(m) / m.source["bytes"] for m in sampled(bench, VIDEOS) if m.source.get("bytes")]
+    shares: list[float] = []
+    for video, made in sampled(view, VIDEOS).items():
+        facts = recorded(view, video)
+        if facts.get("bytes") and facts.get("sha256") == made.inputs.get(SOURCE):
+            shares.append(made.frames / facts["bytes"])
     return median(shares) if shares else None
 
 
-def frames_made_of(bench: Workbench, made: Manifest) -> int:
-    """Frames that an artifact was made of; 0 when its video has other bytes by now."""
-    probed = readable(bench, VIDEOS, made.video)
-    same = probed is not None and probed.inputs.get(SOURCE) == made.inputs.get(SOURCE)
-    return frames_in(probed) if probed and same else 0
+def frames_made_of(view: View, past: Sequence[Made]) -> Mapping[str, int]:
+    """Frames that artifacts were made of, by video; one whose video has other bytes by now is left out."""
+    probed = view.made(VIDEOS, [made.video for made in past])
+    pairs = ((made, probed[made.video]) for made in past if made.video in probed)
+    return {made.video: video.frames for made, video in pairs if made.inputs.get(SOURCE) == video.inputs.get(SOURCE)}
 
 
-def frames_in(probed: Manifest) -> int:
-    """Frames that the videos stage counted."""
-    return int(next((clip.notes["frames"] for clip in probed.clips if "frames" in clip.notes), 0))
-
-
-def sampled(bench: Workbench, asset: str) -> Iterator[Manifest]:
+def sampled(view: View, asset: str) -> Mapping[str, Made]:
     """Live artifacts of an asset, evenly spread over the videos."""
-    videos: Sequence[str] = bench.store.videos(asset)
-    for number in range(min(SAMPLED_VIDEOS, len(videos))):
-        found = readable(bench, asset, videos[number * len(videos) // min(SAMPLED_VIDEOS, len(videos))])
-        if found:
-            yield found
+    videos = view.having(asset)
+    count = min(SAMPLED_VIDEOS, len(videos))
+    return view.made(asset, [videos[number * len(videos) // count] for number in range(count)])
 
 
-def readable(bench: Workbench, asset: str, video: str) -> Manifest | None:
-    """A live artifact's manifest; a damaged one, which status shows, has no costs."""
+def recorded(view: View, video: str) -> Mapping[str, Any]:
+    """What is recorded of a video; nothing of one whose record is damaged, which status shows."""
     try:
-        return bench.store.current(asset, video)
+        return view.recorded("videos", video) or {}
     except DamagedArtifact:
-        return None
+        return {}

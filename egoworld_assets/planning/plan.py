@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from egoworld_assets.planning.cost import Cost, cost_of, frames_expected, frames_per_byte
-from egoworld_resources.artifacts.manifest import Manifest, Recipe
+from egoworld_resources.artifacts.made import Artifact
+from egoworld_resources.artifacts.manifest import Recipe
 from egoworld_resources.artifacts.stage import Stage
-from egoworld_resources.artifacts.staleness import fingerprint, reasons
+from egoworld_resources.artifacts.staleness import fingerprint, input_reasons, recipe_reasons
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.making.views import Group, View, view_of
 from egoworld_resources.making.workbench import Condition, State, Workbench
 
 WANTS_WORK = ("missing", "stale")
@@ -21,7 +23,7 @@ class Step:
     """One asset of one video that a refresh makes.
 
     certain: it is made whatever the steps before it give, as long as they succeed. Otherwise it is possible: whether
-    it is made depends on what they yield. state: its state now. roots: the reasons, by the asset that has them.
+    it is made depends on what they give. state: how it stands now. roots: why, by the asset where the reason lies.
     seconds, gpu_seconds: by past runs; None where nothing was measured.
     """
 
@@ -35,7 +37,7 @@ class Step:
 
     @property
     def why(self) -> str:
-        """The reasons in words: its own, or those of the assets that it depends on."""
+        """The reasons in words: its own, or those of the assets that it lies behind."""
         if self.asset in self.roots:
             return self.roots[self.asset]
         assets: dict[str, list[str]] = {}
@@ -58,37 +60,49 @@ class Plan:
         return list(dict.fromkeys(step.video for step in self.steps))
 
 
-Failures = Container[tuple[str, str]]
-"""(stage, video) of what failed and is to be tried again."""
+Failures = Collection[tuple[str, str]]
+"""(stage, video) of what failed and is asked for again."""
 
 
-def plan(bench: Workbench, stages: Sequence[Stage], videos: Iterable[str], retried: Failures = ()) -> Plan:
-    """What a refresh of some videos makes. What failed under this recipe and these inputs is a step of it only when it
-    is in ``retried``.
+def plan(
+    bench: Workbench, stages: Sequence[Stage], videos: Sequence[str] | None = None, retried: Failures = ()
+) -> Plan:
+    """What a refresh of some videos makes, or of all. What failed under this recipe and these inputs is a step of it
+    only when it is in ``retried``.
     """
+    return plan_of(bench, stages, view_of(bench, stages, videos), retried)
+
+
+def plan_of(bench: Workbench, stages: Sequence[Stage], view: View, retried: Failures = ()) -> Plan:
+    """The same, of videos that are looked at already."""
     faults: dict[str, None] = {}
-    steps = [step for video in videos for step in steps_of(bench, stages, video, faults, retried)]
-    wanted = {step.asset for step in steps}
-    costs = {stage.name: cost_of(bench, stage) for stage in stages if stage.name in wanted}
-    per_byte = frames_per_byte(bench) if steps else None
-    frames = {video: frames_expected(bench, video, per_byte) for video in {step.video for step in steps}}
-    return Plan([priced(step, costs[step.asset], frames[step.video]) for step in steps], costs, list(faults))
+    alike: list[tuple[Group, list[Step]]] = []
+    for group in view.groups(dict.fromkeys(retried, "retried")):
+        steps = steps_of(view, stages, group.example, faults, retried)
+        if steps:
+            alike.append((group, steps))
+    wanted = {step.asset for _, steps in alike for step in steps}
+    costs = {stage.name: cost_of(bench, stage, view) for stage in stages if stage.name in wanted}
+    per_byte = frames_per_byte(view) if alike else None
+    order = sorted(((video, steps) for group, steps in alike for video in group.videos), key=lambda pair: pair[0])
+    frames = frames_expected(view, [video for video, _ in order], per_byte)
+    priced_steps = (priced(step, video, costs[step.asset], frames[video]) for video, steps in order for step in steps)
+    return Plan(list(priced_steps), costs, list(faults))
 
 
-def priced(step: Step, cost: Cost, frames: float | None) -> Step:
-    """A step with its cost on a video with that number of frames."""
+def priced(step: Step, video: str, cost: Cost, frames: float | None) -> Step:
+    """The step of a video like another one's, with what it costs on a number of frames."""
     seconds = None if cost.per_frame is None or frames is None else cost.per_frame * frames
-    return replace(step, seconds=seconds, gpu_seconds=seconds if cost.gpu else 0.0)
+    on_gpu = seconds if cost.gpu else 0.0
+    return Step(video, step.asset, step.state, step.certain, step.roots, seconds, on_gpu)
 
 
-def steps_of(
-    bench: Workbench, stages: Iterable[Stage], video: str, faults: dict[str, None], retried: Failures
-) -> list[Step]:
+def steps_of(view: View, stages: Iterable[Stage], video: str, faults: dict[str, None], retried: Failures) -> list[Step]:
     """The steps of one video; an asset that cannot be judged goes into ``faults``."""
     steps: dict[str, Step] = {}
     for stage in stages:
         try:
-            step = step_of(bench, stage, video, steps, retried)
+            step = step_of(view, stage, video, steps, retried)
         except EgoworldError as error:
             faults[f"{stage.name}: {error}"] = None
             continue
@@ -97,9 +111,9 @@ def steps_of(
     return list(steps.values())
 
 
-def step_of(bench: Workbench, stage: Stage, video: str, steps: Mapping[str, Step], retried: Failures) -> Step | None:
+def step_of(view: View, stage: Stage, video: str, steps: Mapping[str, Step], retried: Failures) -> Step | None:
     """What becomes of an asset when the steps before it are taken; None when it stays as it is."""
-    state = bench.state(stage, video)
+    state = view.state(stage, video)
     before = {asset: steps[asset] for asset in (*stage.inputs, *stage.optional) if asset in steps}
     if not before:
         if state.condition == "failed" and (stage.name, video) in retried:
@@ -111,31 +125,26 @@ def step_of(bench: Workbench, stage: Stage, video: str, steps: Mapping[str, Step
     lacking = [asset for asset in stage.inputs if state.inputs[asset] is None]
     if any(asset not in before for asset in lacking):
         return None
-    own = direct_reasons(state, bench.recipe(stage), before)
-    failed_once = bench.store.recorded("failures", f"{stage.name}/{video}") is not None
+    own = direct_reasons(state, view.recipe(stage), before)
+    failed_once = view.recorded("failures", f"{stage.name}/{video}") is not None
     certain = bool(own) and not failed_once and all(before[asset].certain for asset in lacking)
     behind = {asset: reason for step in before.values() for asset, reason in step.roots.items()}
     return Step(video, stage.name, state.condition, certain, {stage.name: "; ".join(own)} if certain else behind)
 
 
-def direct_reasons(state: State, recipe: Recipe, before: Mapping[str, Step]) -> list[str]:
+def direct_reasons(state: State[Artifact], recipe: Recipe, before: Mapping[str, Step]) -> list[str]:
     """Why an asset is made whatever contents the steps before it give; empty when it depends on them."""
     made = state.manifest
     if made is None:
         return ["never made"]
-    rest = {name: version for name, version in state.inputs.items() if name not in before}
-    found = reasons(without_pending_inputs(made, before), recipe, rest)
+    old, new = ({n: v for n, v in inputs.items() if n not in before} for inputs in (made.inputs, state.inputs))
+    found = [*recipe_reasons(made.recipe, recipe), *input_reasons(old, new)]
     if not found and fingerprint(recipe, made.inputs) != made.fingerprint:
         found = ["made by another recipe"]
     return found + [f"input {name} is new" for name in before if input_appears(name, made, state, before[name])]
 
 
-def without_pending_inputs(made: Manifest, before: Mapping[str, Step]) -> Manifest:
-    """A manifest without the inputs that a step before makes again: their contents are not known yet."""
-    return made.model_copy(update={"inputs": {n: v for n, v in made.inputs.items() if n not in before}})
-
-
-def input_appears(name: str, made: Manifest, state: State, step: Step) -> bool:
+def input_appears(name: str, made: Artifact, state: State[Artifact], step: Step) -> bool:
     """Whether an input that an artifact was made without is there once its step is taken."""
     return made.inputs.get(name) is None and (step.certain or state.inputs[name] is not None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from egoworld_assets.orchestration.registry import stages
@@ -23,8 +23,8 @@ class Total:
     unknown: int
 
 
-def planned(bench: Workbench, videos: Iterable[str], retried: Failures = ()) -> Plan:
-    """The plan of a refresh of some videos, by the stages that there are."""
+def planned(bench: Workbench, videos: Sequence[str] | None, retried: Failures = ()) -> Plan:
+    """The plan of a refresh of some videos, or of all, by the stages that there are."""
     return plan(bench, list(stages().values()), videos, retried)
 
 

@@ -72,7 +72,7 @@ def scan(bench: Workbench) -> Scan:
         result.add("egoworld_arrivals", sum(1 for _ in bench.store.records(kind)), outcome)
     result.add("egoworld_arrivals", 0, "taken")
     all_stages = list(stages().values())
-    backlog = plan(bench, all_stages, counted(bench, result))
+    backlog = plan(bench, all_stages, list(counted(bench, result)))
     for step in backlog.steps:
         result.add("egoworld_backlog_steps", 1, step.asset, "certain" if step.certain else "possible")
     cost = total(backlog, backlog.steps)

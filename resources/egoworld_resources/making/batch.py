@@ -45,7 +45,7 @@ def make(bench: Workbench, run: Run, stage: Stage, videos: Sequence[str], force:
 
 def _make(bench: Workbench, run: Run, stage: Stage, videos: Sequence[str], force: bool) -> list[Outcome]:
     outcomes: dict[str, Outcome] = {}
-    todo: dict[str, State] = {}
+    todo: dict[str, State[Manifest]] = {}
     for video in videos:
         try:
             state = bench.state(stage, video)
@@ -73,7 +73,7 @@ def _make(bench: Workbench, run: Run, stage: Stage, videos: Sequence[str], force
     return [outcomes[video] for video in videos]
 
 
-def _make_all(bench: Workbench, run: Run, stage: Stage, todo: dict[str, State]) -> dict[str, Outcome]:
+def _make_all(bench: Workbench, run: Run, stage: Stage, todo: dict[str, State[Manifest]]) -> dict[str, Outcome]:
     recipe = bench.recipe(stage)
     with scratch_folder(bench.layout.scratch, f"{stage.name}-{run.id[:8]}") as scratch:
         making = Making(stage, recipe, run.id, scratch)
@@ -121,7 +121,7 @@ def _control(bench: Workbench, stage: Stage, works: Container[str], scratch: Pat
 
 
 def _works(
-    bench: Workbench, run: Run, stage: Stage, todo: dict[str, State], scratch: Path
+    bench: Workbench, run: Run, stage: Stage, todo: dict[str, State[Manifest]], scratch: Path
 ) -> tuple[dict[str, VideoWork], dict[str, Outcome]]:
     """What a stage is given for each video; and what becomes of those whose inputs are damaged."""
     works: dict[str, VideoWork] = {}
@@ -134,7 +134,7 @@ def _works(
     return works, failed
 
 
-def _work(store: Store, stage: Stage, video: str, state: State, scratch: Path) -> VideoWork:
+def _work(store: Store, stage: Stage, video: str, state: State[Manifest], scratch: Path) -> VideoWork:
     """What a stage is given: the very versions that ``state`` named, whatever became live since."""
     versions = {asset: state.inputs[asset] for asset in (*stage.inputs, *stage.optional)}
     found = {asset: store.version(asset, video, v) if v else None for asset, v in versions.items()}
@@ -157,7 +157,7 @@ def clips_of(store: Store, made: Manifest | None) -> list[tuple[str, int, int]]:
     return [(row["clip_id"], row["start_frame"], row["end_frame"]) for row in rows]
 
 
-def _finished(bench: Workbench, run: Run, making: Making, work: VideoWork, state: State) -> Outcome:
+def _finished(bench: Workbench, run: Run, making: Making, work: VideoWork, state: State[Manifest]) -> Outcome:
     try:
         with naming_a_full_disk(making.scratch):
             outcome = publish(bench, making, work, state)

@@ -47,7 +47,7 @@ class Making:
     ran: Ran = field(default_factory=Ran)
 
 
-def publish(bench: Workbench, making: Making, work: VideoWork, state: State) -> Outcome:
+def publish(bench: Workbench, making: Making, work: VideoWork, state: State[Manifest]) -> Outcome:
     """Put what the runner wrote of a video into the store; one of which nothing came out is recorded as a failure."""
     taken = making.scratch / "taken" / work.video
     reports = assemble(work.output, work.units, taken, making.ran.deaths_in(work.video))
@@ -67,7 +67,7 @@ def publish(bench: Workbench, making: Making, work: VideoWork, state: State) -> 
 
 
 def _manifest(
-    bench: Workbench, making: Making, work: VideoWork, state: State, taken: Path, reports: list[ClipReport]
+    bench: Workbench, making: Making, work: VideoWork, state: State[Manifest], taken: Path, reports: list[ClipReport]
 ) -> Manifest:
     """The manifest of what was taken over from the runner; its checks are run here."""
     stage, recipe = making.stage, making.recipe
@@ -100,7 +100,7 @@ def _manifest(
     )
 
 
-def _failed(bench: Workbench, making: Making, video: str, state: State, why: str) -> Outcome:
+def _failed(bench: Workbench, making: Making, video: str, state: State[Manifest], why: str) -> Outcome:
     """Record that the runner refused a whole video, and keep what reproduces it."""
     key = f"{making.stage.name}/{video}"
     facts = {

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from egoworld_resources.artifacts.made import Artifact
 from egoworld_resources.artifacts.manifest import Manifest, Recipe
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.artifacts.staleness import fingerprint, reasons
 from egoworld_resources.errors import UnknownName
 from egoworld_resources.faults.causes import Cause, is_the_videos
-from egoworld_resources.store.protocol import Store
 
 Condition = Literal["fresh", "stale", "missing", "failed", "quarantined", "blocked"]
 SOURCE = "source"
 
 
+A = TypeVar("A", bound=Artifact, covariant=True)
+
+
+class Facts(Protocol[A]):
+    """What decides how an artifact stands: a store, or its index."""
+
+    def current(self, asset: str, video: str) -> A | None: ...
+    def recorded(self, kind: str, key: str) -> dict[str, Any] | None: ...
+    def keys(self, kind: str) -> list[str]: ...
+
+
 @dataclass(frozen=True)
-class State:
+class State(Generic[A]):
     """How one asset of one video stands, and why. inputs: data versions that it would be made from now."""
 
     condition: Condition
     why: str
-    manifest: Manifest | None
+    manifest: A | None
     inputs: Mapping[str, str | None]
 
 
@@ -42,7 +53,7 @@ class Outcome:
     cause: Cause | None = None
 
 
-def state_of(store: Store, recipe_of: Callable[[Stage], Recipe], stage: Stage, video: str) -> State:
+def state_of(store: Facts[A], recipe_of: Callable[[Stage], Recipe], stage: Stage, video: str) -> State[A]:
     """How an asset of a video stands. recipe_of: how a stage would be made now; asked only when its inputs are there.
 
     Raises UnknownName for a video that the store does not have, and what ``recipe_of`` raises.
@@ -66,11 +77,11 @@ def state_of(store: Store, recipe_of: Callable[[Stage], Recipe], stage: Stage, v
     return State("fresh", "", made, inputs)
 
 
-def inputs_of(store: Store, stage: Stage, video: str) -> tuple[dict[str, str | None], str]:
+def inputs_of(store: Facts[Artifact], stage: Stage, video: str) -> tuple[dict[str, str | None], str]:
     """Data versions of the inputs now, and why the stage cannot be made (empty when it can). Raises UnknownName."""
     source = store.recorded("videos", video)
     if source is None:
-        raise UnknownName("video", video, (key for key, _ in store.records("videos")))
+        raise UnknownName("video", video, store.keys("videos"))
     inputs: dict[str, str | None] = {SOURCE: source["sha256"]}
     missing = ""
     for asset in (*stage.inputs, *stage.optional):

@@ -99,7 +99,7 @@ class Workbench:
         """How an env would serve a stage now, with some parameters over its model's own; raises UnknownName."""
         return recipe_of(self.catalog, self._contract, stage, env, given)
 
-    def state(self, stage: Stage, video: str) -> State:
+    def state(self, stage: Stage, video: str) -> State[Manifest]:
         """How an asset of a video stands against the current code, lock, weights, parameters and inputs."""
         return state_of(self.store, self.recipe, stage, video)
 

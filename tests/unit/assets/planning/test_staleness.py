@@ -25,6 +25,7 @@ from egoworld_resources.artifacts.staleness import fingerprint
 from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.settings import Settings
 from egoworld_resources.store.folder import FolderStore
+from egoworld_resources.store.index import Index
 
 VIDEOS = ("kitchen", "garage")
 DECIDING = ("env", "model", "runner", "contract", "lock", "weights", "params", "files", "device")
@@ -93,8 +94,8 @@ class World:
 class MemoryStore(FolderStore):
     """A store without a disk; manifests go through their JSON as they do on one."""
 
-    def __init__(self) -> None:
-        super().__init__(Path("memory"))
+    def __init__(self, index: Index | None = None) -> None:
+        super().__init__(Path("memory"), (lambda: index) if index else None)
         self.manifests: dict[Place, str] = {}
         self.facts: dict[Place, dict[str, Any]] = {}
 
@@ -105,10 +106,21 @@ class MemoryStore(FolderStore):
     def videos(self, asset: str) -> list[str]:
         return sorted(video for held, video in self.manifests if held == asset)
 
+    def assets(self) -> list[str]:
+        return sorted({asset for asset, _ in self.manifests})
+
+    def keys(self, kind: str) -> list[str]:
+        return sorted(key for held, key in self.facts if held == kind)
+
+    def make_live(self, manifest: Manifest) -> None:
+        with self._changing(manifest.asset, manifest.video):
+            self.manifests[manifest.asset, manifest.video] = manifest.model_dump_json()
+
     def record(self, kind: str, key: str, value: dict[str, Any] | None) -> None:
-        self.facts.pop((kind, key), None)
-        if value is not None:
-            self.facts[kind, key] = value
+        with self._recording(kind, key):
+            self.facts.pop((kind, key), None)
+            if value is not None:
+                self.facts[kind, key] = value
 
     def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
         return self.facts.get((kind, key))
@@ -120,8 +132,8 @@ class MemoryStore(FolderStore):
 class Declared(Workbench):
     """The real workbench with recipes that are declared instead of read from envs and locks."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(configuration(), store=MemoryStore())
+    def __init__(self, world: World, index: Index | None = None) -> None:
+        super().__init__(configuration(), store=MemoryStore(index))
         self.world = world
 
     def recipe(self, stage: Stage) -> Recipe:
@@ -156,7 +168,7 @@ class Declared(Workbench):
             seconds=1.0,
             made_at="now",
         )
-        self.store.manifests[stage.name, video] = manifest.model_dump_json()
+        self.store.make_live(manifest)
         self.store.record("failures", key, None)
 
 
@@ -190,9 +202,9 @@ CHANGES = st.tuples(
 )
 
 
-def start(stages: list[Stage]) -> tuple[World, Declared]:
+def start(stages: list[Stage], index: Index | None = None) -> tuple[World, Declared]:
     world = World(stages, {stage.name: dict.fromkeys((*DECIDING, *WORDS), 0) for stage in stages})
-    bench = Declared(world)
+    bench = Declared(world, index)
     for video in VIDEOS:
         arrive(bench, world, video)
     return world, bench

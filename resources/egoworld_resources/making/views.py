@@ -1,0 +1,116 @@
+"""How videos stand: by their manifests where they are few, by the index of the store where they are many."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from egoworld_resources.artifacts.made import Artifact, Made
+from egoworld_resources.artifacts.manifest import Recipe
+from egoworld_resources.artifacts.stage import Stage
+from egoworld_resources.errors import DamagedArtifact
+from egoworld_resources.making.state import State
+from egoworld_resources.store.protocol import Inspected
+from egoworld_resources.store.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from egoworld_resources.making.workbench import Workbench
+
+log = logging.getLogger(__name__)
+Marked = Mapping[tuple[str, str], str]
+"""A word by (stage, video) that also sets videos apart, such as what one waits for."""
+FEW = 64
+"""Videos whose manifests are read sooner than a database is loaded."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Videos that stand alike, in the order of their keys."""
+
+    videos: Sequence[str]
+
+    @property
+    def example(self) -> str:
+        return self.videos[0]
+
+
+class View(Protocol):
+    """How some videos stand. videos: their keys, in order."""
+
+    @property
+    def videos(self) -> Sequence[str]: ...
+    def recipe(self, stage: Stage) -> Recipe: ...
+    def state(self, stage: Stage, video: str) -> State[Artifact]: ...
+    def recorded(self, kind: str, key: str) -> dict[str, Any] | None: ...
+    def having(self, asset: str) -> Sequence[str]: ...
+    def made(self, asset: str, videos: Sequence[str]) -> Mapping[str, Made]: ...
+    def groups(self, marked: Marked | None = None) -> Iterable[Group]: ...
+
+
+class OneByOne:
+    """By the manifests: every video is a group of its own."""
+
+    def __init__(self, bench: Workbench, videos: Sequence[str]) -> None:
+        self._bench, self.videos = bench, videos
+
+    def recipe(self, stage: Stage) -> Recipe:
+        return self._bench.recipe(stage)
+
+    def state(self, stage: Stage, video: str) -> State[Artifact]:
+        return self._bench.state(stage, video)
+
+    def recorded(self, kind: str, key: str) -> dict[str, Any] | None:
+        return self._bench.store.recorded(kind, key)
+
+    def having(self, asset: str) -> Sequence[str]:
+        """Videos with a live version of an asset, of all."""
+        return self._bench.store.videos(asset)
+
+    def made(self, asset: str, videos: Sequence[str]) -> Mapping[str, Made]:
+        """Live versions that can be read."""
+        found: dict[str, Made] = {}
+        for video in videos:
+            try:
+                manifest = self._bench.store.current(asset, video)
+            except DamagedArtifact:
+                continue
+            if manifest:
+                found[video] = Made.of(manifest)
+        return found
+
+    def groups(self, marked: Marked | None = None) -> Iterable[Group]:  # noqa: ARG002
+        return (Group([video]) for video in self.videos)
+
+
+def view_of(
+    bench: Workbench,
+    stages: Sequence[Stage],
+    videos: Sequence[str] | None,
+    late: Callable[[], bool] = lambda: False,
+) -> View:
+    """How videos stand, all of them or some: by the index, or by the manifests of few or where it cannot be used.
+
+    late: when to stop making an index that is not complete.
+    """
+    store = original(bench)
+    few = len(videos) <= FEW if videos is not None else at_most(store, FEW)
+    if not few:
+        from egoworld_resources.making.overview import by_index
+
+        view = by_index(bench, store, stages, videos, late)
+        if view:
+            return view
+    return OneByOne(bench, bench.store.keys("videos") if videos is None else videos)
+
+
+def original(bench: Workbench) -> Inspected:
+    """The store itself, behind what was remembered of it for one look."""
+    return cast("Inspected", bench.store.original if isinstance(bench.store, Snapshot) else bench.store)
+
+
+def at_most(store: Inspected, count: int) -> bool:
+    """Whether a store knows no more videos; they are not all counted for that."""
+    return sum(1 for _ in islice(store.objects("records/videos"), count + 1)) <= count
