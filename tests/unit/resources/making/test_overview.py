@@ -16,7 +16,7 @@ from egoworld_resources.store.index import Index
 from tests.unit.assets.planning.test_staleness import CHANGES, VIDEOS, Change, apply, graphs, start
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(graphs(), st.lists(CHANGES, max_size=24))
 def test_the_index_says_the_same_as_the_manifests(stages: list[Stage], changes: list[Change]) -> None:
     with TemporaryDirectory() as folder:
