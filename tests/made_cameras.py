@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import av
 import numpy as np
 from av.packet import Packet
 from av.stream import Disposition
+from numpy.typing import NDArray
 
-from tests.made_videos import TICKS, numbered
+from tests.made_videos import TICKS, number_in, numbered
 
 Edit = tuple[int, int]
 """A span of the recording that an edit list shows: its first ms and its length in ms; first -1 shows nothing."""
@@ -124,6 +125,34 @@ def copied(path: Path, source: Path, keep: Callable[[int, Packet[Any]], bool], *
             if keep(number, packet):
                 packet.stream = stream
                 new.mux(packet)
+    return path
+
+
+def filmed(number: int, shot: int = 0, step: int = 2, width: int = 160, height: int = 120) -> NDArray[np.uint8]:
+    """A picture of a textured wall that the camera moves along, with its number (see numbered) along the top."""
+    rng = np.random.default_rng(shot)
+    wall = np.kron(rng.integers(30, 226, (height // 8, 200, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
+    picture = wall[:, number * step : number * step + width].copy()
+    picture[:16] = numbered(number, width, 16)
+    return picture
+
+
+def number_on_top(rgb: NDArray[np.uint8]) -> int:
+    """The number of a decoded picture of ``filmed``."""
+    return number_in(rgb[2:14])
+
+
+def spoiled(path: Path, source: Path, packets: Iterable[int], *, zeros: bool = False) -> Path:
+    """The same file, some packets of it scrambled, or zeros as lost blocks read, behind their first bytes."""
+    data, rng = bytearray(source.read_bytes()), np.random.default_rng(5)
+    with av.open(str(source)) as container:
+        places = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
+    for packet in packets:
+        begin, size = places[packet]
+        first = begin + min(30, size // 2)
+        count = begin + size - first
+        data[first : first + count] = bytes(count) if zeros else rng.integers(0, 256, count, dtype=np.uint8).tobytes()
+    path.write_bytes(data)
     return path
 
 

@@ -25,7 +25,8 @@ class Probe(Runner):
         whole = Whole.of(clip.path)
         whole.refuse_cut_off(clip.path.name, float(params["max_corrupt_share"]))
         refuse_short(clip.path.name, len(index), int(params["min_frames"]))
-        refuse_damaged(clip.path.name, index.corrupt_packets, len(index), float(params["max_corrupt_share"]))
+        damaged = int(index.damaged.sum())
+        refuse_damaged(clip.path.name, index.corrupt_packets, damaged, len(index), float(params["max_damaged_share"]))
         sha256, size = digest(clip.path)
         with opened(clip.path) as (container, stream):
             name, codec = container.format.name, stream.codec_context.name
@@ -50,12 +51,16 @@ class Probe(Runner):
             duration_s=seconds + 1.0 / fps,
             variable_frame_rate=index.variable,
             corrupt_packets=index.corrupt_packets,
+            damaged_frames=damaged,
+            timing=index.timing,
         )
         clip.note("frames", len(index))
         clip.note("duration_s", round(seconds + 1.0 / fps, 3))
         clip.note("missing_s", round(whole.missing_s, 3))
         clip.note("video_streams", streams)
         clip.note("corrupt_packets", index.corrupt_packets)
+        clip.note("damaged_frames", damaged)
+        clip.note("timing", index.timing)
         clip.progress(clip.end_frame - 1)
 
 
@@ -66,13 +71,13 @@ def refuse_short(name: str, frames: int, least: int) -> None:
         raise ClipFailed(f"{name}: only {frames} {noun}, at least {least} are needed; give a video, not a picture")
 
 
-def refuse_damaged(name: str, corrupt: int, frames: int, most: float) -> None:
-    """Raise ClipFailed when more than the share ``most`` of packets could not be decoded."""
-    share = corrupt / (corrupt + frames)
+def refuse_damaged(name: str, lost: int, damaged: int, frames: int, most: float) -> None:
+    """Raise ClipFailed when more than the share ``most`` of a file's pictures are lost or not as they were filmed."""
+    share = (lost + damaged) / (lost + frames)
     if share > most:
         raise ClipFailed(
-            f"{name}: {corrupt} of {corrupt + frames} packets cannot be decoded ({share:.0%}, at most {most:.0%} are "
-            f"accepted); copy the file again, or raise max_corrupt_share"
+            f"{name}: {lost + damaged} of {lost + frames} pictures are damaged ({share:.0%}, at most {most:.0%} are "
+            f"accepted); copy the file again, or raise max_damaged_share"
         )
 
 

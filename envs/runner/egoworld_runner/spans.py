@@ -1,13 +1,39 @@
-"""Shots as clips: how a long shot is split, and the row of a span of frames."""
+"""Shots as clips: what was filmed in one go, how a long shot is split, and the row of a span of frames."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
+
 from egoworld_runner.clip import Clip
+from egoworld_runner.errors import ClipFailed
 from egoworld_runner.tables import ClipSpan
+from egoworld_runner.video import HELD_S
+
+
+def takes(clip: Clip, longest_gap_s: float) -> list[Clip]:
+    """The parts of a video that were filmed in one go, damaged frames left out.
+
+    One ends where a picture stands for longer than ``longest_gap_s``, where another clock begins and where pictures
+    were lost. Raises ClipFailed when no two frames are in one.
+    """
+    index, frames = clip.index, np.arange(clip.start_frame, clip.end_frame)
+    damaged = index.damaged[frames]
+    begins = index.restart[frames]
+    begins[1:] |= (np.diff(clip.times) > longest_gap_s + 1e-6) | (damaged[1:] != damaged[:-1])
+    begins[0] = True
+    bounds = [*frames[begins].tolist(), clip.end_frame]
+    spans = [(start, end) for start, end in pairwise(bounds) if not index.damaged[start]]
+    if all(end - start < 2 for start, end in spans):
+        raise ClipFailed(
+            f"{clip.path.name}: no two pictures in {longest_gap_s:g} s that are not damaged, they are "
+            f"{float(np.median(np.diff(clip.times))):.1f} s apart; give a video, not a timelapse, or raise max_gap_s"
+        )
+    return [replace(clip, start_frame=start, end_frame=end) for start, end in spans]
 
 
 def split(clip: Clip, start: int, end: int, longest_s: float) -> Iterator[tuple[int, int]]:
@@ -19,13 +45,14 @@ def split(clip: Clip, start: int, end: int, longest_s: float) -> Iterator[tuple[
 
 
 def span(clip: Clip, start: int, end: int, shot: int, score: float) -> ClipSpan:
-    """The row of frames [start, end); end_s is where the next frame begins."""
-    times = clip.index.time_s
+    """The row of frames [start, end); end_s is where the next frame begins, or would have begun before a gap."""
+    index, times = clip.index, clip.index.time_s
+    follows = end < len(index) and not index.restart[end] and times[end] - times[end - 1] <= HELD_S
     return ClipSpan(
         start_frame=start,
         end_frame=end,
         start_s=float(times[start]),
-        end_s=float(times[end]) if end < len(times) else float(times[-1]) + frame_seconds(clip),
+        end_s=float(times[end]) if follows else float(times[end - 1]) + frame_seconds(clip),
         shot=shot,
         score=score,
         width=clip.width,

@@ -84,7 +84,11 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Video(Row):
-    """What a video file is: one row per video. Width and height are as displayed (turned, pixels square)."""
+    """What a video file is: one row per video. Width and height are as displayed (turned, pixels square).
+
+    fps: mean while the camera filmed, gaps left out. corrupt_packets gave no picture; damaged_frames are not as they
+    were filmed. timing: times are the file's "stamps", a "rate" that it declares, or one that is "assumed".
+    """
 
     table = "videos"
     sha256: Text
@@ -101,6 +105,8 @@ class Video(Row):
     duration_s: Real
     variable_frame_rate: Bool
     corrupt_packets: Int
+    damaged_frames: Int
+    timing: Text
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ displayed: the matrix (turns and mirrors) that phones write is applied, and pixe
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -25,7 +24,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from egoworld_runner.damage import Reports
+from egoworld_runner.display import Display
 from egoworld_runner.errors import BadVideo
+from egoworld_runner.timing import MISSING, Timing
 
 MAX_PIXELS = 8192 * 8192
 """A larger declared picture is refused before a buffer of its size is asked for."""
@@ -36,16 +38,17 @@ MAX_CORRUPT = 10_000
 NO_FILM = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 """Streams of pictures that are no film: cover art, a still beside the film, thumbnails for seeking."""
 
-MAX_STRETCH = 4.0
-NEARLY_SQUARE = 0.005
-"""Pixels are believed to be up to so many times as wide as high; so little off is the rounding of an encoder."""
-
 SEEKS = 2
 """So many seek points are tried before a video is decoded from its start."""
 
-MAX_GAP_S = 3600.0
-MAX_FPS = 1000.0
-"""Timestamps with a longer gap between neighbours, or a higher mean rate, are not believed."""
+HELD_S = 0.5
+"""No picture is taken to stand for longer than this, s: a longer gap is a pause of the recording."""
+
+UNEVEN = 10
+"""Where pictures are rarer, a gap is so many times as long as their usual distance."""
+
+NO_STAMPS = 0x80
+"""FFmpeg's flag of a format without timestamps (AVFMT_NOTIMESTAMPS): raw streams."""
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,av1,ivf,vc1,h263,flv,live_flv,"
@@ -68,8 +71,11 @@ class Frame:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file on the stream that players show by default, with threads; raises BadVideo."""
+def opened(path: Path, *, threads: bool = True) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file on the stream that players show by default; raises BadVideo.
+
+    threads: how a decoder conceals damage depends on which of its threads was faster, so one reads what is damaged.
+    """
     limits = {"max_pixels": str(MAX_PIXELS)}
     only_this = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
@@ -95,7 +101,9 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 f"{path.name}: declares {size}; 1 to {MAX_PIXELS} px in all are read, re-encode it at a real size"
             )
         stream.codec_context.options = limits
-        stream.thread_type = "AUTO"
+        stream.thread_type = "AUTO" if threads else "NONE"
+        if not threads:
+            stream.codec_context.thread_count = 1
         yield container, stream
 
 
@@ -111,116 +119,67 @@ def _cause(error: Exception) -> str:
     return error.strerror if isinstance(error, FFmpegError) and error.strerror else str(error)
 
 
-def decode(container: InputContainer, stream: VideoStream, corrupt: list[str] | None = None) -> Iterator[VideoFrame]:
-    """Decoded frames in presentation order; packets that cannot be decoded are skipped and noted in ``corrupt``.
+def decode(container: InputContainer, stream: VideoStream, reports: Reports | None = None) -> Iterator[VideoFrame]:
+    """Decoded frames in presentation order; packets that cannot be decoded are skipped. What happens goes to reports.
 
     Ends after as many packets, or frames, as the file has bytes: a broken index can promise them without end.
     """
     budget = max(container.size, 1)
-    for packet in _packets(container, stream, corrupt):
+    reports = Reports() if reports is None else reports
+    codec, made_up = stream.codec_context.name, unstamped(container)
+    for packet in _packets(container, stream, reports):
+        if packet is not None and packet.size:
+            reports.packet(packet, codec)
         try:
             for frame in stream.decode(packet):
+                if made_up:
+                    frame.pts = None
+                reports.frame(frame)
                 yield frame
                 budget -= 1
         except EOFError:
             return
         except FFmpegError as error:
-            if corrupt is not None:
-                corrupt.append(_cause(error))
+            reports.error(_cause(error))
         budget -= 1
         if budget <= 0:
             return
 
 
-def _packets(
-    container: InputContainer, stream: VideoStream, corrupt: list[str] | None
-) -> Iterator[Packet[VideoStream] | None]:
+def _packets(container: InputContainer, stream: VideoStream, reports: Reports) -> Iterator[Packet[VideoStream] | None]:
     """Packets of the stream; None, which makes the decoder give what it holds back, after one that cannot be read."""
     try:
         yield from container.demux(stream)
     except EOFError:
         yield None
     except FFmpegError as error:
-        if corrupt is not None:
-            corrupt.append(_cause(error))
+        reports.error(_cause(error))
         yield None
 
 
-@dataclass(frozen=True)
-class Display:
-    """How stored pictures are shown: widened to (width, height) px, then transposed, then mirrored.
-
-    That covers the eight matrices of quarter turns and mirrors that files carry (ISO 14496-12, 8.3.2) and pixels that
-    are not square; other angles are rounded to the nearest quarter turn.
-    """
-
-    width: int
-    height: int
-    transposed: bool = False
-    left_right: bool = False
-    top_bottom: bool = False
-
-    @classmethod
-    def of(cls, stream: VideoStream, frame: VideoFrame) -> Display:
-        """Of a decoded frame: its display matrix, and the shape of the stream's pixels."""
-        width, height = frame.width, frame.height
-        shape = float(stream.sample_aspect_ratio or 1)
-        if 1 / MAX_STRETCH <= shape <= MAX_STRETCH and abs(shape - 1) > NEARLY_SQUARE:
-            width, height = (round(width * shape), height) if shape > 1 else (width, round(height / shape))
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-        if matrix is None:
-            return cls(width, height)
-        a, b, _, c, d = np.frombuffer(bytes(matrix)[:20], np.int32).astype(np.int64).tolist()
-        if abs(a) + abs(d) >= abs(b) + abs(c):
-            return cls(width, height, left_right=a < 0, top_bottom=d < 0)
-        return cls(width, height, transposed=True, left_right=c < 0, top_bottom=b < 0)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in px as shown."""
-        return (self.height, self.width) if self.transposed else (self.width, self.height)
-
-    @property
-    def mirrored(self) -> bool:
-        """Whether the picture is shown as in a mirror, which no rotation does."""
-        return self.transposed ^ self.left_right ^ self.top_bottom
-
-    @property
-    def rotation(self) -> int:
-        """Degrees counter-clockwise that turn the stored picture to the shown one; of a mirrored one, before that."""
-        if self.transposed:
-            return 90 if self.top_bottom else 270
-        return 180 if self.top_bottom else 0
-
-    def rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """The frame as uint8 HxWx3 RGB, as shown."""
-        stretched = (self.width, self.height) != (frame.width, frame.height)
-        size: dict[str, Any] = {"width": self.width, "height": self.height, "interpolation": "BICUBIC"}
-        rgb: NDArray[Any] = frame.to_ndarray(format="rgb24", **(size if stretched else {}))
-        if self.transposed:
-            rgb = rgb.transpose(1, 0, 2)
-        return np.ascontiguousarray(rgb[:: -1 if self.top_bottom else 1, :: -1 if self.left_right else 1])
-
-    def __str__(self) -> str:
-        turned = f" turned by {self.rotation}" if self.rotation else ""
-        return f"{self.width}x{self.height}{turned}{' mirrored' if self.mirrored else ''}"
+class _Damaged(Exception):
+    """Something was reported while several threads decoded: which pictures it concerns only one can say."""
 
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """Every frame of a video: pts in stream ticks, time in s from the first frame, whether it is a seek point.
+    """Every frame of a video: pts in stream ticks (MISSING: none), time in s from the first frame, and what it is.
 
-    ``exact`` is False when timestamps are missing, repeat or cannot be meant: such a video is always decoded from its
-    start and its frames are timed by its declared rate.
+    key: a decoder can begin there; damaged: not as it was filmed, see ``damage``; restart: it does not follow on the
+    frame before, because another clock begins or pictures between them were lost. timing: where times come from,
+    "stamps" of the file, the "rate" that it declares, or a rate that is "assumed" because it declares none.
+    corrupt_packets: packets that gave no picture.
     """
 
     pts: NDArray[np.int64]
     time_s: NDArray[np.float64]
     key: NDArray[np.bool_]
+    damaged: NDArray[np.bool_]
+    restart: NDArray[np.bool_]
     width: int
     height: int
     rotation: int
-    exact: bool
+    timing: str
     corrupt_packets: int
 
     def __len__(self) -> int:
@@ -228,9 +187,10 @@ class FrameIndex:
 
     @property
     def fps(self) -> float:
-        """Mean frames per second between the first and the last frame; 0 for a single frame."""
-        span = float(self.time_s[-1] - self.time_s[0]) if len(self) > 1 else 0.0
-        return (len(self) - 1) / span if span > 0 else 0.0
+        """Mean frames per second while the camera filmed, gaps left out; 0 for a single frame."""
+        steps = np.diff(self.time_s)
+        steps = steps[steps <= max(HELD_S, UNEVEN * float(np.median(steps)))] if len(steps) else steps
+        return len(steps) / float(steps.sum()) if len(steps) else 0.0
 
     @property
     def variable(self) -> bool:
@@ -238,15 +198,29 @@ class FrameIndex:
         steps = np.diff(self.time_s)
         return bool(len(steps)) and bool(np.any(np.abs(steps - np.median(steps)) > max(1e-3, 0.1 * np.median(steps))))
 
+    @property
+    def sound(self) -> bool:
+        """Whether nothing of the file is known to be damaged."""
+        return not (self.corrupt_packets or self.damaged.any())
+
     @classmethod
     def scan(cls, path: Path, scanned: Scanned | None = None) -> FrameIndex:
-        """Decode the whole file once and index it; raises BadVideo when nothing can be decoded."""
-        corrupt: list[str] = []
-        pts, key = array("q"), bytearray()
-        timed, leading = True, 0  # what cannot be decoded before the first picture belongs to pictures before the file
-        with opened(path) as (container, stream):
+        """Decode the whole file once and index it; raises BadVideo when nothing can be decoded.
+
+        A file of which anything is reported is decoded once more, by one thread, to know which pictures it concerns.
+        """
+        try:
+            return cls._scanned(path, scanned, threads=True)
+        except _Damaged:
+            return cls._scanned(path, scanned, threads=False)
+
+    @classmethod
+    def _scanned(cls, path: Path, scanned: Scanned | None, *, threads: bool) -> FrameIndex:
+        reports = Reports()
+        pts, key, leading = array("q"), bytearray(), 0
+        with opened(path, threads=threads) as (container, stream):
             first: Display | None = None
-            for frame in decode(container, stream, corrupt):
+            for frame in decode(container, stream, reports):
                 display = Display.of(stream, frame)
                 first = first or display
                 if display != first:
@@ -254,57 +228,68 @@ class FrameIndex:
                         f"{path.name}: picture size changes from {first} to {display} at frame {len(key)}; re-encode "
                         f"it at one size"
                     )
-                if len(key) < len(corrupt) > MAX_CORRUPT:
+                if threads and reports:
+                    raise _Damaged
+                if len(key) < len(reports.errors) > MAX_CORRUPT:
                     break
-                leading = leading if key else len(corrupt)
-                timed = timed and frame.pts is not None
-                pts.append(frame.pts or 0)
+                leading = leading if key else len(reports.errors)  # these belong to pictures before the file
+                pts.append(MISSING if frame.pts is None else frame.pts)
                 key.append(frame.key_frame)
                 if scanned:
                     scanned(len(key))
+            if threads and reports:
+                raise _Damaged
             if first is None:
-                detail = f" ({corrupt[0]})" if corrupt else ""
+                detail = f" ({reports.errors[0]})" if reports.errors else ""
                 raise BadVideo(f"{path.name}: no frame can be decoded{detail}; it is empty or cut off, copy it again")
-            base = float(stream.time_base or 0) if timed else 0.0
-            rate = float(stream.average_rate or stream.guessed_rate or 0)
-        ticks = np.array(pts, dtype=np.int64)
-        exact = believable(ticks, base)
-        if not exact:
-            ticks, base = np.arange(len(key), dtype=np.int64), 1 / (rate if 1 / MAX_GAP_S < rate <= MAX_FPS else 30.0)
-        seconds = (ticks - ticks[0]).astype(np.float64) * base
-        keys = np.frombuffer(bytes(key), dtype=np.bool_)
-        return cls(ticks, seconds, keys, *first.size, first.rotation, exact, len(corrupt) - leading)
+            ticks, keys = np.array(pts, dtype=np.int64), np.frombuffer(bytes(key), dtype=np.bool_)
+            timing, source = _timing(container, stream, ticks)
+        damaged, lost = reports.damaged(ticks, keys), len(reports.errors) - leading
+        restart = timing.restart | reports.behind_lost(ticks)
+        return cls(ticks, timing.time_s, keys, damaged, restart, *first.size, first.rotation, source, lost)
 
     def write(self, path: Path) -> None:
         """Store as Parquet; ``read`` gives the same index back."""
-        table = pa.table({"pts": self.pts, "time_s": self.time_s, "key": self.key})
-        facts = {n: str(int(getattr(self, n))) for n in ("width", "height", "rotation", "exact", "corrupt_packets")}
+        table = pa.table({name: getattr(self, name) for name in COLUMNS})
+        facts = {name: str(getattr(self, name)) for name in FACTS}
         pq.write_table(table.replace_schema_metadata(facts), path)
 
     @classmethod
     def read(cls, path: Path) -> FrameIndex:
-        """Load what ``write`` stored."""
+        """Load what ``write`` stored; raises BadVideo for an index of an earlier version."""
         table = pq.read_table(path)
-        facts = {k.decode(): int(v) for k, v in (table.schema.metadata or {}).items() if k != b"ARROW:schema"}
-        pts, time_s, key = (table.column(name).to_numpy(zero_copy_only=False) for name in ("pts", "time_s", "key"))
-        width, height, rotation = facts["width"], facts["height"], facts["rotation"]
-        return cls(pts, time_s, key, width, height, rotation, bool(facts["exact"]), facts["corrupt_packets"])
+        if not set(COLUMNS) <= set(table.column_names):
+            raise BadVideo(f"{path.name}: an index of an earlier version; make the video's asset videos again")
+        facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+        pts, time_s, key, damaged, restart = (table.column(name).to_numpy(zero_copy_only=False) for name in COLUMNS)
+        width, height, rotation, lost = (int(facts[n]) for n in ("width", "height", "rotation", "corrupt_packets"))
+        return cls(pts, time_s, key, damaged, restart, width, height, rotation, facts["timing"], lost)
 
 
-def believable(ticks: NDArray[np.int64], base: float) -> bool:
-    """Whether timestamps rise from frame to frame by steps that a camera can make; base: s per tick."""
-    if base <= 0:
-        return False
-    steps = np.diff(ticks.astype(np.float64)) * base
-    rising = bool(np.all(ticks[1:] > ticks[:-1]))
-    return rising and (not len(steps) or bool(steps.max() <= MAX_GAP_S and steps.mean() * MAX_FPS >= 1))
+COLUMNS = ("pts", "time_s", "key", "damaged", "restart")
+FACTS = ("width", "height", "rotation", "timing", "corrupt_packets")
+
+
+def unstamped(container: InputContainer) -> bool:
+    """Whether a format has no timestamps, a raw stream: FFmpeg makes some up, and does not find pictures by them."""
+    return bool(container.format.flags & NO_STAMPS) or container.format.name.endswith("_pipe")
+
+
+def _timing(container: InputContainer, stream: VideoStream, ticks: NDArray[np.int64]) -> tuple[Timing, str]:
+    """Times of all frames and where they come from: stamps, rate or assumed."""
+    slots = container.format.name == "avi"  # numbered in the order of decoding, at a declared rate
+    rate = float(stream.guessed_rate or stream.average_rate or 0)
+    timing = Timing.of(np.sort(ticks) if slots else ticks, float(stream.time_base or 0), rate)
+    if unstamped(container) and not stream.codec_context.framerate:
+        return timing, "assumed"
+    return timing, "stamps" if timing.stamped and not slots else "rate"
 
 
 def frames(path: Path, index: FrameIndex, start: int, end: int, step: int = 1) -> Iterator[Frame]:
     """Frames start, start+step ... below end, one at a time, each under its decode index.
 
     Seeks to the last seek point at or before ``start``. Raises BadVideo when the file gives other frames than its
-    index says.
+    index says. Damaged frames are the same each time: one thread decodes a file that has any.
     """
     wanted = start
     for at, frame, display in _from(path, index, start):
@@ -328,26 +313,40 @@ def frames(path: Path, index: FrameIndex, start: int, end: int, step: int = 1) -
 def _from(path: Path, index: FrameIndex, start: int) -> Iterator[tuple[int, VideoFrame, Display]]:
     """Decoded frames with their index (-1: not in it), from ``start`` or earlier on.
 
-    A container without an index, such as MPEG-TS, may seek to behind the seek point: then from the one before it.
+    A frame is known by its timestamp where that is above all before and below all behind it, others are counted from
+    there. A container without an index, such as MPEG-TS, may seek to behind the seek point: then from the one before.
     """
-    if not index.exact:
-        with opened(path) as (container, stream):
-            for at, frame in enumerate(decode(container, stream)):
-                yield at, frame, Display.of(stream, frame)
-        return
-    where = {int(p): i for i, p in enumerate(index.pts)}
-    points = [int(point) for point in np.flatnonzero(index.key[: start + 1])[-SEEKS:] if point > 0]
+    clear = _clear(index.pts)
+    where = {int(index.pts[i]): int(i) for i in np.flatnonzero(clear)}
+    points = [int(point) for point in np.flatnonzero((index.key & clear)[: start + 1])[-SEEKS:] if point > 0]
     for point in [*reversed(points), 0]:
-        with opened(path) as (container, stream):
+        with opened(path, threads=index.sound) as (container, stream):
             if point > 0:
                 container.seek(int(index.pts[point]), stream=stream, backward=True)
-            found = (
-                (where.get(int(frame.pts or 0), -1), frame, Display.of(stream, frame))
-                for frame in decode(container, stream)
-            )
+            found = _counted(decode(container, stream), index, where, None if point > 0 else -1)
             first = next((one for one in found if one[0] >= 0), None)
-            if first is None or first[0] > start > 0:
+            if first is None or (first[0] > start and point > 0):
                 continue
-            yield first
-            yield from found
+            yield first[0], first[1], Display.of(stream, first[1])
+            yield from ((at, frame, Display.of(stream, frame)) for at, frame in found)
             return
+
+
+def _counted(
+    decoded: Iterator[VideoFrame], index: FrameIndex, where: Mapping[int, int], before: int | None
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Frames with their index, -1 where it is not known; before: the index of the frame before the first, if known."""
+    for frame in decoded:
+        ticks = MISSING if frame.pts is None else int(frame.pts)
+        follows = before is not None and before + 1 < len(index) and int(index.pts[before + 1]) == ticks
+        at = before + 1 if before is not None and follows else where.get(ticks, -1)
+        yield at, frame
+        before = at if at >= 0 else None
+
+
+def _clear(pts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which timestamps are above all before them and below all behind them."""
+    later = np.where(pts == MISSING, np.iinfo(np.int64).max, pts)
+    above = np.concatenate([[True], pts[1:] > np.maximum.accumulate(pts)[:-1]])
+    below = np.concatenate([later[:-1] < np.minimum.accumulate(later[::-1])[::-1][1:], [True]])
+    return above & below & (pts != MISSING)

@@ -39,7 +39,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Fr
 def test_index_of_a_variable_frame_rate_is_exact(videos: dict[str, tuple[Path, FrameIndex]], kind: str) -> None:
     _, index = videos[kind]
     assert len(index) == LENGTH
-    assert index.exact
+    assert index.timing == "stamps"
+    assert index.sound
     assert index.variable
     np.testing.assert_allclose(index.time_s, np.array(TIMES) / 1000, atol=1e-9)
     assert index.fps == pytest.approx((LENGTH - 1) / (TIMES[-1] / 1000))
@@ -181,9 +182,9 @@ def test_an_index_is_read_as_it_was_written(tmp_path: Path, videos: dict[str, tu
     _, index = videos["b_frames"]
     index.write(tmp_path / "frames.parquet")
     again = FrameIndex.read(tmp_path / "frames.parquet")
-    for name in ("pts", "time_s", "key"):
+    for name in ("pts", "time_s", "key", "damaged", "restart"):
         np.testing.assert_array_equal(getattr(again, name), getattr(index, name))
-    for name in ("width", "height", "rotation", "exact", "corrupt_packets", "fps", "variable"):
+    for name in ("width", "height", "rotation", "timing", "corrupt_packets", "fps", "variable"):
         assert getattr(again, name) == getattr(index, name)
 
 

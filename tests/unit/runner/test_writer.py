@@ -20,10 +20,12 @@ INDEX = FrameIndex(
     pts=np.arange(500),
     time_s=np.arange(500) / 25,
     key=np.zeros(500, np.bool_),
+    damaged=np.zeros(500, np.bool_),
+    restart=np.zeros(500, np.bool_),
     width=64,
     height=48,
     rotation=0,
-    exact=True,
+    timing="stamps",
     corrupt_packets=0,
 )
 

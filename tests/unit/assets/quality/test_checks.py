@@ -45,6 +45,8 @@ def draft(tmp_path: Path, rows: Sequence[tables.Row], kind: type[tables.Row], fr
         1.0,
         variable_frame_rate=False,
         corrupt_packets=0,
+        damaged_frames=0,
+        timing="stamps",
     )
     videos = written(tmp_path / "videos", [probe], tables.Video)
     folder = written(tmp_path / "draft", rows, kind)

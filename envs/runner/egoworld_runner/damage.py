@@ -1,0 +1,126 @@
+"""Which frames are damaged: what the file and its decoder reported, and all that rests on those pictures."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from egoworld_runner.timing import MISSING
+
+SILENT = ("hevc", "vp8", "vp9", "av1", "ffv1")
+"""Decoders that show what they make of a lost block without a word."""
+ZEROS = bytes(64)
+"""What lost blocks of a file read as; the entropy coding of these codecs does not give so many zeros."""
+
+REORDERED = 32
+"""A picture is shown at most this many pictures earlier or later than it is decoded."""
+
+
+AHEAD = 3
+"""A reader of MPEG-TS is at most so many packets ahead of the one that it gives."""
+
+
+class Reports:
+    """What was reported while the packets of a stream were decoded, one after the other, by one thread.
+
+    errors: causes of packets that gave no picture. Frames are counted as the decoder gives them.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.frames = 0
+        self._pts = array("q")
+        self._key = bytearray()
+        self._packets: list[tuple[int, int]] = []
+        self._frames: list[tuple[int, int]] = []
+        self._lost: list[tuple[int, int]] = []
+
+    def __bool__(self) -> bool:
+        """Whether anything was reported."""
+        return bool(self.errors or self._packets or self._frames)
+
+    def packet(self, packet: Packet[VideoStream], codec: str) -> None:
+        """A packet that is decoded next."""
+        self._pts.append(MISSING if packet.pts is None else packet.pts)
+        self._key.append(packet.is_keyframe)
+        if packet.is_corrupt or (codec in SILENT and ZEROS in bytes(packet)):
+            self._packets.append((len(self._pts) - 1, self.frames))
+
+    def error(self, cause: str) -> None:
+        """The last packet could not be read or decoded."""
+        self.errors.append(cause)
+        if self._pts:
+            self._packets.append((len(self._pts) - 1, self.frames))
+            self._lost.append(self._packets[-1])
+
+    def frame(self, frame: VideoFrame) -> None:
+        """A frame that the decoder gave."""
+        if frame.is_corrupt:
+            self._frames.append((self.frames, MISSING if frame.pts is None else frame.pts))
+        self.frames += 1
+
+    def damaged(self, pts: NDArray[np.int64], key: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which frames are not as they were filmed, bool [n]; pts and key: those of all frames.
+
+        A damaged picture spoils what is decoded after it, up to the next key frame: of all that the first such frame
+        and all behind it in presentation order count.
+        """
+        found = np.zeros(len(pts), np.bool_)
+        keys = np.flatnonzero(key)
+        number = {int(at): packet for packet, at in enumerate(self._pts)}
+        for frame, at in self._frames:
+            first, earliest = frame, self._earliest(number[at]) if at in number else MISSING
+            while first > max(0, frame - REORDERED) and earliest != MISSING and pts[first - 1] >= earliest:
+                first -= 1
+            found[first : _next(keys, frame + 1, len(pts))] = True
+        for packet, given in self._packets:
+            if self._joined(packet):
+                continue
+            first = self._shown(packet, given, pts)
+            itself = first < len(pts) and int(pts[first]) == self._pts[packet] != MISSING
+            found[first : _next(keys, first + itself, len(pts))] = True
+        return found
+
+    def behind_lost(self, pts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which frames follow on a picture that was lost, bool [n]."""
+        found = np.zeros(len(pts), np.bool_)
+        shown = (self._shown(packet, given, pts) for packet, given in self._lost)
+        found[[frame for frame in shown if 0 < frame < len(pts)]] = True
+        return found
+
+    def _shown(self, packet: int, given: int, pts: NDArray[np.int64]) -> int:
+        """The first frame that a packet can have spoiled, of those behind the first ``given`` frames.
+
+        None, which is the number of frames, before the first key packet: of that nothing is shown.
+        """
+        if self._key.find(1, 0, packet + 1) < 0:
+            return len(pts)
+        first, earliest = given, self._earliest(packet)
+        while first < min(len(pts), given + REORDERED) and pts[first] < earliest:
+            first += 1
+        return first
+
+    def _joined(self, packet: int) -> bool:
+        """Whether another recording follows: what counts packets misses some where two were joined, yet none is lost.
+
+        Its clock falls at a key packet. A reader notices some packets early, since it reads ahead.
+        """
+        after = range(packet + 1, min(packet + 1 + AHEAD, len(self._pts)))
+        return any(self._key[one] and self._pts[one] < self._pts[packet] for one in after)
+
+    def _earliest(self, packet: int) -> int:
+        """The least timestamp of a packet and those behind it, up to the next key packet; MISSING for none."""
+        stop = self._key.find(1, packet + 1)
+        stop = min(packet + REORDERED, stop if stop > 0 else len(self._pts))
+        return min((at for at in self._pts[packet:stop] if at != MISSING), default=MISSING)
+
+
+def _next(keys: NDArray[np.intp], frame: int, end: int) -> int:
+    """The first key frame at or behind a frame."""
+    place = int(np.searchsorted(keys, frame))
+    return int(keys[place]) if place < len(keys) else end
