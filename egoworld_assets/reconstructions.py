@@ -5,12 +5,14 @@ from egoworld_resources.artifacts.stage import Stage
 
 STAGE = Stage(
     "reconstructions",
-    description="Where the camera was in each frame, its intrinsics, and the static world as points.",
+    description="Where the camera was in each frame, as far as it shows, its lens, and the static world as points.",
     kinds=("colmap",),
     env="pycolmap",
-    inputs=("videos", "clips", "masks"),
+    inputs=("videos", "clips"),
+    optional=("masks",),
     checks=(
         checks.cameras_are_real,
+        checks.cameras_show_parallax,
         checks.cameras_move_smoothly,
     ),
 )

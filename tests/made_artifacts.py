@@ -149,7 +149,15 @@ def _rows_of(frame: int, size: tuple[int, int], robot: str, robot_sides: Sequenc
     made: list[Row] = [
         tables.Detection(frame, "object", 0.8, x, y, x + 16, y + 16),
         tables.Mask(frame, 3, "object", box_rle(x, y, 16, width, height), height, width, 256, 0.9),
-        tables.CameraPose(frame, camera(frame), frame % 7 != 6, [width, width, width / 2, height / 2], [0.0] * 4),
+        tables.CameraPose(
+            frame,
+            camera(frame),
+            frame % 7 != 6,
+            "moving" if frame % 7 != 6 else "",
+            "OPENCV",
+            [width, width, width / 2, height / 2],
+            [-0.1, 0.01, 0.0, 0.001],
+        ),
         tables.ObjectPose(frame, 3, "object", _object_pose(frame), 0.9),
     ]
     made += [

@@ -157,7 +157,13 @@ def true_cameras(made: Made) -> Sequence[Row]:
         pose[:3, 3] /= SCALE
         out.append(
             tables.CameraPose(
-                frame, pose, registered=True, intrinsics=made.truth.intrinsics[frame], distortion=[0.0] * 4
+                frame,
+                pose,
+                registered=True,
+                kind="moving",
+                camera_model="PINHOLE",
+                intrinsics=made.truth.intrinsics[frame],
+                distortion=(),
             )
         )
     return out

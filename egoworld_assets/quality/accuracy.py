@@ -21,6 +21,7 @@ from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.sample import truth_errors
 from egoworld_resources.sample.arrays import SampleTruth, matrices, run_lengths, truth_of
 from egoworld_resources.sample.truth_errors import Array, Rle
+from egoworld_runner.tables import MOVING
 
 CLIPS = "clips"
 FIRST_OBJECT = 3
@@ -180,8 +181,8 @@ class Case:
         return found
 
     def positions(self, clip: str, frames: Sequence[int]) -> tuple[Array, Array]:
-        """Estimated and true camera positions [n x 3] in the registered ones of some frames of a clip."""
-        kept = [frame for frame in frames if frame in self.cameras[clip]]
+        """Estimated and true camera positions [n x 3] in those of some frames of a clip where it is known."""
+        kept = [frame for frame in frames if self.cameras[clip].get(frame, {}).get("kind") == MOVING]
         rows = [self.cameras[clip][frame] for frame in kept]
         return matrices(rows, "T_world_camera")[:, :3, 3], self.truth.t_world_camera[kept, :3, 3]
 
@@ -294,13 +295,17 @@ def _reconstructions(case: Case) -> Iterator[Measurement]:
             how = f"{1000 * error:.1f} mm RMSE after the best similarity, of a path of {length:.2f} m{cut}"
         except ValueError as fault:
             error, how = float("nan"), f"{len(found)} frames registered: {fault}"
-        focal = [
-            case.cameras[clip][f]["intrinsics"][0] / truth.intrinsics[f, 0] for f in frames if f in case.cameras[clip]
-        ]
+        known = [f for f in frames if f in case.cameras[clip]]
+        lenses = {f: case.cameras[clip][f]["intrinsics"] for f in known}
+        focal = [lens[0] / truth.intrinsics[f, 0] for f, lens in lenses.items() if lens is not None]
+        poses = matrices((case.cameras[clip][f] for f in known), "T_world_camera")
+        turns = truth_errors.orientation_errors(poses[:, :3, :3], truth.t_world_camera[known, :3, :3])
         wrong, detail = 100 * abs(_quantile(focal, 0.5) - 1), f"of {len(frames)} frames"
         share = 100 * error / length if length else float("nan")
         yield measured("reconstructions", f"ATE, {name}", share, "%", how, goal=ATE_GOAL)
-        yield measured("reconstructions", f"registered, {name}", _percent(len(found), len(frames)), "%", detail)
+        yield measured("reconstructions", f"registered, {name}", _percent(len(known), len(frames)), "%", detail)
+        turned = "RMS after the best rotation of the world"
+        yield measured("reconstructions", f"rotation error, {name}", _rms(turns), "deg", turned)
         yield measured("reconstructions", f"focal length error, {name}", wrong, "%", "median of the registered frames")
 
 
@@ -383,6 +388,10 @@ def _percent(part: int, whole: int) -> float:
 
 def _mean(values: Sequence[float] | Array) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2))) if len(values) else float("nan")
 
 
 def _quantile(values: Sequence[float] | Array, share: float) -> float:

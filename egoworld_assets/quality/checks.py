@@ -14,8 +14,6 @@ MAX_BOTH_SIDES = 0.2
 MAX_SHARE_OF_JUMPS = 0.2
 MAX_SHARE_OF_STIFF = 0.2
 MAX_SHARE_LEFT_OUT = 0.2
-MAX_CAMERA_TREMBLE = 0.8
-"""Positions that are noise around a fixed place give 1.2 and more, a moving head about 0.2."""
 
 
 def verdict(name: str, fault: str, *, blocking: bool = True) -> Verdict:
@@ -136,7 +134,7 @@ def masks_not_empty(draft: Draft) -> Verdict:
 
 
 def cameras_are_real(draft: Draft) -> Verdict:
-    """Registered camera poses are rotations and positions that move, never the identity throughout."""
+    """Registered camera poses are rotations; those of a moving camera move, those of another stay in one place."""
     from egoworld_assets.quality.measures import cameras
 
     found = cameras(draft)
@@ -144,17 +142,34 @@ def cameras_are_real(draft: Draft) -> Verdict:
         return verdict("cameras_are_real", "no frame was registered; see the notes of its clips", blocking=False)
     if found.skewed:
         return verdict("cameras_are_real", f"{found.skewed} poses are not rigid")
-    still = found.registered > 1 and found.farthest < 1e-9
-    return verdict("cameras_are_real", "all camera poses are the identity yet marked registered" if still else "")
+    if found.invented:
+        return verdict(
+            "cameras_are_real",
+            f"{found.invented} poses of cameras that only turn or stand still have a translation",
+        )
+    still = found.moving > 1 and found.farthest < 1e-9
+    return verdict("cameras_are_real", "all poses of a moving camera are the identity" if still else "")
+
+
+def cameras_show_parallax(draft: Draft) -> Verdict:
+    """Every camera moves so that places and sizes are known; a warning only, since much can be used without."""
+    from egoworld_assets.quality.measures import clips_without_parallax
+
+    kinds = clips_without_parallax(draft)
+    what = {"rotation": "only turn", "static": "stand still", "": "have no camera"}
+    parts = [f"{len(clips)} clips {what.get(kind, kind)} ({clips[0][:8]})" for kind, clips in sorted(kinds.items())]
+    withheld = "; translation, focal length (unless the lens is given) and object poses are withheld there"
+    return verdict("cameras_show_parallax", ", ".join(parts) + withheld if parts else "", blocking=False)
 
 
 def cameras_move_smoothly(draft: Draft) -> Verdict:
     """The camera's speed does not change by more than itself from frame to frame."""
     from egoworld_assets.quality.measures import camera_tremble
+    from egoworld_runner.camera_paths import MOST_TREMBLE
 
     worst = camera_tremble(draft)
     fault = f"the camera trembles: its speed changes by {worst:.1f} times itself from frame to frame"
-    return verdict("cameras_move_smoothly", fault if worst > MAX_CAMERA_TREMBLE else "")
+    return verdict("cameras_move_smoothly", fault if worst > MOST_TREMBLE else "")
 
 
 def poses_are_rigid(draft: Draft) -> Verdict:

@@ -11,21 +11,26 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from egoworld_resources.artifacts.stage import Draft
+from egoworld_runner.camera_paths import tremble
 from egoworld_runner.hands.judging import LONG_S, STIFF, shape_change
+from egoworld_runner.tables import MOVING
 
 MAX_HAND_JUMP = 1.5
 MAX_JOINT_SPEED = 40.0
-MIN_STEPS = 8
 ROWS_AT_ONCE = 1000
 HAND = ("frame", "side", "keypoints_2d")
 
 
 @dataclass(frozen=True)
 class Cameras:
-    """Registered camera poses; those of them that are not rigid; the largest difference of any from the identity."""
+    """Registered camera poses; those of them that are not rigid; those whose translation nothing can have shown; those
+    of moving cameras, and the largest difference of any of these from the identity.
+    """
 
     registered: int
     skewed: int
+    invented: int
+    moving: int
     farthest: float
 
 
@@ -96,23 +101,31 @@ def masks_of_nothing_or_everything(draft: Draft) -> int:
 
 def cameras(draft: Draft) -> Cameras:
     """The camera poses of all clips together."""
-    registered, skewed, farthest = 0, 0, 0.0
-    for poses in _camera_paths(draft):
+    registered, skewed, invented, moving, farthest = 0, 0, 0, 0, 0.0
+    for kind, poses in _camera_paths(draft):
         registered += len(poses)
         skewed += int(_skewed(poses).sum())
-        farthest = max(farthest, float(np.abs(poses - np.eye(4)).max(initial=0.0)))
-    return Cameras(registered, skewed, farthest)
+        if kind == MOVING:
+            moving += len(poses)
+            farthest = max(farthest, float(np.abs(poses - np.eye(4)).max(initial=0.0)))
+        else:
+            invented += int(np.any(poses[:, :3, 3] != poses[:1, :3, 3], axis=1).sum())
+    return Cameras(registered, skewed, invented, moving, farthest)
+
+
+def clips_without_parallax(draft: Draft) -> dict[str, list[str]]:
+    """Ids of the clips without a frame of a moving camera, by the kind that they have instead; "" for none."""
+    found: dict[str, list[str]] = {}
+    for rows in draft.by_clip("clip_id", "registered", "kind"):
+        kinds = set(rows.filter(pc.field("registered"))["kind"].to_pylist())
+        if MOVING not in kinds:
+            found.setdefault(max(kinds, default=""), []).append(rows["clip_id"][0].as_py())
+    return found
 
 
 def camera_tremble(draft: Draft) -> float:
-    """By how many times itself a camera's speed changes from frame to frame, in the worst clip."""
-    worst = 0.0
-    for poses in _camera_paths(draft):
-        steps = np.diff(poses[:, :3, 3], axis=0)
-        speeds = np.linalg.norm(steps, axis=1)
-        if len(steps) >= MIN_STEPS and np.median(speeds) > 0:
-            worst = max(worst, float(np.median(np.linalg.norm(np.diff(steps, axis=0), axis=1)) / np.median(speeds)))
-    return worst
+    """By how many times itself a moving camera's speed changes from frame to frame, in the worst clip."""
+    return max((tremble(poses[:, :3, 3]) for kind, poses in _camera_paths(draft) if kind == MOVING), default=0.0)
 
 
 def impossible_object_poses(draft: Draft) -> int:
@@ -152,10 +165,12 @@ def _jumps(before: NDArray[np.float64], now: NDArray[np.float64]) -> bool:
     return bool(np.linalg.norm(now.mean(axis=0) - before.mean(axis=0)) > MAX_HAND_JUMP * size)
 
 
-def _camera_paths(draft: Draft) -> Iterator[NDArray[np.float64]]:
-    """T_world_camera [n, 4, 4] of the registered frames of one clip after the other."""
-    for rows in draft.by_clip("registered", "T_world_camera"):
-        yield _matrices(rows.filter(pc.field("registered"))["T_world_camera"])
+def _camera_paths(draft: Draft) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """The kind and T_world_camera [n, 4, 4] of the registered frames of one clip after the other."""
+    for rows in draft.by_clip("registered", "kind", "T_world_camera"):
+        rows = rows.filter(pc.field("registered"))
+        for kind in rows["kind"].unique().to_pylist():
+            yield kind, _matrices(rows.filter(pc.field("kind") == kind)["T_world_camera"])
 
 
 def _skewed(poses: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -13,6 +13,8 @@ from lerobot_v3 import Feature, vector
 from numpy.typing import NDArray
 
 from egoworld_runner import ClipFailed
+from egoworld_runner.lenses import FOCAL, MOST_DISTORTION
+from egoworld_runner.tables import MOVING, STATIC
 
 SIDES = ("right", "left")
 FIRST_OBJECT = 3
@@ -83,8 +85,11 @@ def features(layout: JointLayout, max_objects: int) -> dict[str, Feature]:
         declared[f"observation.hand.{side}.keypoints_2d"] = vector(xy)
         declared[f"observation.hand.{side}.valid"] = vector(["valid"])
     declared["observation.camera.T_world_camera"] = vector(POSE)
-    declared["observation.camera.intrinsics"] = vector(["fx", "fy", "cx", "cy"])
+    declared["observation.camera.intrinsics"] = vector(list(FOCAL))
+    declared["observation.camera.distortion"] = vector([str(place) for place in range(MOST_DISTORTION)])
     declared["observation.camera.valid"] = vector(["valid"])
+    declared["observation.camera.rotation_valid"] = vector(["valid"])
+    declared["observation.camera.lens_valid"] = vector(["valid"])
     if max_objects:
         declared["observation.objects.T_camera_object"] = vector([f"{obj}.{at}" for obj in slots for at in POSE])
         declared["observation.objects.valid"] = vector([f"{obj}.valid" for obj in slots])
@@ -164,17 +169,32 @@ def values_of_clip(
         made[f"observation.hand.{side}.keypoints_3d"] = held_3d.values[at]
         made[f"observation.hand.{side}.keypoints_2d"] = canvas if held_2d.valid.any() else canvas * 0.0
         made[f"observation.hand.{side}.valid"] = (held_3d.valid & held_2d.valid)[at, None].astype(np.float64)
-    registered = select(tables["reconstructions"], registered=True)
-    camera = Held.of(registered, "T_world_camera", span, np.eye(4).reshape(-1).tolist())
-    lens = Held.of(registered, "intrinsics", span, [0.0] * 4)
-    made["observation.camera.T_world_camera"] = camera.values[at]
-    made["observation.camera.intrinsics"] = (
-        letterbox.intrinsics(lens.values[at]) if lens.valid.any() else lens.values[at]
-    )
-    made["observation.camera.valid"] = camera.valid[at, None].astype(np.float64)
+    made.update(_camera(tables["reconstructions"], letterbox, span, at))
     if max_objects:
         made.update(_objects(tables["object_poses"], span, at, max_objects))
     return made
+
+
+def _camera(
+    table: pa.Table, letterbox: Letterbox, span: tuple[int, int], at: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """A pose without a translation that was measured has a valid rotation alone; the lens is that of the canvas."""
+    registered = select(table, registered=True)
+    placed = registered.filter(pc.is_in(registered["kind"], pa.array([MOVING, STATIC])))
+    camera = Held.of(registered, "T_world_camera", span, np.eye(4).reshape(-1).tolist())
+    whole = Held.of(placed, "T_world_camera", span, np.eye(4).reshape(-1).tolist())
+    lens = Held.of(table, "intrinsics", span, [0.0] * 4)
+    bent = [[*row, *[0.0] * (MOST_DISTORTION - len(row))] for row in table["distortion"].to_pylist()]
+    padded = pa.table({"frame": table["frame"], "distortion": pa.array(bent, pa.list_(pa.float64(), MOST_DISTORTION))})
+    distortion = Held.of(padded, "distortion", span, [0.0] * MOST_DISTORTION)
+    return {
+        "observation.camera.T_world_camera": camera.values[at],
+        "observation.camera.intrinsics": letterbox.intrinsics(lens.values[at]) if lens.valid.any() else lens.values[at],
+        "observation.camera.distortion": distortion.values[at],
+        "observation.camera.valid": whole.valid[at, None].astype(np.float64),
+        "observation.camera.rotation_valid": camera.valid[at, None].astype(np.float64),
+        "observation.camera.lens_valid": lens.valid[at, None].astype(np.float64),
+    }
 
 
 def _objects(

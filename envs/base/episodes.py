@@ -65,7 +65,9 @@ class LeRobotEpisodes(Runner):
                 values = values_of_clip(of_clip, layout, letterbox, span, frames, max_objects)
                 self._encode(clip, ego, frames)
                 files.add(
-                    {n: v for n, v in values.items() if n in declared}, ego.take_stats(), _facts(clip, row, letterbox)
+                    {n: v for n, v in values.items() if n in declared},
+                    ego.take_stats(),
+                    {**_facts(clip, row, letterbox), **_camera_facts(of_clip[tables.CameraPose.table])},
                 )
                 held += float((values["observation.state.valid"].max(axis=1) == 0).sum())
                 total += len(frames)
@@ -117,6 +119,13 @@ def _choose(spans: Sequence[Any], inputs: Inputs, require: Sequence[str]) -> tup
         else:
             kept.append(row)
     return kept, left_out
+
+
+def _camera_facts(cameras: pa.Table) -> dict[str, str]:
+    """How a clip's camera moved and which model of lens its numbers belong to; empty where nothing is known."""
+    kinds = cameras.filter(cameras["registered"])["kind"].unique().to_pylist()
+    models = cameras["camera_model"].drop_null().unique().to_pylist()
+    return {"egoworld/camera": next(iter(kinds), ""), "egoworld/camera_model": next(iter(models), "")}
 
 
 def _facts(clip: Clip, row: Any, letterbox: Letterbox) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from object_adjustment import Chain, adjust
 from object_points import Array, Fit, Flags, judge, solve, triangulate
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
+from egoworld_runner.lenses import Lens, lens_of_row
 
 TRACK = ("track_id", "frame", "x", "y", "visible", "obj_id", "label")
 FIRST_OBJECT = 3
@@ -24,6 +25,10 @@ STILL_STEP_S = 0.2
 ROUNDS = (3.0, 1.0, 0.33, 0.33)
 LEARN_EVERY = 4
 MOST_ADJUSTED = 200
+WITHHELD = {
+    tables.ROTATION: "the camera only turns and shows no parallax",
+    tables.STATIC: "the camera stands still and shows no parallax",
+}
 
 
 class PnpObjectPoses(Runner):
@@ -46,7 +51,7 @@ class PnpObjectPoses(Runner):
         objects = dict(sorted(zip(named["obj_id"].to_pylist(), named["label"].to_pylist(), strict=True)))
         clip.note("objects", len(objects))
         if not camera.registered.any():
-            clip.note("reason", "no frame of the camera's trajectory is registered, so no size or place is known")
+            clip.note("reason", f"{camera.missing}, so no size or place is known")
             return
         rows: list[tables.ObjectPose] = []
         for obj_id, label in objects.items():
@@ -65,12 +70,14 @@ class PnpObjectPoses(Runner):
 
 @dataclass(frozen=True)
 class Cameras:
-    """T_camera_world [n, 4, 4] of every frame of a clip, which are registered [n], and the lens that they share."""
+    """T_camera_world [n, 4, 4] of every frame of a clip, which are registered as those of a moving camera [n], and the
+    lens that they share; missing: why none is.
+    """
 
     poses: Array
     registered: Flags
-    intrinsics: Array
-    distortion: Array
+    lens: Lens
+    missing: str = "no frame of the camera's trajectory is registered"
 
     @classmethod
     def read(cls, rows: list[dict[str, Any]], clip: Clip) -> Cameras:
@@ -78,24 +85,25 @@ class Cameras:
         for row in rows:
             at = row["frame"] - clip.start_frame
             poses[at] = np.linalg.inv(np.reshape(row["T_world_camera"], (4, 4)))
-            registered[at] = row["registered"]
-        lens = rows[0] if rows else {"intrinsics": [1.0, 1.0, 0.0, 0.0], "distortion": [0.0] * 4}
-        return cls(poses, registered, np.array(lens["intrinsics"]), np.array(lens["distortion"]))
+            registered[at] = row["registered"] and row["kind"] == tables.MOVING
+        seen = next((row for row in rows if row["intrinsics"] is not None), None)
+        if seen is None or not registered.any():
+            kinds = {row["kind"] for row in rows if row["registered"]}
+            missing = next((why for kind, why in WITHHELD.items() if kind in kinds), cls.missing)
+            return cls(poses, np.zeros_like(registered), Lens("PINHOLE", (1.0, 1.0, 0.0, 0.0)), missing)
+        return cls(poses, registered, lens_of_row(seen))
 
     @property
     def focal(self) -> float:
         """Mean focal length, px."""
-        return float(self.intrinsics[:2].mean())
+        return float(np.mean(self.lens.intrinsics[:2]))
 
     def seen(self, tracks: pa.Table, clip: Clip) -> Array:
         """Where each track was seen in each frame of the clip, normalised [m, n, 2], NaN where not."""
         numbers, order = np.unique(tracks["track_id"].to_numpy(), return_inverse=True)
         seen = np.full((len(numbers), len(clip), 2), np.nan)
-        fx, fy, cx, cy = self.intrinsics
-        lens = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
         pixels = np.stack([tracks["x"].to_numpy(), tracks["y"].to_numpy()], axis=1)
-        flat = cv2.undistortPoints(pixels[:, None], lens, self.distortion).reshape(-1, 2)
-        seen[order, tracks["frame"].to_numpy() - clip.start_frame] = flat
+        seen[order, tracks["frame"].to_numpy() - clip.start_frame] = self.lens.normalised(pixels)
         return seen
 
 

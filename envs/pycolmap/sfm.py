@@ -6,6 +6,7 @@ COLMAP counts pixels from the picture's corner.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -106,68 +107,98 @@ def pairs_of(count: int) -> list[tuple[int, int]]:
     return [(a, a + offset) for a in range(count) for offset in OFFSETS if a + offset < count]
 
 
+def matches_of(keyframes: list[Keyframe]) -> dict[tuple[int, int], NDArray[np.uint32]]:
+    """Matches [m, 2] by pair of places in the list."""
+    floats = [keyframe.descriptors.astype(np.float32) for keyframe in keyframes]
+    return {(a, b): match(floats[a], floats[b]) for a, b in pairs_of(len(keyframes))}
+
+
 def reconstruct(
-    keyframes: list[Keyframe], size: tuple[int, int], camera_model: str, focal_factor: float, scratch: Path
+    keyframes: list[Keyframe],
+    matches: Mapping[tuple[int, int], NDArray[np.uint32]],
+    camera: pycolmap.Camera,
+    scratch: Path,
 ) -> pycolmap.Reconstruction | None:
     """The model that holds the most keyframes, or None when none is plausible.
 
-    Images are named like their keyframes. ``size``: width and height, px; ``focal_factor``: first guess of the focal
-    length in long sides. Global mapping comes first: it is steadier than incremental mapping when the first pairs have
-    little parallax. Pan et al., Global Structure-from-Motion Revisited, 2024.
+    Images are named like their keyframes. ``camera``: one whose focal length is a prior is known and stays; of any
+    other the parameters are a first guess. Global mapping comes first: it is steadier than incremental mapping when
+    the first pairs have little parallax. Pan et al., Global Structure-from-Motion Revisited, 2024.
     """
     database = scratch / "features.db"
-    _write_features(database, keyframes, size, camera_model, focal_factor)
-    pairs = pairs_of(len(keyframes))
-    _write_matches(database, keyframes, pairs)
+    _write(database, keyframes, matches, camera)
     listing = scratch / "pairs.txt"
-    listing.write_text("".join(f"{keyframes[a].name} {keyframes[b].name}\n" for a, b in pairs), encoding="ascii")
+    listing.write_text("".join(f"{keyframes[a].name} {keyframes[b].name}\n" for a, b in matches), encoding="ascii")
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed, verification.ransac.num_threads = SEED, 1
     pycolmap.verify_matches(database, listing, verification)
+    known = camera.has_prior_focal_length
     best: pycolmap.Reconstruction | None = None
     for mapping in (_global, _incremental):
-        for model in mapping(database, scratch).values():
-            if plausible(model) and (best is None or model.num_reg_images() > best.num_reg_images()):
+        for model in mapping(database, scratch, known).values():
+            good = enough(model) and (known or plausible(next(iter(model.cameras.values()))))
+            if good and (best is None or model.num_reg_images() > best.num_reg_images()):
                 best = model
         if best is not None and best.num_reg_images() >= ENOUGH_REGISTERED * len(keyframes):
             break
     return best
 
 
-def plausible(model: pycolmap.Reconstruction) -> bool:
-    """Whether a model has points enough and a lens that exists: without parallax the two go astray together."""
-    if model.num_reg_images() < 2 or model.num_points3D() < FEWEST_POINTS:
-        return False
-    camera = next(iter(model.cameras.values()))
+def adjust(model: pycolmap.Reconstruction, camera: pycolmap.Camera) -> None:
+    """Give a model another lens and let poses and points follow; the lens stays."""
+    next(iter(model.cameras.values())).params = camera.params
+    options = pycolmap.BundleAdjustmentOptions()
+    options.refine_focal_length = options.refine_extra_params = options.refine_principal_point = False
+    options.print_summary = False
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.HUBER
+    options.ceres.solver_options.num_threads = 1
+    pycolmap.bundle_adjustment(model, options)
+
+
+def enough(model: pycolmap.Reconstruction) -> bool:
+    """Whether a model has images and points enough to be one."""
+    return model.num_reg_images() >= 2 and model.num_points3D() >= FEWEST_POINTS
+
+
+def plausible(camera: pycolmap.Camera) -> bool:
+    """Whether a lens that was found can exist: without parallax it goes astray together with the poses."""
     focal = camera.mean_focal_length() / max(camera.width, camera.height)
     extra = [abs(camera.params[index]) for index in camera.extra_params_idxs()]
     return PLAUSIBLE_FOCAL[0] <= focal <= PLAUSIBLE_FOCAL[1] and max(extra, default=0.0) <= PLAUSIBLE_DISTORTION
 
 
-def _global(database: Path, scratch: Path) -> dict[int, pycolmap.Reconstruction]:
+def _global(database: Path, scratch: Path, known: bool) -> dict[int, pycolmap.Reconstruction]:
     options = pycolmap.GlobalPipelineOptions()
     options.num_threads, options.random_seed = 1, SEED
+    if known:
+        adjustment = options.mapper.bundle_adjustment
+        adjustment.refine_focal_length = adjustment.refine_extra_params = False
     return pycolmap.global_mapping(database, scratch, scratch, options)
 
 
-def _incremental(database: Path, scratch: Path) -> dict[int, pycolmap.Reconstruction]:
+def _incremental(database: Path, scratch: Path, known: bool) -> dict[int, pycolmap.Reconstruction]:
     options = pycolmap.IncrementalPipelineOptions()
     options.num_threads = options.mapper.num_threads = 1
     options.random_seed = options.mapper.random_seed = options.triangulation.random_seed = SEED
     options.extract_colors = False
     options.min_model_size, options.max_num_models = 3, 3
+    if known:
+        options.ba_refine_focal_length = options.ba_refine_extra_params = False
     return pycolmap.incremental_mapping(database, scratch, scratch, options)
 
 
-def _write_features(
-    database: Path, keyframes: list[Keyframe], size: tuple[int, int], camera_model: str, focal_factor: float
+def _write(
+    database: Path,
+    keyframes: list[Keyframe],
+    matches: Mapping[tuple[int, int], NDArray[np.uint32]],
+    camera: pycolmap.Camera,
 ) -> None:
-    camera = pycolmap.Camera.create_from_model_name(1, camera_model, focal_factor * max(size), *size)
     with pycolmap.Database.open(database) as db:
         sensor = pycolmap.sensor_t(pycolmap.SensorType.CAMERA, db.write_camera(camera))
         rig = pycolmap.Rig()
         rig.add_ref_sensor(sensor)
         rig_id = db.write_rig(rig)
+        ids: list[int] = []
         for keyframe in keyframes:
             image_id = db.write_image(pycolmap.Image(name=keyframe.name, camera_id=sensor.id))
             frame = pycolmap.Frame()
@@ -175,11 +206,6 @@ def _write_features(
             frame.add_data_id(pycolmap.data_t(sensor, image_id))
             db.write_frame(frame)
             db.write_keypoints(image_id, keyframe.keypoints)
-
-
-def _write_matches(database: Path, keyframes: list[Keyframe], pairs: list[tuple[int, int]]) -> None:
-    floats = [keyframe.descriptors.astype(np.float32) for keyframe in keyframes]
-    with pycolmap.Database.open(database) as db:
-        ids = [db.read_image_with_name(keyframe.name).image_id for keyframe in keyframes]
-        for a, b in pairs:
-            db.write_matches(ids[a], ids[b], match(floats[a], floats[b]))
+            ids.append(image_id)
+        for (a, b), found in matches.items():
+            db.write_matches(ids[a], ids[b], found)

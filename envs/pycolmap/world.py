@@ -1,9 +1,8 @@
-"""The reconstruction in the form that leaves this stage: normalised frame and scale, OpenCV intrinsics, files."""
+"""The reconstruction in the form that leaves this stage: normalised frame and scale, files."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,9 @@ import pycolmap
 from numpy.typing import NDArray
 from sfm import Keyframe
 
-from egoworld_runner.pixels import from_corner
+from egoworld_runner.lenses import FOCAL, PARAMETERS, Lens
 
 VERTEX = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")])
-
-
-@dataclass(frozen=True)
-class Lens:
-    """Intrinsics as OpenCV has them: fx, fy, cx, cy in px (first pixel's centre at 0) and k1, k2, p1, p2."""
-
-    intrinsics: tuple[float, float, float, float]
-    distortion: tuple[float, float, float, float]
 
 
 def normalise(model: pycolmap.Reconstruction) -> None:
@@ -42,16 +33,6 @@ def observed(image: pycolmap.Image) -> list[Any]:
     return [point for point in image.points2D if point.has_point3D()]
 
 
-def lens_of(camera: pycolmap.Camera, scale: NDArray[np.float64]) -> Lens:
-    """The camera's parameters at the video's own size; ``scale`` [2]: working px per px."""
-    named = dict(zip(camera.params_info.replace(" ", "").split(","), map(float, camera.params), strict=True))
-    focal = np.array([named.get("fx", named.get("f", 0.0)), named.get("fy", named.get("f", 0.0))]) / scale
-    centre = from_corner(np.array([named["cx"], named["cy"]]) / scale)
-    k1 = named.get("k1", named.get("k", 0.0))
-    distortion = (k1, named.get("k2", 0.0), named.get("p1", 0.0), named.get("p2", 0.0))
-    return Lens((*focal.tolist(), *centre.tolist()), distortion)
-
-
 def colours_of(model: pycolmap.Reconstruction, keyframes: list[Keyframe]) -> dict[int, NDArray[np.uint8]]:
     """The mean RGB of every 3-D point over the keypoints that see it."""
     by_name = {keyframe.name: keyframe for keyframe in keyframes}
@@ -63,10 +44,8 @@ def colours_of(model: pycolmap.Reconstruction, keyframes: list[Keyframe]) -> dic
     return out
 
 
-def write_files(
-    folder: Path, model: pycolmap.Reconstruction, keyframes: list[Keyframe], lens: Lens, size: tuple[int, int]
-) -> None:
-    """points.ply (binary: xyz in the world frame, RGB) and intrinsics.json into the clip's folder."""
+def write_points(folder: Path, model: pycolmap.Reconstruction, keyframes: list[Keyframe]) -> None:
+    """points.ply (binary: xyz in the world frame, RGB) into the clip's folder."""
     colours = colours_of(model, keyframes)
     vertices = np.zeros(len(colours), VERTEX)
     for row, (point_id, colour) in zip(vertices, colours.items(), strict=True):
@@ -76,12 +55,15 @@ def write_files(
     properties = "".join(f"property {kinds[VERTEX[name].str[1:]]} {name}\n" for name in VERTEX.names or ())
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n{properties}end_header\n"
     (folder / "points.ply").write_bytes(header.encode("ascii") + vertices.tobytes())
-    camera = next(iter(model.cameras.values()))
+
+
+def write_lens(folder: Path, lens: Lens, size: tuple[int, int]) -> None:
+    """intrinsics.json into the clip's folder: the model, the video's size and every number by its name."""
     facts = {
-        "model": camera.model_name,
+        "model": lens.model,
         "width": size[0],
         "height": size[1],
-        **dict(zip(("fx", "fy", "cx", "cy"), lens.intrinsics, strict=True)),
-        **dict(zip(("k1", "k2", "p1", "p2"), lens.distortion, strict=True)),
+        **dict(zip(FOCAL, lens.intrinsics, strict=True)),
+        **dict(zip(PARAMETERS[lens.model], lens.distortion, strict=True)),
     }
     (folder / "intrinsics.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="ascii")

@@ -117,6 +117,12 @@ class Content:
         """How far robot fingertips are from where they should be, m, one per row."""
         return np.concatenate([table["tip_error"].to_numpy() for table in self.robots.by_clip()])
 
+    @property
+    def unknown_lens(self) -> tuple[float, float, float, float]:
+        """fx, fy, cx, cy that a camera is drawn with whose lens is not known: a view of 53 degrees on the long side."""
+        width, height = self.clip.width, self.clip.height
+        return float(max(width, height)), float(max(width, height)), (width - 1) / 2, (height - 1) / 2
+
     def points(self, span: Span) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
         """Positions [n, 3] and colours [n, 3] of a clip's reconstructed points; None when there are none."""
         file = self._reconstruction / span.clip_id / "points.ply" if self._reconstruction else None

@@ -13,6 +13,7 @@ from palette import AXIS_COLOURS, CONNECTIONS, SIDES, Colour, colour_of, colour_
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as coco
 
+from egoworld_runner.lenses import lens_of_row
 from egoworld_runner.pixels import from_corner, resized
 
 Picture = NDArray[np.uint8]
@@ -142,17 +143,17 @@ class Painter:
         return texts
 
     def _axes(self, picture: Picture, frame: int) -> None:
-        """Each object's axes, an eighth of its distance long, by the intrinsics of the camera trajectory."""
+        """Each object's axes, an eighth of its distance long, by the lens of the camera trajectory."""
         cameras = self._content.cameras.rows(frame)
-        for row in self._content.objects.rows(frame) if cameras else ():
-            fx, fy, cx, cy = cameras[0]["intrinsics"]
+        lens = lens_of_row(cameras[0]) if cameras and cameras[0]["intrinsics"] is not None else None
+        for row in self._content.objects.rows(frame) if lens else ():
             pose = np.array(row["T_camera_object"]).reshape(4, 4)
             if pose[2, 3] <= 0:
                 continue
             ends = pose[:3, 3] + np.concatenate([np.zeros((1, 3)), pose[:3, :3].T * pose[2, 3] / 8])
             if (ends[:, 2] <= 0).any():
                 continue
-            px = resized(ends[:, :2] / ends[:, 2:] * (fx, fy) + (cx, cy), self._scale)
+            px = resized(lens.project(ends), self._scale)
             for end, colour in zip(px[1:], AXIS_COLOURS, strict=True):
                 cv2.line(
                     picture, fixed(px[0]).tolist(), fixed(end).tolist(), colour, self._line + 1, cv2.LINE_AA, SHIFT

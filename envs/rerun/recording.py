@@ -198,7 +198,8 @@ class Recording:
         matrices = np.ascontiguousarray(poses[kept, :3, :3])
         columns = rr.Transform3D.columns(translation=path[kept], mat3x3=matrices)
         self._stream.send_columns(f"{world}/camera", self._times(frames[kept]), columns)
-        fx, fy, cx, cy = self._content.cameras.rows(int(frames[0]))[0]["intrinsics"]
+        seen = self._content.cameras.rows(int(frames[0]))[0]["intrinsics"]
+        fx, fy, cx, cy = seen or self._content.unknown_lens
         lens = rr.Pinhole(
             focal_length=[fx, fy],
             principal_point=to_corner(np.array([cx, cy])),

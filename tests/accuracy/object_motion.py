@@ -92,7 +92,8 @@ def measure(data: Path, builder: EnvBuilder, catalog: Catalog, folder: Path) -> 
         for obj_id, scan in enumerate(scans, FIRST_OBJECT)
         for row in tracks_on(scanned_surface(scan, POINTS, rng), true[obj_id], clip, obj_id, rng)
     ]
-    known = {"registered": True, "intrinsics": LENS.tolist(), "distortion": [0.0] * 4, "clip_id": clip}
+    known = {"registered": True, "kind": "moving", "camera_model": "PINHOLE", "intrinsics": LENS.tolist()}
+    known |= {"distortion": [], "clip_id": clip}
     path = [known | {"frame": n, "T_world_camera": pose.ravel().tolist()} for n, pose in enumerate(cameras)]
     inputs = {
         "tracks": put(folder / "tracks", TrackPoint, tracks),

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 
 from egoworld_resources.settings import PROJECT
 from egoworld_runner import clip_id, tables
+from egoworld_runner.lenses import Lens
 from tests.made_artifacts import (
     JOINTS,
     MadeVideo,
@@ -104,6 +107,48 @@ def test_what_is_missing_is_held_and_flagged(video: MadeVideo, dataset: Path) ->
     np.testing.assert_allclose(pose, camera(chosen[unregistered] - 1), atol=1e-6)
     assert found["observation.objects.valid"].tolist() == [[1, 0, 0]] * len(found["index"])
     assert all(np.isfinite(values).all() for values in found.values())
+
+
+def test_a_consumer_projects_camera_points_to_their_pixels(dataset: Path) -> None:
+    """With the model, the intrinsics and the distortion that the dataset names alone; without distortion it misses."""
+    found = frames(dataset)
+    rows = pq.read_table(dataset / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    assert {(row["egoworld/camera"], row["egoworld/camera_model"]) for row in rows} == {("moving", "OPENCV")}
+    numbers = found["observation.camera.distortion"][0]
+    lens = Lens(rows[0]["egoworld/camera_model"], tuple(found["observation.camera.intrinsics"][0]), tuple(numbers[:4]))
+    points = np.array([[0.3, -0.2, 1.0], [-0.45, 0.25, 1.0], [0.0, 0.0, 2.0]])
+    matrix = np.array([[160.0, 0, 80], [0, 160.0, 45], [0, 0, 1.0]])
+    pixels, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, np.array([-0.1, 0.01, 0.0, 0.001]))
+    row = rows[0]
+    scale = np.array([row["egoworld/canvas_scale_x"], row["egoworld/canvas_scale_y"]])
+    corner = np.array([row["egoworld/canvas_left"], row["egoworld/canvas_top"]])
+    canvas = (pixels.reshape(-1, 2) + 0.5) * scale - 0.5 + corner
+    assert np.abs(lens.project(points) - canvas).max() < 0.01
+    assert np.abs(Lens("PINHOLE", lens.intrinsics).project(points) - canvas).max() > 1
+    assert found["observation.camera.lens_valid"].all()
+    assert (found["observation.camera.rotation_valid"] == found["observation.camera.valid"]).all()
+
+
+def test_a_camera_that_only_turns_has_no_valid_place(tmp_path: Path) -> None:
+    """Its rotation is there and marked as such; neither its place nor a lens that nothing showed counts as valid."""
+    made = make(tmp_path / "in")
+    path = made.artifacts["reconstructions"] / "reconstructions.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        pose = np.reshape(row["T_world_camera"], (4, 4))
+        pose[:3, 3] = 0
+        kind = "rotation" if row["registered"] else ""
+        row |= {"T_world_camera": pose.ravel().tolist(), "kind": kind}
+        row |= {"camera_model": None, "intrinsics": None, "distortion": []}
+    pq.write_table(pa.Table.from_pylist(rows, schema=tables.schema(tables.CameraPose)), path)
+    place, report = run(made, tmp_path / "out")
+    assert report["state"] == "done", report
+    found = frames(place)
+    assert not found["observation.camera.valid"].any()
+    assert not found["observation.camera.lens_valid"].any()
+    assert found["observation.camera.rotation_valid"].mean() > 0.5
+    episodes = pq.read_table(place / "meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    assert {(row["egoworld/camera"], row["egoworld/camera_model"]) for row in episodes} == {("rotation", "")}
 
 
 def test_the_pictures_are_those_frames_letterboxed(video: MadeVideo, dataset: Path) -> None:

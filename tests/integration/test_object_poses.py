@@ -101,8 +101,9 @@ def nonsense(clip: str) -> list[dict[str, Any]]:
     ]
 
 
-def trajectory(clip: str, registered: bool) -> list[dict[str, Any]]:
-    lens = {"intrinsics": [420.0, 420.0, 319.5, 179.5], "distortion": DISTORTION.tolist(), "registered": registered}
+def trajectory(clip: str, registered: bool, kind: str = "moving") -> list[dict[str, Any]]:
+    lens = {"intrinsics": [420.0, 420.0, 319.5, 179.5], "distortion": DISTORTION.tolist(), "camera_model": "OPENCV"}
+    lens |= {"registered": registered, "kind": kind if registered else ""}
     return [
         {"clip_id": clip, "frame": n, "T_world_camera": (camera(n) if registered else np.eye(4)).reshape(-1).tolist()}
         | lens
@@ -115,10 +116,11 @@ def run(builder: EnvBuilder, catalog: Catalog, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("inputs")
     video = counting(folder / "video.mp4", FRAMES)
     inputs: dict[str, dict[str, Path]] = {}
-    for name in ("carried", "restless", "unregistered", "nonsense", "empty"):
+    for name in ("carried", "restless", "unregistered", "nonsense", "empty", "rotation", "static"):
         clip = clip_id(name, *SPAN)
         found = {"nonsense": nonsense(clip), "empty": []}.get(name, tracks(clip, moving=name == "restless"))
-        rows = {TrackPoint: found, CameraPose: trajectory(clip, registered=name != "unregistered")}
+        moves = name if name in ("rotation", "static") else "moving"
+        rows = {TrackPoint: found, CameraPose: trajectory(clip, name != "unregistered", moves)}
         inputs[name] = {kind.table: folder / name / kind.table for kind in rows}
         for kind, values in rows.items():
             inputs[name][kind.table].mkdir(parents=True)
@@ -182,6 +184,13 @@ def test_no_row_where_nothing_is_seen(ran: Ran) -> None:
 def test_what_never_rests_has_no_size_and_no_pose(ran: Ran, video: str) -> None:
     assert ran.rows(video, SPAN) == []
     assert "never lies still" in ran.report(video, SPAN)["notes"]["reason_of_3"]
+
+
+@pytest.mark.parametrize("kind", ["rotation", "static"])
+def test_a_camera_without_parallax_gives_no_object_poses(ran: Ran, kind: str) -> None:
+    """Its tracks and even a path are there; they count for nothing since the camera's kind says so."""
+    assert ran.rows(kind, SPAN) == []
+    assert "shows no parallax, so no size or place is known" in ran.report(kind, SPAN)["notes"]["reason"]
 
 
 def test_an_unregistered_camera_gives_a_reason_instead_of_rows(ran: Ran) -> None:

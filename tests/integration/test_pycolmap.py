@@ -18,6 +18,7 @@ from pycocotools import mask as coco
 
 from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.catalog import Catalog
+from egoworld_resources.sample import truth_errors
 from egoworld_runner import clip_id
 from egoworld_runner.tables import Mask, schema
 from made_clips import ModelEnvRuns, Ran
@@ -55,6 +56,14 @@ def cameras() -> Array:
         turn = np.array([0.06 * np.sin(4 * u), -0.25 * (u - 0.5), 0.03 * np.sin(5 * u)])
         out[n, :3, :3] = cv2.Rodrigues(turn)[0]
         out[n, :3, 3] = [1.1 * (u - 0.5), 0.12 * np.sin(5 * u), 0.25 * u]
+    return out
+
+
+def turns() -> Array:
+    """T_world_camera [n, 4, 4] of a camera that looks around from one place, by 23 degrees."""
+    out = np.tile(np.eye(4), (FRAMES, 1, 1))
+    for n, u in enumerate(np.linspace(0, 1, FRAMES)):
+        out[n, :3, :3] = cv2.Rodrigues(np.array([0.08 * np.sin(6 * u), -0.4 * (u - 0.5), 0.05 * np.sin(5 * u)]))[0]
     return out
 
 
@@ -107,7 +116,9 @@ def colmap(builder: EnvBuilder, catalog: Catalog) -> ModelEnvRuns:
 
 @pytest.fixture(scope="module")
 def run(colmap: ModelEnvRuns, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Ran]:
-    """The room, the room with its poster masked, a camera that does not move, and pictures without texture."""
+    """The room, the room with its poster masked, a camera that only turns, one that does not move, and pictures without
+    texture.
+    """
     folder = tmp_path_factory.mktemp("videos")
     sides = [texture(1, 900, 1350), texture(2, 700, 1400)]
     x, y, width, height = POSTER
@@ -117,7 +128,8 @@ def run(colmap: ModelEnvRuns, tmp_path_factory: pytest.TempPathFactory) -> Calla
     rng = np.random.default_rng(5)
     still = [np.clip(room[0] + rng.normal(0, 2, room[0].shape), 0, 255).astype(np.uint8) for _ in range(12)]
     plain = [np.full((HEIGHT, WIDTH, 3), 90 + n, np.uint8) for n in range(12)]
-    pictures = {"room": room, "masked": room, "still": still, "plain": plain}
+    turned = [picture(pose, sides) for pose in turns()]
+    pictures = {"room": room, "masked": room, "turned": turned, "still": still, "plain": plain}
     videos = {
         name: (make_video(folder / f"{name}.mp4", images, options={"crf": "16"}), [(0, len(images))])
         for name, images in pictures.items()
@@ -177,7 +189,8 @@ def test_points_and_intrinsics_are_written(ran: Ran) -> None:
     row = ran.rows("room", SHOT)[0]
     about = json.loads((ran.table("room", SHOT).parent / "intrinsics.json").read_text())
     assert [about[name] for name in ("fx", "fy", "cx", "cy")] == row["intrinsics"]
-    assert [about[name] for name in ("k1", "k2", "p1", "p2")] == row["distortion"]
+    assert about["model"] == row["camera_model"] == "SIMPLE_RADIAL"
+    assert [about["k1"]] == row["distortion"]
     assert (about["width"], about["height"]) == (WIDTH, HEIGHT)
 
 
@@ -193,10 +206,27 @@ def test_what_is_masked_takes_no_part(ran: Ran) -> None:
     assert red["masked"] == 0
 
 
-def test_a_camera_that_stands_still_is_not_called_registered(ran: Ran) -> None:
+def test_a_camera_that_only_turns_has_rotations_alone(ran: Ran) -> None:
+    """No place and no lens is invented, and the reason says so; the rotations are right all the same."""
+    rows = ran.rows("turned", SHOT)
+    assert [row["frame"] for row in rows] == list(range(FRAMES))
+    assert {(row["registered"], row["kind"]) for row in rows} == {(True, "rotation")}
+    assert {(row["camera_model"], row["intrinsics"], tuple(row["distortion"])) for row in rows} == {(None, None, ())}
+    poses = np.array([row["T_world_camera"] for row in rows]).reshape(-1, 4, 4)
+    assert not poses[:, :3, 3].any()
+    assert truth_errors.orientation_errors(poses[:, :3, :3], turns()[:, :3, :3]).max() < 0.1
+    notes = ran.report("turned", SHOT)["notes"]
+    assert notes["camera"] == "rotation"
+    assert "where the camera was is not known" in notes["reason"]
+    assert [path.name for path in ran.table("turned", SHOT).parent.iterdir() if path.suffix in (".ply", ".json")] == [
+        "clip.json"
+    ]
+
+
+def test_a_camera_that_stands_still_has_one_pose(ran: Ran) -> None:
     rows = ran.rows("still", PLAIN)
     assert len(rows) == 12
-    assert not any(row["registered"] for row in rows)
+    assert {(row["registered"], row["kind"], row["intrinsics"]) for row in rows} == {(True, "static", None)}
     assert all(row["T_world_camera"] == np.eye(4).reshape(-1).tolist() for row in rows)
     notes = ran.report("still", PLAIN)["notes"]
     assert notes["camera"] == "static"
@@ -211,7 +241,8 @@ def test_a_wall_without_texture_is_refused_with_words(ran: Ran) -> None:
 
 def test_the_same_bytes_again(ran: Ran, run: Callable[[], Ran]) -> None:
     again = run()
-    for video in ("room", "masked"):
-        for file in ("reconstructions.parquet", "points.ply", "intrinsics.json"):
+    whole = ("reconstructions.parquet", "points.ply", "intrinsics.json")
+    for video, files in {"room": whole, "masked": whole, "turned": whole[:1]}.items():
+        for file in files:
             one, two = (found.table(video, SHOT).parent / file for found in (ran, again))
             assert one.read_bytes() == two.read_bytes(), (video, file)

@@ -40,6 +40,10 @@ class Inputs:
         """The same artifacts, of which only this clip is shown: how a whole video is read in bounded memory."""
         return replace(self, clip_id=clip_id)
 
+    def of_video(self) -> Inputs:
+        """The same artifacts, of which all clips are shown: what clips of one camera have in common."""
+        return replace(self, clip_id=None)
+
     def clips(self, asset: str) -> list[str]:
         """The ids of the clips that have rows in an artifact, in file order; none when it was not made."""
         path = self._file(asset, asset)

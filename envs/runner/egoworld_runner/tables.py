@@ -42,7 +42,8 @@ Points2D = Annotated[Array, _vector(42)]
 Points3D = Annotated[Array | None, _vector(63, nullable=True)]
 Matrix = Annotated[Array, Column(pa.list_(pa.float64(), 16))]
 OptMatrix = Annotated[Array | None, Column(pa.list_(pa.float64(), 16), nullable=True)]
-Intrinsics = Annotated[Array, Column(pa.list_(pa.float64(), 4))]
+OptIntrinsics = Annotated[Array | None, Column(pa.list_(pa.float64(), 4), nullable=True)]
+Distortion = Annotated[Array, Column(pa.list_(pa.float64()))]
 Vector3 = Annotated[Array | None, _vector(3, nullable=True)]
 Vector10 = Annotated[Array | None, _vector(10, nullable=True)]
 Vector45 = Annotated[Array | None, _vector(45, nullable=True)]
@@ -195,20 +196,29 @@ class HandPose(Row):
     bone_spread: OptReal = None
 
 
+MOVING, ROTATION, STATIC = "moving", "rotation", "static"
+
+
 @dataclass(frozen=True)
 class CameraPose(Row):
     """The camera in one frame. T_world_camera [16]; scale is the reconstruction's own (metres only when metric).
 
-    intrinsics: fx, fy, cx, cy in px; distortion: OpenCV k1, k2, p1, p2. A frame that was not registered carries
-    the identity and registered = False.
+    kind: what is known of a registered frame. "moving": its whole pose. "rotation": its rotation alone, since nothing
+    showed parallax; the translation is 0 and means nothing. "static": the pose of a camera that stands still. A frame
+    that was not registered carries the identity, registered = False and kind "".
+
+    camera_model and distortion: as lenses.py has them; intrinsics: fx, fy, cx, cy in px. Null, null and empty when
+    nothing showed the lens: then it was neither given nor measured.
     """
 
     table = "reconstructions"
     frame: Int
     T_world_camera: Matrix
     registered: Bool
-    intrinsics: Intrinsics
-    distortion: Intrinsics
+    kind: Text
+    camera_model: OptText
+    intrinsics: OptIntrinsics
+    distortion: Distortion
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,14 @@ def mean_rotation(rotations: Array) -> Array:
     return u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))]) @ vt
 
 
+def orientation_errors(estimated: Array, true: Array) -> Array:
+    """Angles [n] in degrees between rotations R_world_camera [n x 3 x 3] after the best rotation of the world."""
+    if len(estimated) == 0:
+        return np.zeros(0)
+    turn = mean_rotation(true @ estimated.transpose(0, 2, 1))
+    return rotation_angles(turn @ estimated, true)
+
+
 def object_pose_errors(estimated: Array, true: Array, scale: float) -> tuple[Array, Array]:
     """Rotation errors [n] in degrees and translation errors [n] of poses T_camera_object [n x 4 x 4].
 

@@ -73,8 +73,9 @@ def pose(rotation: NDArray[np.float64] | None = None, at: Sequence[float] = (0, 
     return matrix
 
 
-def camera(frame: int, at: Sequence[float], registered: bool = True) -> tables.CameraPose:
-    return tables.CameraPose(frame, pose(at=at), registered, (500, 500, 320, 240), (0, 0, 0, 0))
+def camera(frame: int, at: Sequence[float], registered: bool = True, kind: str = "moving") -> tables.CameraPose:
+    kind = kind if registered else ""
+    return tables.CameraPose(frame, pose(at=at), registered, kind, "PINHOLE", (500, 500, 320, 240), ())
 
 
 def mask(frame: int, area: int) -> tables.Mask:
@@ -147,7 +148,14 @@ GOOD_AND_BAD = {
         tables.CameraPose,
         [camera(f, (0.01 * f, 0, 0)) for f in range(9)],
         [camera(f, (0, 0, 0)) for f in range(9)],
-        "all camera poses are the identity yet marked registered",
+        "all poses of a moving camera are the identity",
+    ),
+    "a camera that only turns": (
+        checks.cameras_are_real,
+        tables.CameraPose,
+        [camera(f, (0, 0, 0), kind="rotation") for f in range(9)],
+        [camera(f, (0.01 * f, 0, 0), kind="rotation") for f in range(9)],
+        "8 poses of cameras that only turn or stand still have a translation",
     ),
     "a smooth camera": (
         checks.cameras_move_smoothly,
@@ -211,6 +219,9 @@ def test_nothing_found_is_no_success(tmp_path: Path) -> None:
     ("check", "kind", "rows"),
     [
         (checks.cameras_are_real, tables.CameraPose, [camera(0, (0, 0, 0), registered=False)]),
+        (checks.cameras_show_parallax, tables.CameraPose, [camera(0, (0, 0, 0), kind="rotation")]),
+        (checks.cameras_show_parallax, tables.CameraPose, [camera(0, (0, 0, 0), kind="static")]),
+        (checks.cameras_show_parallax, tables.CameraPose, [camera(0, (0, 0, 0), registered=False)]),
         (checks.poses_are_rigid, tables.ObjectPose, []),
     ],
 )
