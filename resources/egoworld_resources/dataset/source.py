@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import av
 import pyarrow.parquet as pq
-from av.error import FFmpegError
 
 from egoworld_resources.dataset.episodes import EpisodeArtifact
 from egoworld_resources.errors import Terminal
 from egoworld_runner import lerobot
+from egoworld_runner.errors import BadVideo
+from egoworld_runner.video import opened
 
 
 class BadSource(Terminal):
@@ -43,7 +43,7 @@ class Source:
             rows = pq.read_metadata(self.data).num_rows
             pictures = _pictures(self.video)
             listed = pq.read_table(self.episode_file, columns=["length"])["length"].to_pylist()
-        except (OSError, ValueError, FFmpegError) as error:
+        except (OSError, ValueError, BadVideo) as error:
             raise BadSource(f"its files cannot be read ({error}); make its episodes again") from error
         version = self.info.get("codebase_version")
         if version != lerobot.VERSION:
@@ -87,9 +87,9 @@ class Source:
 
 
 def _pictures(path: Path) -> int:
-    """The number of frames that an mp4 declares."""
-    with av.open(str(path)) as container:
-        return container.streams.video[0].frames
+    """The number of frames that an mp4 declares for the stream that the contract reads."""
+    with opened(path) as (_, stream):
+        return stream.frames
 
 
 def _shapes(info: Mapping[str, Any]) -> dict[str, str]:
