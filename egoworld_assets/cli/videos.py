@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.inbox.first_bytes import beside_a_video
 from egoworld_resources.settings import Settings
 
 
@@ -39,11 +40,15 @@ def video_files(names: Sequence[str] | None, console: Console) -> list[Path]:
 
 
 def videos_below(folder: Path, home: Path) -> list[Path]:
-    """Video files in a folder and below, in name order; not in hidden folders, and not what egoworld wrote itself."""
+    """Video files in a folder and below, in name order; not in hidden folders, and not what egoworld wrote itself.
+
+    Low-resolution copies that cameras keep beside a take are no videos here either.
+    """
     found: list[Path] = []
     for above, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if not f.startswith(".") and Path(above, f).resolve() != home]
-        found += [Path(above, file) for file in files if looks_like_video(Path(above, file))]
+        here = [Path(above, file) for file in files if looks_like_video(Path(above, file))]
+        found += [file for file in here if not beside_a_video(file.relative_to(folder).as_posix())]
     return sorted(found)
 
 

@@ -94,15 +94,25 @@ RIFF = {b"AVI ": "", b"AVIX": "", b"AMV ": "", b"WAVE": "sound", b"WEBP": "a pic
 PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 TEXT = set(range(32, 127)) | set(range(128, 256)) | {7, 8, 9, 10, 12, 13, 27}
 
-SIDECARS = (".lrv", ".lrf", ".thm", ".srt", ".xmp", ".cpi", ".mpl", ".bdm", ".tdt", ".tid", ".modd", ".moff", ".ppn")
+SIDECARS = (
+    *(".lrv", ".lrf", ".thm", ".srt", ".xmp", ".cpi", ".mpl", ".bdm", ".tdt", ".tid", ".modd", ".moff", ".ppn"),
+    *(".aae", ".xml", ".glv"),
+)
 """Low-resolution copies, pictures, captions and indexes on the cards of GoPro, DJI, Sony, Panasonic and others."""
+COPIES = re.compile(r"gl\d{6}\.mp4|lrv_\w+\.(insv|mp4)|c\d{4}s\d{2}\.mp4|.*(_|-)proxy\.(mp4|mov|mxf)")
+"""Names that GoPro, Insta360, Sony and programs for cutting give to low-resolution copies of a take."""
+COPY_FOLDERS = ("proxy", "proxies", "thmbnl", "m4root/sub")
+"""Folders that hold nothing but such copies."""
 LITTER = ("thumbs.db", "desktop.ini", ".ds_store", "ehthumbs.db")
 
 
 def beside_a_video(name: str) -> bool:
     """Whether a camera, Windows or macOS writes a file of this name beside videos: never a video that is meant."""
-    last = PurePosixPath(name).name.lower()
-    return last.startswith("._") or last in LITTER or last.endswith(SIDECARS)
+    path = PurePosixPath(name.lower())
+    last, above = path.name, f"/{path.parent}"
+    if last.startswith("._") or last in LITTER or last.endswith(SIDECARS) or COPIES.fullmatch(last):
+        return True
+    return any(above.endswith(f"/{folder}") or f"/{folder}/" in above for folder in COPY_FOLDERS)
 
 
 def no_video(head: bytes) -> str:

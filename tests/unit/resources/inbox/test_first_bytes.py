@@ -126,8 +126,16 @@ def test_what_cameras_and_systems_write_beside_videos() -> None:
         "a/._b.mov",
         "Thumbs.db",
         "x/.DS_Store",
+        "IMG_0001.AAE",
+        "GL010001.MP4",
+        "PRIVATE/M4ROOT/SUB/C0001S03.MP4",
+        "M4ROOT/CLIP/C0001M01.XML",
+        "day 2/Proxy/A001.mov",
+        "LRV_20240101_120000_11_001.insv",
     ]
     assert [name for name in beside if not beside_a_video(name)] == []
     assert [
-        name for name in ("GX010001.MP4", "a.srt.mp4", "_.mp4", "LRV", "thumbs.db.mp4") if beside_a_video(name)
+        name
+        for name in ("GX010001.MP4", "a.srt.mp4", "_.mp4", "LRV", "thumbs.db.mp4", "M4ROOT/CLIP/C0001.MP4", "proxy.mp4")
+        if beside_a_video(name)
     ] == []
