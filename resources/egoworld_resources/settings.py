@@ -92,7 +92,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="How runs log to their output: text for people, json for programs. A server logs json."
     )
-    settle_s: float = Field(5, ge=0, description="Seconds an inbox file must rest unchanged before it is taken.")
+    settle_s: float = Field(
+        5, ge=0, description="Seconds between two looks that find an inbox file the same, before it is taken."
+    )
     files_url: str = Field(
         "http://127.0.0.1:3001", description="Where browsers get files of artifacts; `egoworld ui` serves them."
     )

@@ -70,7 +70,7 @@ def at_size(configured: Settings, count: int, looked: int) -> None:
             sum(1 for _ in bench.store.records("videos"))
         with measured("Dagster's partitions, told or compared"):
             sync_partitions(bench, instance)
-        cursor = Cursor(time.time_ns(), {file.folder for file in look(configured.inbox_folder, 0.0)}).write()
+        cursor = Cursor(time.time_ns(), {file.folder for file in look(configured.inbox_folder)}).write()
         for what in ("at rest", "with one new video"):
             with measured(f"tick of the inbox sensor, {what}"):
                 inbox(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"bench": bench}))

@@ -149,10 +149,12 @@ def test_a_batch_of_everything_through_the_inbox(
     copy.write_bytes((inbox / "good.mp4").read_bytes())
     special = no_files(inbox, outside)
     growing(inbox / "growing.mp4")
+    nothing, cursor = tick(bench, instance)
+    assert nothing == [], "a file is looked at twice"
     time.sleep(1.6)
     before = listing(outside) | {p: s for p, s in listing(inbox).items() if "growing" not in p}
 
-    keys, _ = tick(bench, instance)
+    keys, _ = tick(bench, instance, cursor)
     ordered = instance.get_dynamic_partitions("videos")
     assert sorted(keys) == sorted(ordered)
     run(bench, instance, videos, ordered)

@@ -93,6 +93,12 @@ class Arrivals:
                 return name
         return str(path)
 
+    def known(self, origin: Origin, name: str) -> bool:
+        """Whether this very file was taken before and has not changed since."""
+        key = video_key(name)
+        facts = self._store.recorded("duplicates", key) or self._store.recorded("videos", key)
+        return facts is not None and facts["seen"] == origin.identity() != ""
+
     def refused(self, origin: Origin, name: str) -> bool:
         """Whether this very file was refused before and has not changed since."""
         facts = self._store.recorded("refusals", video_key(name))

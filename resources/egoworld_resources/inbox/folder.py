@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from egoworld_resources.inbox.arrivals import Arrival, Arrivals, uploader_of
 from egoworld_resources.inbox.first_bytes import beside_a_video
-from egoworld_resources.inbox.origins import FileOrigin, Refused
+from egoworld_resources.inbox.origins import FileOrigin, Refused, identity_of
 from egoworld_resources.layout import readable
 
 UNFINISHED = (".part", ".partial", ".crdownload", ".tmp", ".filepart")
@@ -27,6 +27,8 @@ CLOCK_GRAIN_S = 0.1
 
 SECONDS = 20.0
 """No file is begun later in a tick; Dagster ends a tick after 60 s."""
+WATCHED = 1_000
+"""So many new files at a time are looked at twice before they are taken."""
 JUNK = 10
 """Refusing a file costs a tick a tenth of what taking one does."""
 ASIDE = "files that cameras and systems write beside videos"
@@ -99,7 +101,8 @@ class Inbox(Protocol):
 class InboxFile:
     """One entry. name: path below the inbox; folder: identity of the folder that it is in, with its path.
 
-    changed_ns: time of its last change, which a move into the inbox renews and no program can set back.
+    changed_ns: time of its last change, which a move into the inbox renews and no program can set back; by the clock of
+    the machine that keeps the file. identity: what changes whenever its bytes do.
     """
 
     path: Path
@@ -108,6 +111,7 @@ class InboxFile:
     changed_ns: int
     state: State
     why: str = ""
+    identity: str = ""
 
 
 @dataclass
@@ -115,23 +119,26 @@ class Cursor:
     """How far a folder was seen: change time (ns) of the newest file, and the folders that were seen whole.
 
     Moving a folder into the inbox renews no file's change time, so all files of a folder that is new here count.
+    watched: new files by name, each with its identity and the time of the first look that gave it.
     """
 
     at: int = 0
     folders: set[str] = field(default_factory=set[str])
+    watched: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
 
     @classmethod
     def read(cls, text: str | None) -> Cursor:
         """Parse what ``write`` gave; anything else starts from the beginning, which costs time and doubles nothing."""
         try:
             raw = json.loads(text or "{}")
-            return cls(int(raw["at"]), set(raw["folders"]))
-        except (ValueError, KeyError, TypeError):
+            watched = {name: (str(identity), float(since)) for name, (identity, since) in raw["watched"].items()}
+            return cls(int(raw["at"]), set(raw["folders"]), watched)
+        except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
     def write(self) -> str:
         """As text for Dagster."""
-        return json.dumps({"at": self.at, "folders": sorted(self.folders)})
+        return json.dumps({"at": self.at, "folders": sorted(self.folders), "watched": self.watched})
 
     def passed(self, file: InboxFile) -> bool:
         """Whether a file was dealt with in an earlier tick."""
@@ -139,49 +146,83 @@ class Cursor:
 
 
 class FolderInbox:
-    """A folder of this machine; a file is taken once it has rested for ``settle_s`` seconds, oldest first."""
+    """A folder of this machine; a file is taken once two looks, ``settle_s`` seconds apart, find it the same.
 
-    def __init__(self, folder: Path, settle_s: float) -> None:
+    What the clock of the machine says that keeps the file does not matter: it may be ahead of ours, or behind.
+    """
+
+    def __init__(self, folder: Path, settle_s: float, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._settle_s = settle_s
+        self._clock = clock
 
     @property
     def where(self) -> str:
         return str(self._folder)
 
     def left_out(self) -> Iterable[LeftOut]:
-        files = look(self._folder, self._settle_s)
+        files = look(self._folder)
         shown = [file for file in files if file.state in ("waiting", "refused")]
+        now = self._clock() * 1e9
         found = [LeftOut(readable(file.name), file.state, file.why) for file in shown]
+        found += [
+            LeftOut(readable(file.name), "waiting", "it changed just now; it is taken once it rests")
+            for file in files
+            if file.state == "ready" and now - self._settle_s * 1e9 < file.changed_ns <= now
+        ]
         return found + aside([file.name for file in files if file.state == "aside"])
 
     def tick(self, arrivals: Arrivals, cursor: str | None, at_most: int) -> Tick:
-        began = time.time()
-        files = look(self._folder, self._settle_s, began)
+        began = self._clock()
+        files = look(self._folder)
         arrivals.forget_refusals(file.name for file in files)
         reached = Cursor.read(cursor)
         ready = [file for file in files if file.state == "ready"]
-        taken, refused, seen = take_ready(arrivals, ready, reached, at_most)
+        new = list(in_turn([file for file in ready if not reached.passed(file)]))
+        resting, watched = rested(arrivals, new, reached.watched, began, self._settle_s)
+        taken, refused, left = take_ready(arrivals, resting, reached, at_most)
+        left += new[len(resting) + len(watched) :]
+        waiting = [file for file in new if file.name in watched]
+        again = {file.folder for file in left} | {file.folder for file in waiting} - reached.folders
         newest = int((began - max(self._settle_s, CLOCK_GRAIN_S)) * 1e9)
-        return Tick(taken, refused, Cursor(min(reached.at, newest), seen).write())
+        at = min([reached.at, newest, *(file.changed_ns for file in waiting if file.folder not in again)])
+        return Tick(taken, refused, Cursor(at, {file.folder for file in files} - again, watched).write())
+
+
+def rested(
+    arrivals: Arrivals, files: Sequence[InboxFile], watched: dict[str, tuple[str, float]], now: float, settle_s: float
+) -> tuple[list[InboxFile], dict[str, tuple[str, float]]]:
+    """Files that are the same as ``settle_s`` ago, or known, and those of the others that are watched from now on."""
+    resting: list[InboxFile] = []
+    next_time: dict[str, tuple[str, float]] = {}
+    for file in files:
+        identity, since = watched.get(file.name, ("", now))
+        if identity != file.identity or since > now:
+            since = now
+        if now - since >= settle_s or arrivals.known(FileOrigin(file.path), file.name):
+            resting.append(file)
+        else:
+            next_time[file.name] = (file.identity, since)
+        if len(next_time) >= WATCHED:
+            break
+    return resting, next_time
 
 
 def take_ready(
     arrivals: Arrivals, files: Sequence[InboxFile], cursor: Cursor, at_most: int
-) -> tuple[list[Arrival], list[str], set[str]]:
-    """Take what the cursor has not passed, an uploader after the other, as far as a tick goes; move the cursor on.
+) -> tuple[list[Arrival], list[str], list[InboxFile]]:
+    """Take files, as far as a tick goes; move the cursor on.
 
-    Returns what was taken, why others were refused, and the folders that were seen whole. Files at the cursor come
-    again in the next tick, for free: a file that is known is not read.
+    Returns what was taken, why others were refused, and what was left for the next tick. Files at the cursor come
+    again then, for free: a file that is known is not read.
     """
     taken: list[Arrival] = []
     refused: list[str] = []
-    seen = {file.folder for file in files}
+    left: list[InboxFile] = []
     budget = Budget(at_most)
-    passed = Cursor(cursor.at, cursor.folders)
-    for file in in_turn([file for file in files if not passed.passed(file)]):
+    for file in files:
         if budget.over():
-            seen.discard(file.folder)
+            left.append(file)
             continue
         cursor.at = max(cursor.at, file.changed_ns)
         origin = FileOrigin(file.path)
@@ -197,7 +238,7 @@ def take_ready(
             budget.spend(file.name)
         if arrival.state != "duplicate":
             taken.append(arrival)
-    return taken, refused, seen
+    return taken, refused, left
 
 
 def in_turn(files: Iterable[InboxFile]) -> Iterator[InboxFile]:
@@ -216,9 +257,8 @@ def aside(names: Sequence[str]) -> list[LeftOut]:
     return [LeftOut(ASIDE, "aside", f"{count}: nothing is made of them")]
 
 
-def look(inbox: Path, settle_s: float, now: float | None = None) -> list[InboxFile]:
-    """Everything below the inbox except hidden names, oldest first; ready once unchanged for ``settle_s`` seconds."""
-    now = time.time() if now is None else now
+def look(inbox: Path) -> list[InboxFile]:
+    """Everything below the inbox except hidden names, oldest first."""
     found: list[InboxFile] = []
     unlisted: list[OSError] = []
     for folder, folders, files in os.walk(inbox, followlinks=False, onerror=unlisted.append):
@@ -226,7 +266,7 @@ def look(inbox: Path, settle_s: float, now: float | None = None) -> list[InboxFi
         here = _folder(inbox, Path(folder))
         for name in (*folders, *files):
             if not name.startswith(".") or name.startswith("._"):
-                found += _entry(inbox, Path(folder, name), here, now - settle_s)
+                found += _entry(inbox, Path(folder, name), here)
     for error in unlisted:
         if error.filename and Path(error.filename) != inbox:
             path = Path(error.filename)
@@ -243,7 +283,7 @@ def _folder(inbox: Path, folder: Path) -> str:
     return f"{facts.st_dev}:{facts.st_ino}:{readable(folder.relative_to(inbox).as_posix())}"
 
 
-def _entry(inbox: Path, path: Path, folder: str, before: float) -> Iterator[InboxFile]:
+def _entry(inbox: Path, path: Path, folder: str) -> Iterator[InboxFile]:
     try:
         facts = path.lstat()
     except FileNotFoundError:
@@ -267,6 +307,4 @@ def _entry(inbox: Path, path: Path, folder: str, before: float) -> Iterator[Inbo
             "waiting",
             f"{path.suffix} is the suffix of an unfinished transfer; it is taken under its final name",
         )
-    elif state == "ready" and facts.st_ctime > before:
-        state, why = "waiting", "it changed just now; it is taken once it rests"
-    yield InboxFile(path, name, folder, facts.st_ctime_ns, state, why)
+    yield InboxFile(path, name, folder, facts.st_ctime_ns, state, why, identity_of(facts))

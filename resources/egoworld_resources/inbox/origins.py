@@ -69,7 +69,7 @@ class FileOrigin:
 
     def identity(self) -> str:
         try:
-            return _identity(self.path.lstat())
+            return identity_of(self.path.lstat())
         except OSError:
             return ""
 
@@ -83,9 +83,9 @@ class FileOrigin:
             if before.st_size == 0:
                 raise empty(self.path.name)
             sha256, size = poured(_blocks(source, self.path), target)
-            if _identity(before) != _identity(os.fstat(source.fileno())):
+            if identity_of(before) != identity_of(os.fstat(source.fileno())):
                 raise changed(self.path.name)
-        return sha256, size, _identity(before)
+        return sha256, size, identity_of(before)
 
 
 def empty(name: str) -> Refused:
@@ -118,7 +118,8 @@ def poured(blocks: Iterable[bytes], target: IO[bytes]) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _identity(facts: os.stat_result) -> str:
+def identity_of(facts: os.stat_result) -> str:
+    """What changes whenever a file's bytes do."""
     return f"{facts.st_dev}:{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -8,9 +9,8 @@ from threading import Barrier
 import pytest
 
 from egoworld_resources.inbox.arrivals import Arrival, Arrivals, Refused
-from egoworld_resources.inbox.folder import look
+from egoworld_resources.inbox.folder import FolderInbox, look
 from egoworld_resources.store.folder import FolderStore
-from tests.waiting import wait_for
 
 SETTLE_S = 3.0
 
@@ -88,19 +88,73 @@ def test_what_is_no_video_file_is_refused_with_a_reason(arrivals: Arrivals, tmp_
     assert not list((tmp_path / "store" / "sources").glob(".incoming-*")), "nothing half-copied stays"
 
 
-def test_only_resting_regular_files_are_taken_oldest_first(tmp_path: Path) -> None:
+def test_only_regular_files_are_ready_oldest_first(tmp_path: Path) -> None:
     for name in ["b.mp4", "sub/a.mp4", ".hidden.mp4", "c.mp4.part", ".cache/x.mp4"]:
         written(tmp_path / name, b"x")
     (tmp_path / "link.mp4").symlink_to(tmp_path / "b.mp4")
     os.mkfifo(tmp_path / "fifo.mp4")
-    wait_for(lambda: sum(file.state == "ready" for file in look(tmp_path, SETTLE_S)) == 2)
-    written(tmp_path / "growing.mp4", b"x")
-    found = look(tmp_path, SETTLE_S)
+    found = look(tmp_path)
     assert [f.name for f in found if f.state == "ready"] == ["b.mp4", "sub/a.mp4"]
     others = {f.name: (f.state, f.why) for f in found if f.state != "ready"}
-    assert set(others) == {"c.mp4.part", "link.mp4", "fifo.mp4", "growing.mp4"}
-    assert others["growing.mp4"] == ("waiting", "it changed just now; it is taken once it rests")
+    assert set(others) == {"c.mp4.part", "link.mp4", "fifo.mp4"}
     assert others["link.mp4"] == ("refused", "'link.mp4' is a symbolic link; put the file itself into the inbox")
+
+
+class Clock:
+    """A clock that goes on when it is told to, so many seconds off the one of the files."""
+
+    def __init__(self, off: float) -> None:
+        self.now = time.time() + off
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("off", [0.0, 7200.0, -7200.0])
+def test_a_file_is_taken_when_two_looks_find_it_the_same(arrivals: Arrivals, tmp_path: Path, off: float) -> None:
+    """Whatever the clock of the machine says that keeps it: ahead of ours, or behind."""
+    folder, clock = tmp_path / "inbox", Clock(off)
+    inbox = FolderInbox(folder, SETTLE_S, clock)
+    video = b"\0\0\0\x18ftypisom" + bytes(16)
+    cursor: str | None = None
+
+    def tick(after_s: float) -> list[str]:
+        nonlocal cursor
+        clock.now += after_s
+        looked = inbox.tick(arrivals, cursor, 100)
+        cursor = looked.cursor
+        return [arrival.name for arrival in looked.taken if not arrival.known]
+
+    written(folder / "resting.mp4", video)
+    growing = written(folder / "growing.mp4", video + b"1")
+    assert tick(0.0) == []
+    written(growing, video + b"12")
+    assert tick(SETTLE_S) == ["resting.mp4"]
+    written(growing, video + b"123")
+    assert tick(SETTLE_S) == []
+    assert tick(SETTLE_S / 2) == []
+    written(folder / "day" / "later.mp4", video + b"later")
+    assert tick(SETTLE_S / 2) == ["growing.mp4"]
+    assert tick(SETTLE_S) == ["day/later.mp4"]
+    assert tick(SETTLE_S) == []
+
+
+def test_more_new_files_than_are_watched_at_a_time_are_all_taken(
+    arrivals: Arrivals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("egoworld_resources.inbox.folder.WATCHED", 3)
+    folder, clock = tmp_path / "inbox", Clock(0.0)
+    inbox = FolderInbox(folder, SETTLE_S, clock)
+    names = [f"{folder}/{number}.mp4" for folder in ("a", "b") for number in range(5)]
+    for name in names:
+        written(folder / name, b"\0\0\0\x18ftypisom" + name.encode())
+    cursor: str | None = None
+    taken: list[str] = []
+    for _ in range(12):
+        looked = inbox.tick(arrivals, cursor, 2)
+        cursor, clock.now = looked.cursor, clock.now + SETTLE_S
+        taken += [arrival.name for arrival in looked.taken if not arrival.known]
+    assert sorted(taken) == names
 
 
 def test_a_refusal_is_kept_until_the_file_is_good(arrivals: Arrivals, tmp_path: Path) -> None:
