@@ -117,8 +117,8 @@ class Skin:
         pixels = colour[inside]
         if len(pixels) < 30:
             return
-        away = np.abs(pixels - np.median(pixels, axis=0))
-        near = pixels[(away[:, 0] < 60) & (away[:, 1:].max(axis=1) < 14)]
+        light, red, blue = (np.abs(channel - np.median(channel)) for channel in np.ascontiguousarray(pixels.T))
+        near = pixels[(light < 60) & (red < 14) & (blue < 14)]
         if len(near) < 20:
             return
         mean, spread = near.mean(axis=0), np.cov(near.T) + np.diag([100.0, 16.0, 16.0])
@@ -134,7 +134,8 @@ class Skin:
             return np.zeros(colour.shape[:2], bool)
         away = colour - self._mean.astype(np.float32)
         inverse = np.linalg.inv(self._spread).astype(np.float32)
-        return ((away @ inverse) * away).sum(axis=2) < SKIN_SPREAD**2
+        x, y, z = np.moveaxis((away.reshape(-1, 3) @ inverse).reshape(away.shape) * away, 2, 0)
+        return x + y + z < SKIN_SPREAD**2
 
 
 def colour_of(rgb: Picture) -> Array:
