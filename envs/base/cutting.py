@@ -33,7 +33,15 @@ def disc(radius: float) -> Picture:
 
 
 def grown(pixels: Pixels, radius: float) -> Pixels:
-    """Dilated by ``radius`` px, eroded when it is negative."""
+    """Dilated by ``radius`` px, eroded when it is negative; computed around the set pixels only."""
+    result = np.zeros_like(pixels)
+    view = window(pixels, int(abs(radius)) + 3)
+    if view is not None:
+        result[view] = _grown(pixels[view], radius)
+    return result
+
+
+def _grown(pixels: Pixels, radius: float) -> Pixels:
     if abs(radius) < 4:
         change = cv2.dilate if radius > 0 else cv2.erode
         return change(pixels.astype(np.uint8), disc(abs(radius))).astype(bool)

@@ -160,9 +160,11 @@ def carried(before: View, now: View, inside: Pixels) -> NDArray[np.float64]:
 
 def mismatch(before: View, now: View, seen: Pixels, motion: NDArray[np.float64]) -> float:
     """Mean difference of colour of the pixels ``seen`` when they are moved, leaving out what ends under a hand."""
-    rows, columns = np.nonzero(seen)
-    if not len(rows):
+    view = window(seen, 0)
+    if view is None:
         return 255.0
+    rows, columns = np.nonzero(seen[view])
+    rows, columns = rows + view[0].start, columns + view[1].start
     at = np.rint(np.stack([columns, rows, np.ones_like(rows)], axis=1) @ motion.T).astype(int)
     height, width = seen.shape
     inside = ((at >= 0) & (at < [width, height])).all(axis=1)

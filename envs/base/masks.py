@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
+from typing import IO
 
 import cv2
 import numpy as np
@@ -11,9 +12,6 @@ from hands import Picture
 from passes import FIRST_OBJECT, Passes
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
-
-BLOCK = 48
-"""Frames in memory at a time when a clip is gone through backwards."""
 
 
 class GrabCutMasks(Runner):
@@ -28,12 +26,16 @@ class GrabCutMasks(Runner):
         scale = min(1.0, float(params["work_width"]) / clip.width)
         size = (round(clip.width * scale), round(clip.height * scale))
         passes = Passes(clip, size, inputs.rows("hand_poses"), inputs.rows("detections"))
-        for frame in clip.frames():
-            passes.forward(frame.index, reduced(frame.rgb, size))
-            clip.progress(frame.index)
-        for index, rgb in backwards(clip, size):
-            if not passes.backward(index, rgb):
-                break
+        with tempfile.TemporaryFile() as scratch:
+            for frame in clip.frames():
+                small = reduced(frame.rgb, size)
+                passes.forward(frame.index, small)
+                if frame.index <= passes.last_seed:
+                    scratch.write(np.ascontiguousarray(small).data)
+                clip.progress(frame.index)
+            for index, rgb in backwards(scratch, clip.start_frame, size):
+                if not passes.backward(index, rgb):
+                    break
         rows = passes.rows()
         yield from rows
         clip.note("objects", len({row.obj_id for row in rows if row.obj_id >= FIRST_OBJECT}))
@@ -44,8 +46,14 @@ def reduced(rgb: Picture, size: tuple[int, int]) -> Picture:
     return rgb if rgb.shape[1::-1] == size else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
-def backwards(clip: Clip, size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
-    """Index and reduced picture of the frames of a clip from the last to the first, a block in memory at a time."""
-    for end in range(clip.end_frame, clip.start_frame, -BLOCK):
-        part = replace(clip, start_frame=max(clip.start_frame, end - BLOCK), end_frame=end)
-        yield from reversed([(frame.index, reduced(frame.rgb, size)) for frame in part.frames()])
+def backwards(scratch: IO[bytes], first: int, size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
+    """Index and picture, from the last to the first, of what was written to a file; ``first``: index of the first.
+
+    A file, because memory must not grow with the clip, and decoding backwards begins again at every seek point.
+    """
+    width, height = size
+    count = scratch.tell() // (3 * width * height)
+    for number in reversed(range(count)):
+        scratch.seek(number * 3 * width * height)
+        pixels = np.frombuffer(scratch.read(3 * width * height), np.uint8)
+        yield first + number, pixels.reshape(height, width, 3)

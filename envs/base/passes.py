@@ -9,8 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 from cutting import ColourCut, grown, smooth, whole, window
+from enlarging import Enlarging
 from following import Followed, View, started
-from hands import SIDES, Array, Hand, Picture, Pixels, bridged, hands_by_frame
+from hands import SIDES, Hand, Picture, Pixels, bridged, hands_by_frame
 from linking import Box, Tracklet, link, overlap, shared
 from pycocotools import mask as coco
 
@@ -41,6 +42,8 @@ class Thing:
     rows: dict[int, tables.Mask] = field(default_factory=dict[int, tables.Mask])
     shared: dict[int, int] = field(default_factory=dict[int, int])
     same_as: int | None = None
+    latest: tuple[int, Pixels] = (-1, np.zeros((0, 0), bool))
+    """The frame that was looked at last, and its pixels there at working size."""
 
     @property
     def weight(self) -> float:
@@ -73,8 +76,12 @@ class Passes:
         self._hands = bridged(hands_by_frame(hand_poses, scale), round(0.2 * clip.fps))
         self._cutters = {side: ColourCut() for side in SIDES}
         self._hand_rows: dict[int, list[tables.Mask]] = {}
+        self._hand_pixels: dict[int, Picture] = {}
         self._things: list[Thing] = []
         self._seeds = seeds(object_boxes(detections, scale), round(0.5 * clip.fps))
+        self._enlarge = Enlarging(size, (clip.width, clip.height))
+        self.last_seed = max(self._seeds, default=clip.start_frame - 1)
+        """The last frame in which an object is cut out first: nothing behind it is looked at again."""
         self._last: View | None = None
         self._turned = False
 
@@ -94,9 +101,9 @@ class Passes:
                 thing.state = thing.first
         if not any(thing.seed > self._clip.start_frame and thing.state.alive for thing in self._things):
             return False
-        hands = np.zeros(self._size[::-1], bool)
-        for row in self._hand_rows.get(frame, []):
-            hands |= self._decoded(row)
+        bits = self._hand_pixels.get(frame)
+        shape = self._size[::-1]
+        hands = np.zeros(shape, bool) if bits is None else np.unpackbits(bits).reshape(shape).astype(bool)
         view = self._view(frame, rgb, hands)
         self._advance(view)
         self._last = view
@@ -119,13 +126,17 @@ class Passes:
         return View(frame, rgb, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), grown(hands, 1) if hands.any() else hands)
 
     def _cut_hands(self, frame: int, rgb: Picture) -> Pixels:
-        every = np.zeros(self._size[::-1], bool)
+        every, written = np.zeros(self._size[::-1], bool), np.zeros(self._size[::-1], bool)
         for hand in self._hands.get(frame, []):
             found = hand_pixels(rgb, hand, self._cutters[hand.side])
             every |= found
-            row = self._row(frame, hand.obj_id, f"{hand.side} hand", smooth(found), hand.score)
-            if row is not None:
+            pixels = self._enlarge.above_half(smooth(found))
+            if pixels is not None:
+                written |= self._enlarge.reduced(pixels)
+                row = mask_row(frame, hand.obj_id, f"{hand.side} hand", pixels, hand.score)
                 self._hand_rows.setdefault(frame, []).append(row)
+        if frame <= self.last_seed and written.any():
+            self._hand_pixels[frame] = np.packbits(written)
         return every
 
     def _advance(self, view: View) -> None:
@@ -140,9 +151,10 @@ class Passes:
         seen = thing.state.visible(view)
         if seen is None:
             return
-        row = self._row(view.frame, FIRST_OBJECT, thing.label, thing.state.shape * ~view.hands, thing.state.likeness)
-        if row is not None:
-            thing.rows[view.frame] = row
+        pixels = self._enlarge.above_half(thing.state.shape * ~view.hands)
+        if pixels is not None:
+            thing.rows[view.frame] = mask_row(view.frame, FIRST_OBJECT, thing.label, pixels, thing.state.likeness)
+            thing.latest = view.frame, self._enlarge.reduced(pixels)
             self._compare(view.frame, number, thing, seen)
 
     def _compare(self, frame: int, number: int, thing: Thing, seen: Pixels) -> None:
@@ -150,7 +162,9 @@ class Passes:
         for other, older in enumerate(self._things[:number]):
             if older.same_as is not None or frame not in older.rows:
                 continue
-            theirs = self._decoded(older.rows[frame])
+            if older.latest[0] != frame:
+                older.latest = frame, self._decoded(older.rows[frame])
+            theirs = older.latest[1]
             areas = int((theirs & seen).sum()), int(theirs.sum()), int(seen.sum())
             share = shared(*areas, named_alike=older.label == thing.label)
             thing.shared[other] = thing.shared.get(other, 0) + 1 if share > SAME_SHARE else 0
@@ -182,19 +196,17 @@ class Passes:
                 self._things[-1].also(thing.votes)
             self._note(view, len(self._things) - 1, self._things[-1])
 
-    def _row(self, frame: int, obj_id: int, label: str, chance: Array, score: float) -> tables.Mask | None:
-        size = (self._clip.width, self._clip.height)
-        full = chance if size == self._size else cv2.resize(chance, size, interpolation=cv2.INTER_LINEAR)
-        pixels = np.asfortranarray(full > 0.5, dtype=np.uint8)
-        area = int(pixels.sum())
-        if not area:
-            return None
-        rle = coco.encode(pixels)["counts"].decode("ascii")
-        return tables.Mask(frame, obj_id, label, rle, size[1], size[0], area, round(float(score), 4))
-
     def _decoded(self, row: tables.Mask) -> Pixels:
         pixels = coco.decode({"size": [row.height, row.width], "counts": row.rle.encode("ascii")})
-        return cv2.resize(pixels, self._size, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+        return self._enlarge.reduced(pixels)
+
+
+def mask_row(frame: int, obj_id: int, label: str, pixels: Picture, score: float) -> tables.Mask:
+    """The row of a mask; pixels: [h, w] of 0 and 1 in Fortran order, at the video's size."""
+    encoded = coco.encode(pixels)
+    area, (height, width) = int(coco.area(encoded)), pixels.shape
+    rle = encoded["counts"].decode("ascii")
+    return tables.Mask(frame, obj_id, label, rle, height, width, area, round(float(score), 4))
 
 
 def hand_pixels(rgb: Picture, hand: Hand, cutter: ColourCut) -> Pixels:
