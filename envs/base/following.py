@@ -29,6 +29,12 @@ HAND_MARGIN = 6.0
 RING = 30.0
 """px around an object whose corners tell how its surroundings move."""
 
+FAINT = 0.01
+"""Chance below which a pixel far from an object is none of it."""
+
+AROUND = 16
+"""px around an object that its next outline and the colours beside it are looked for in, at least."""
+
 NEAR = 0.8
 """How far an object may go on under a hand, in roots of its seen area."""
 
@@ -50,6 +56,10 @@ class View:
     rgb: Picture
     gray: Picture
     hands: Pixels
+
+    def part(self, around: tuple[slice, slice]) -> View:
+        """Some rows and columns of it."""
+        return View(self.frame, self.rgb[around], self.gray[around], self.hands[around])
 
 
 @dataclass
@@ -86,14 +96,20 @@ class Followed:
         height, width = self.shape.shape
         moved = cv2.warpAffine(self.shape, motion, (width, height), flags=cv2.INTER_LINEAR)
         self.unknown = cv2.warpAffine(self.unknown, motion, (width, height), flags=cv2.INTER_LINEAR)
-        self.shape = self._refined(now, moved)
-        self.unknown = hidden(self.unknown, self.shape, now.hands)
-        seen = (self.shape > 0.5) & ~now.hands
+        around = window((moved > FAINT) | (self.unknown > FAINT), AROUND + round(NEAR * float((moved > 0.5).sum()) ** 0.5))
+        self.shape, unknown = np.zeros_like(moved), self.unknown
+        self.unknown = np.zeros_like(moved)
+        if around is None:
+            return
+        part = now.part(around)
+        self.shape[around] = self._refined(part, moved[around], unknown[around])
+        self.unknown[around] = hidden(unknown[around], self.shape[around], part.hands)
+        seen = (self.shape[around] > 0.5) & ~part.hands
         if int(seen.sum()) >= LEAST_PIXELS:
-            self.likeness = likeness(self.colours, colours_of(now.rgb, seen))
+            self.likeness = likeness(self.colours, colours_of(part.rgb, seen))
             self.unlike = self.unlike + 1 if self.likeness < LEAST_LIKENESS else 0
 
-    def _refined(self, now: View, moved: Array) -> Array:
+    def _refined(self, now: View, moved: Array, unknown: Array) -> Array:
         inside = moved > 0.5
         area = int(inside.sum())
         free = ~now.hands
@@ -101,10 +117,10 @@ class Followed:
             return moved
         reach = max(2.0, 0.07 * area**0.5)
         sure = grown(inside, -1.5 * reach) & free
-        possible = (grown(inside, reach) | (self.unknown > 0.3)) & free
+        possible = (grown(inside, reach) | (unknown > 0.3)) & free
         found = self.cutter.cut(now.rgb, sure, inside & free, possible, now.hands)
         found = whole(found | (inside & now.hands), sure)
-        fresh = found & (self.unknown > 0.3) & ~inside
+        fresh = found & (unknown > 0.3) & ~inside
         if not 0.7 * area <= int(found.sum()) - int(fresh.sum()) <= 1.35 * area:
             return moved
         mixed = (1 - TRUST_NEW) * moved + TRUST_NEW * smooth(found)
