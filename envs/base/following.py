@@ -96,7 +96,9 @@ class Followed:
         height, width = self.shape.shape
         moved = cv2.warpAffine(self.shape, motion, (width, height), flags=cv2.INTER_LINEAR)
         self.unknown = cv2.warpAffine(self.unknown, motion, (width, height), flags=cv2.INTER_LINEAR)
-        around = window((moved > FAINT) | (self.unknown > FAINT), AROUND + round(NEAR * float((moved > 0.5).sum()) ** 0.5))
+        around = window(
+            (moved > FAINT) | (self.unknown > FAINT), AROUND + round(NEAR * float((moved > 0.5).sum()) ** 0.5)
+        )
         self.shape, unknown = np.zeros_like(moved), self.unknown
         self.unknown = np.zeros_like(moved)
         if around is None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from plyfile import PlyData, PlyParseError
+from pycocotools import mask as coco
 
 from egoworld_runner import Clip, ClipFailed, Inputs, tables
 
@@ -78,6 +79,25 @@ class ByFrame:
         return found
 
 
+@dataclass(frozen=True)
+class Masked:
+    """One mask: its obj_id and label, its pixels [h, w] of 0 and 1 in Fortran order, and the box around those that are
+    set: x, y, width, height.
+    """
+
+    obj_id: int
+    label: str
+    pixels: NDArray[np.uint8]
+    box: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Masked:
+        """A row of the table."""
+        rle = {"counts": row["rle"].encode("ascii"), "size": [row["height"], row["width"]]}
+        x, y, width, height = (int(edge) for edge in coco.toBbox(rle))
+        return cls(row["obj_id"], row["label"], coco.decode(rle), (x, y, width, height))
+
+
 class Content:
     """All that is known of a video: its clips and every table."""
 
@@ -95,8 +115,16 @@ class Content:
         self.cameras = ByFrame(inputs, tables.CameraPose, self.spans)
         self.objects = ByFrame(inputs, tables.ObjectPose, self.spans)
         self.robots = ByFrame(inputs, tables.RobotPose, self.spans)
+        self._masked: tuple[int, list[Masked]] = (-1, [])
         made = inputs.has("reconstructions")
         self._reconstruction: Path | None = inputs.folder("reconstructions") if made else None
+
+    def masked(self, frame: int) -> list[Masked]:
+        """The masks of a frame in the order of their obj_id; those of the last frame asked for are kept."""
+        if self._masked[0] != frame:
+            rows = sorted(self.masks.rows(frame), key=lambda row: row["obj_id"])
+            self._masked = frame, [Masked.of(row) for row in rows]
+        return self._masked[1]
 
     @cached_property
     def labels(self) -> dict[int, str]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from fractions import Fraction
 
 import cv2
 import numpy as np
-from content import Content, Span
+from content import Content, Masked, Span
 from numpy.typing import NDArray
 from palette import AXIS_COLOURS, CONNECTIONS, SIDES, Colour, colour_of, colour_of_label
 from PIL import Image, ImageDraw, ImageFont
-from pycocotools import mask as coco
 
 from egoworld_runner.lenses import lens_of_row
 from egoworld_runner.pixels import from_corner, resized
@@ -34,14 +33,21 @@ class Label:
     colour: Colour
 
 
-def mask_of(row: dict[str, Any]) -> Picture:
-    """A mask row as uint8 [height, width] of 0 and 1."""
-    return coco.decode({"counts": row["rle"].encode("ascii"), "size": [row["height"], row["width"]]})
+def tinted(picture: Picture, inside: NDArray[np.bool_], colour: Colour, share: float) -> None:
+    """Mix the pixels ``inside`` with a share of a colour, in place."""
+    levels = np.arange(256)[:, None]
+    table = (levels * (1 - share) + np.array(colour) * share).astype(np.uint8)
+    np.copyto(picture, cv2.LUT(np.ascontiguousarray(picture), table[None]), where=inside[..., None])
 
 
 def fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
     """Points in the fixed-point form that OpenCV draws."""
     return np.round(points * (1 << SHIFT)).astype(np.int32)
+
+
+def aligned(start: int, stop: int, step: int, size: int) -> slice:
+    """Indices start to stop of an axis, two more on each side, and on to the next multiples of ``step``."""
+    return slice(max(0, start - 2) // step * step, min(size, -(-(stop + 2) // step) * step))
 
 
 class Painter:
@@ -52,6 +58,8 @@ class Painter:
         self.width = width
         self.height = max(2, 2 * round(content.clip.height * width / content.clip.width / 2))
         self._scale = np.array([width / content.clip.width, self.height / content.clip.height])
+        sizes = ((width, content.clip.width), (self.height, content.clip.height))
+        self._steps = tuple(Fraction(painted, full) for painted, full in sizes)
         self._line = max(1, round(width / 400))
         self._font = ImageFont.load_default(font_px)
 
@@ -69,26 +77,39 @@ class Painter:
 
     def _masks(self, picture: Picture, frame: int) -> list[Label]:
         texts: list[Label] = []
-        for row in sorted(self._content.masks.rows(frame), key=lambda row: row["obj_id"]):
-            mask = cv2.resize(mask_of(row), (self.width, self.height), interpolation=cv2.INTER_LINEAR_EXACT)
+        for found in self._content.masked(frame):
+            mask, corner = self._scaled(found)
             inside = mask > 0
             if not inside.any():
                 continue
-            colour = colour_of(row["obj_id"])
-            share = HAND_TINT if row["obj_id"] in SIDES.values() else OBJECT_TINT
-            picture[inside] = (picture[inside] * (1 - share) + np.array(colour) * share).astype(np.uint8)
-            outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            colour, is_hand = colour_of(found.obj_id), found.obj_id in SIDES.values()
+            around = picture[corner[1] : corner[1] + mask.shape[0], corner[0] : corner[0] + mask.shape[1]]
+            tinted(around, inside, colour, HAND_TINT if is_hand else OBJECT_TINT)
+            outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=corner)
             cv2.drawContours(picture, outline, -1, colour, self._line, cv2.LINE_AA)
-            if row["obj_id"] not in SIDES.values():
+            if not is_hand:
                 largest = max(outline, key=cv2.contourArea).reshape(-1, 2)
                 x, y = largest[largest[:, 1].argmin()]
-                texts.append(Label(row["label"], float(x), float(y) - 4, colour))
+                texts.append(Label(found.label, float(x), float(y) - 4, colour))
         return texts
+
+    def _scaled(self, found: Masked) -> tuple[Picture, tuple[int, int]]:
+        """A mask at the painter's size, as far as it reaches, and x, y of its corner.
+
+        What is cut out begins and ends where pixels of both sizes meet, so its pixels are those of the whole.
+        """
+        (x, y, width, height), (full_height, full_width) = found.box, found.pixels.shape
+        columns = aligned(x, x + width, self._steps[0].denominator, full_width)
+        rows = aligned(y, y + height, self._steps[1].denominator, full_height)
+        corner = int(columns.start * self._steps[0]), int(rows.start * self._steps[1])
+        size = int(columns.stop * self._steps[0]) - corner[0], int(rows.stop * self._steps[1]) - corner[1]
+        part = np.ascontiguousarray(found.pixels[rows, columns])
+        return cv2.resize(part, size, interpolation=cv2.INTER_LINEAR_EXACT), corner
 
     def _boxes(self, picture: Picture, frame: int, said: set[str]) -> list[Label]:
         """Detections that no mask stands for."""
         texts: list[Label] = []
-        masked = said | {row["label"] for row in self._content.masks.rows(frame)}
+        masked = said | {found.label for found in self._content.masked(frame)}
         for row in self._content.detections.rows(frame):
             if row["label"] in masked:
                 continue
@@ -109,15 +130,17 @@ class Painter:
         order = np.lexsort((columns["frame"], columns["track_id"]))
         ids, frames, objects = (columns[name][order] for name in ("track_id", "frame", "obj_id"))
         points = fixed(resized(np.stack([columns["x"][order], columns["y"][order]], axis=1), self._scale))
-        for part in np.split(np.arange(len(ids)), np.flatnonzero(np.diff(ids)) + 1):
-            if frames[part[-1]] != frame:
-                continue
-            obj = int(objects[part[-1]])
+        starts = np.flatnonzero(np.diff(ids, prepend=-1))
+        lasts = np.append(starts[1:], len(ids)) - 1
+        now = frames[lasts] == frame
+        sizes = {obj: round((1.6 if obj else 1.0) * self._line * (1 << SHIFT)) for obj in np.unique(objects).tolist()}
+        ends, closed = points[lasts[now]].tolist(), False
+        for start, last, obj, end in zip(
+            starts[now].tolist(), lasts[now].tolist(), objects[lasts[now]].tolist(), ends, strict=True
+        ):
             colour = colour_of(obj)
-            closed = False
-            cv2.polylines(picture, [points[part]], closed, colour, 1, cv2.LINE_AA, SHIFT)
-            size = round((1.6 if obj else 1.0) * self._line * (1 << SHIFT))
-            cv2.circle(picture, points[part[-1]].tolist(), size, colour, -1, cv2.LINE_AA, SHIFT)
+            cv2.polylines(picture, [points[start : last + 1]], closed, colour, 1, cv2.LINE_AA, SHIFT)
+            cv2.circle(picture, end, sizes[obj], colour, -1, cv2.LINE_AA, SHIFT)
 
     def _hands(self, picture: Picture, frame: int) -> list[Label]:
         texts: list[Label] = []

@@ -16,7 +16,6 @@ import rerun.blueprint as rrb
 from content import Content, Span
 from encode import Packets
 from numpy.typing import NDArray
-from painter import mask_of
 from palette import AXIS_COLOURS, CONNECTIONS, SIDES, colour_of
 
 from egoworld_runner.clip_ids import CLIP_NAMESPACE
@@ -49,6 +48,7 @@ class Recording:
         self._scale = np.array([self.width / clip.width, self.height / clip.height])
         self._packets = Packets(self.width, self.height, clip.fps or 30.0, crf=26)
         self._pending: list[tuple[int, float, bytes, bool]] = []
+        self._outlined: list[list[tuple[NDArray[np.float32], int]]] = []
         self._stream = rr.RecordingStream(APPLICATION, recording_id=recording_id(clip.video), send_properties=False)
         rr.set_log_time_enabled(False, recording=self._stream)
         rr.set_log_tick_enabled(False, recording=self._stream)
@@ -73,6 +73,7 @@ class Recording:
         small = cv2.resize(rgb, (self.width, self.height), interpolation=cv2.INTER_AREA)
         packet, key = self._packets.encode(small)
         self._pending.append((frame, time_s, packet, key))
+        self._outlined.append(list(self._outlines(frame)))
         if len(self._pending) == BATCH:
             self._flush()
 
@@ -124,14 +125,15 @@ class Recording:
             sample=[packet for *_, packet, _ in self._pending], is_keyframe=[key for *_, key in self._pending]
         )
         self._stream.send_columns("video/frames", times, packets)
-        self._masks(frames, times)
+        self._masks(times)
         self._hands(frames, times)
         self._tracks(frames, times)
         self._boxes(frames, times)
         self._pending.clear()
+        self._outlined.clear()
 
-    def _masks(self, frames: list[int], times: list[rr.TimeColumn]) -> None:
-        found = [list(self._outlines(frame)) for frame in frames]
+    def _masks(self, times: list[rr.TimeColumn]) -> None:
+        found = self._outlined
         if any(found):
             strips, ids = [s for one in found for s, _ in one], [obj for one in found for _, obj in one]
             columns = rr.LineStrips2D.columns(strips=strips, class_ids=ids, radii=[1.0] * len(ids))
@@ -139,11 +141,15 @@ class Recording:
 
     def _outlines(self, frame: int) -> Iterator[tuple[NDArray[np.float32], int]]:
         """Closed outlines of every mask in recording px."""
-        for row in self._content.masks.rows(frame):
-            outlines, _ = cv2.findContours(mask_of(row), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        for found in self._content.masked(frame):
+            x, y, width, height = found.box
+            if not width:
+                continue
+            around = np.ascontiguousarray(found.pixels[y : y + height, x : x + width])
+            outlines, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
             for outline in outlines:
                 points = outline.reshape(-1, 2)
-                yield self._shown(np.concatenate([points, points[:1]])).astype(np.float32), row["obj_id"]
+                yield self._shown(np.concatenate([points, points[:1]])).astype(np.float32), found.obj_id
 
     def _shown(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Points [n, 2] px of the video in recording px, which Rerun counts from the picture's corner."""
