@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from egoworld_resources.errors import BadConfiguration, DamagedArtifact, UnknownName
 from egoworld_resources.s3.access import BUCKETS, S3Access
@@ -25,6 +26,8 @@ from egoworld_resources.server.backup.files import Backup, Contents, Listing, ba
 from egoworld_resources.server.backup.restore import NotEmpty, restore, verify
 from egoworld_resources.server.postgres import PostgresAddress, binaries
 from egoworld_resources.server.tools import Tools
+from egoworld_resources.store.index import Index
+from egoworld_resources.store.tables import ABOUT
 from tests.made_stores import SERVERS, access_to, environment
 from tests.wire import wire
 
@@ -117,7 +120,12 @@ def test_what_is_restored_is_what_was(
     assert made.facts.buckets["inbox"].objects == len(before["inbox"])
     assert verify(made) == []
     fresh = empty(whole, postgres_server, request.getfixturevalue(onto))
+    index = Index(url=fresh.postgres.url)
+    index.prepare()
+    with index.writing() as connection:
+        connection.execute(update(ABOUT).values(complete=True))
     restore(made, fresh)
+    assert not index.complete, "it is made again from what was restored"
     assert held(fresh.access) == before
     with closing(connected(fresh.postgres)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT body FROM runs WHERE id = 77")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from egoworld_resources.errors import IndexAway
 from egoworld_resources.s3.objects import Objects
-from egoworld_resources.server import probes
+from egoworld_resources.server import probes, schema
 from egoworld_resources.server.environment import ServerSettings
 from egoworld_resources.server.roles import grant
 from egoworld_resources.server.s3_servers import S3Address
+from egoworld_resources.store.folder import FolderStore
+from egoworld_resources.store.index import Index
+from egoworld_resources.store.known import known
+from egoworld_resources.store.rows import Place
 from tests.made_stores import access_to
 
 
@@ -35,6 +41,23 @@ def test_a_postgres_that_cannot_write_is_unhealthy(server_postgres: ServerSettin
     finally:
         grant(owner)
     probes.postgres(server_postgres.postgres_as("probe"))
+
+
+def test_each_role_has_the_rights_on_the_index_that_it_needs(server_postgres: ServerSettings, tmp_path: Path) -> None:
+    schema.ensure(server_postgres.postgres, tmp_path / "mark")
+    store = FolderStore(tmp_path / "store")
+    for role in ("runs", "dagster"):
+        index = Index(url=server_postgres.postgres_as(role).url)
+        with index.changing(store, Place("video", "", "v")):
+            store.record("videos", "v", {"name": role, "sha256": role, "bytes": 1})
+    counting = Index(url=server_postgres.postgres_as("metrics").url)
+    there = counting.ask(lambda connection: known(connection, "video", "", ["v"]))
+    assert [facts["name"] for facts in there.values() if isinstance(facts, dict)] == ["dagster"]
+    with pytest.raises(IndexAway, match="permission denied"):
+        counting.distrust()
+    for role in ("viewer", "envs", "probe"):
+        with pytest.raises(IndexAway, match="permission denied"):
+            Index(url=server_postgres.postgres_as(role).url).prepare()
 
 
 @pytest.mark.parametrize("server", ["minio", "versitygw"])

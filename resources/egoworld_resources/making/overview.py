@@ -19,6 +19,7 @@ from egoworld_resources.making.views import Group, Marked
 from egoworld_resources.store.index import Index
 from egoworld_resources.store.known import known
 from egoworld_resources.store.look import Column, Look, Numbers, some_with
+from egoworld_resources.store.noting import INDEXES
 from egoworld_resources.store.protocol import Inspected
 from egoworld_resources.store.reindex import catch_up
 
@@ -193,10 +194,13 @@ def usable_index(store: Inspected, late: Callable[[], bool]) -> Index | None:
         if not catch_up(index, store, late):
             log.warning("%s is not complete yet; the manifests are read instead", index)
             return None
-        others = set(store.keys("indexes")) - {index.name}
+        others = set(store.keys(INDEXES)) - {index.name}
     except IndexAway as error:
         log.warning("%s; the manifests are read instead", error)
         return None
     if others:
-        log.warning("other machines write to this store: set index to one database for all; the manifests are read")
+        log.warning(
+            "other machines write to this store: set `index` to one database for all, or, when they write no more, "
+            "call `egoworld fsck --reindex`; the manifests are read instead"
+        )
     return None if others else index

@@ -87,8 +87,13 @@ class Parts:
         return dagster_parts.dagster_environment(self.settings, self.env_file, self.dagster_home, role)
 
     def command_environment(self, role: PostgresRole = "dagster") -> dict[str, str]:
-        """The same for code and commands that change envs of workflows: with the audit of the environment service."""
-        return self.dagster_environment(role) | {"DATABASE_URL": self.server.postgres_as("envs").url}
+        """The same for our code and commands: with the index and the audit of the environment service."""
+        audit = {"DATABASE_URL": self.server.postgres_as("envs").url}
+        return self.dagster_environment(role) | audit | self.index_as(role)
+
+    def index_as(self, role: PostgresRole) -> dict[str, str]:
+        """Where the index of what is made lies, with the login of a role."""
+        return {"EGOWORLD_INDEX": self.server.postgres_as(role).url}
 
     def prepare(self) -> None:
         """Make the .env and DAGSTER_HOME, or bring them up to this version of egoworld."""
@@ -198,7 +203,7 @@ class Parts:
         return Part(
             "metrics",
             3,
-            partial(dagster_parts.metrics, socket, self._reading()),
+            partial(dagster_parts.metrics, socket, self._reading() | self.index_as("metrics")),
             partial(probes.metrics, socket),
             str(socket),
             ready_s=600.0,  # the first answer waits for a look through the whole store

@@ -16,8 +16,9 @@ from egoworld_resources.server.postgres import PostgresAddress
 
 PostgresRole = Literal["owner", "dagster", "runs", "viewer", "metrics", "envs", "backup", "probe"]
 """owner: makes and migrates tables, restores. dagster: daemon, the operator's webserver, commands of the operator.
-runs: the code location and its runs. viewer: the webserver that changes nothing. metrics: counts runs. envs: adds to
-the audit of the environment service. backup: reads all. probe: writes and reads one row, for `make ps`."""
+runs: the code location and its runs. viewer: the webserver that changes nothing. metrics: counts runs and
+artifacts. envs: adds to the audit of the environment service. backup: reads all. probe: writes and reads one row, for
+`make ps`."""
 POSTGRES_ROLES: Final[tuple[PostgresRole, ...]] = get_args(PostgresRole)
 
 PROBE = "server_probe"
@@ -28,6 +29,8 @@ SCHEDULING = frozenset(
 """What the daemon and the webserver write and no run does: backfills, heartbeats, which sensors are on, ticks."""
 COUNTED = frozenset({"alembic_version", "run_tags", "runs", "secondary_indexes"})
 """What the metrics are read from."""
+INDEX = "store_"
+"""How the names of the tables of the index of what is made begin."""
 CACHED = "asset_keys"
 """Dagster keeps what it has counted of an asset's partitions in a column of this table, also when a viewer asked."""
 
@@ -117,6 +120,8 @@ def rights_on(table: str) -> dict[PostgresRole, str]:
     if table == AUDIT_VERSION:
         return {"envs": "SELECT"}
     writes = "SELECT, INSERT, UPDATE, DELETE"
+    if table.startswith(INDEX):
+        return {"dagster": writes, "runs": writes, "metrics": "SELECT"}
     rights: dict[PostgresRole, str] = {"dagster": writes, "runs": writes, "viewer": "SELECT"}
     if table in SCHEDULING:
         rights["runs"] = "SELECT"

@@ -14,6 +14,7 @@ from egoworld_resources.leases.locks import write_private
 from egoworld_resources.server import roles
 from egoworld_resources.server.dagster_parts import program
 from egoworld_resources.server.postgres import PostgresAddress
+from egoworld_resources.store.noting import LAYOUT
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,10 @@ def ensure(owner: PostgresAddress, mark: Path) -> None:
 
 
 def make(owner: PostgresAddress) -> None:
-    """Make Dagster's tables and that of the audit where there are none. Raises AuditFailed."""
+    """Make the tables of Dagster, the audit and the index where there are none. Raises AuditFailed, IndexAway."""
     from dagster_postgres import DagsterPostgresStorage
 
+    from egoworld_resources.store.index import Index
     from egoworld_resources.workflow_envs.audit import Operations
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plugin
@@ -47,6 +49,7 @@ def make(owner: PostgresAddress) -> None:
     audit = Operations(owner.url)
     audit.init()
     audit.close()
+    Index(url=owner.url).prepare()
 
 
 def migrate(owner: PostgresAddress, mark: Path, environment: Mapping[str, str]) -> None:
@@ -72,6 +75,6 @@ def _done(mark: Path) -> str:
 
 
 def _digest(owner: PostgresAddress) -> str:
-    """Changes with the tables that there are, what each role may do with them, and the cluster that they lie in."""
+    """Changes with the tables that there are or are to be, what each role may do with them, and their cluster."""
     rights = [f"{name} {sorted(roles.rights_on(name).items())}" for name in roles.tables(owner)]
-    return sha256("\n".join([roles.identity(owner), *rights]).encode()).hexdigest()
+    return sha256("\n".join([roles.identity(owner), f"index {LAYOUT}", *rights]).encode()).hexdigest()

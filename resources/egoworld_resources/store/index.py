@@ -23,8 +23,9 @@ from sqlalchemy.exc import DBAPIError
 from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import DiskFull, IndexAway
 from egoworld_resources.leases.processes import Identity
+from egoworld_resources.store.noting import LAYOUT
 from egoworld_resources.store.rows import Place, Source, truth_of, write
-from egoworld_resources.store.tables import ABOUT, LAYOUT, METADATA, PENDING
+from egoworld_resources.store.tables import ABOUT, METADATA, PENDING
 
 log = logging.getLogger(__name__)
 
@@ -200,9 +201,10 @@ class Index:
             there = inspect(connection).has_table(ABOUT.name)
             if there and connection.execute(select(ABOUT.c.layout)).scalar() == LAYOUT:
                 return
+            name = self._name or (connection.execute(select(ABOUT.c.name)).scalar() if there else None)
             METADATA.drop_all(connection)
             METADATA.create_all(connection)
-            about = {"layout": LAYOUT, "name": self._name or _unique(), "complete": False, "place": ""}
+            about = {"layout": LAYOUT, "name": name or _unique(), "complete": False, "place": ""}
             connection.execute(ABOUT.insert().values(about))
 
     def _database(self) -> Engine:

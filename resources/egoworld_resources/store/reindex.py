@@ -8,6 +8,7 @@ from sqlalchemy import Table, delete, select, update
 
 from egoworld_resources.store.index import Index
 from egoworld_resources.store.known import known, same
+from egoworld_resources.store.noting import INDEXES
 from egoworld_resources.store.protocol import Inspected
 from egoworld_resources.store.rows import Kind, Place, Truth, batches, truth_of, write
 from egoworld_resources.store.tables import ABOUT, FAILURES, MADE, NAMES, VIDEOS
@@ -19,9 +20,17 @@ TABLES: dict[Kind, Table] = {"artifact": MADE, "failure": FAILURES}
 def reindex(index: Index, store: Inspected) -> Iterator[str]:
     """Compare every row with the store, and make it what the store says; yields what differed."""
     whole = index.complete
-    index.distrust()
+    distrust(index, store)
     for _, found in _steps(index, store, whole):
         yield from found
+
+
+def distrust(index: Index, store: Inspected) -> None:
+    """Have the index made again before it answers, from now on as the only one of its store."""
+    index.distrust()
+    for name in store.keys(INDEXES):
+        if name != index.name:
+            store.record(INDEXES, name, None)
 
 
 def catch_up(index: Index, store: Inspected, late: Callable[[], bool] = lambda: False) -> bool:

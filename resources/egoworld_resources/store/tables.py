@@ -19,9 +19,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-LAYOUT = 1
-"""Another one when a table changes: then the index is made again from the store."""
-
 METADATA = MetaData()
 
 

@@ -13,9 +13,10 @@ from egoworld_resources.server.launch import Launch
 from egoworld_resources.server.postgres import PostgresAddress
 
 TABLES = (
-    "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'server_probe' ORDER BY tablename"
+    "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'server_probe' "
+    "AND NOT starts_with(tablename, 'store_') ORDER BY tablename"
 )
-"""All but the one that `make ps` writes into."""
+"""All but the one that `make ps` writes into, and the index of what is made, which is made again from the manifests."""
 TELLING = ("runs", "dynamic_partitions")
 """A database without rows in these holds nothing of Dagster that anybody would miss."""
 
@@ -36,6 +37,7 @@ def dump(at: PostgresAddress, programs: Path, file: Path) -> dict[str, int]:
             snapshot = str((cursor.fetchone() or ("",))[0])
         rows = counted(connection)
         words = ("--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}", f"--file={file}")
+        words += ("--exclude-table=public.store_*",)
         _run(at, programs / "pg_dump", words, file.parent)
     return rows
 

@@ -19,9 +19,12 @@ from egoworld_resources.artifacts.manifest import file_digest
 from egoworld_resources.errors import BadConfiguration, DamagedArtifact, StoreUnreachable, Terminal
 from egoworld_resources.s3.access import BUCKETS, Bucket, S3Access
 from egoworld_resources.s3.buckets import Buckets, client, named_faults
+from egoworld_resources.s3.objects import Objects
 from egoworld_resources.server.backup import dumps
 from egoworld_resources.server.backup.copy import AT_ONCE, Whole, pages, server_version
 from egoworld_resources.server.backup.files import DUMP, Backup, Contents, Copied, Facts
+from egoworld_resources.store.index import Index
+from egoworld_resources.store.noting import INDEXES
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -70,7 +73,7 @@ def restore(backup: Backup, whole: Whole, force: bool = False, only: Collection[
     Without ``force`` only onto one that holds nothing else: what an interrupted restore of the same backup brought may
     lie there. With it the database is replaced, objects are overwritten, and records that the backup lacks are removed;
     other objects stay. Raises DamagedArtifact, BadConfiguration and NotEmpty before anything is changed; DumpFailed and
-    StoreUnreachable later too.
+    StoreUnreachable later too, and IndexAway.
     """
     faults = verify(backup, bytes_too=False)
     if faults:
@@ -93,7 +96,17 @@ def restore(backup: Backup, whole: Whole, force: bool = False, only: Collection[
                 f"the database has other rows than the backup in {', '.join(differing)}; do it again"
             )
         log.info("database: %d rows in %d tables", sum(backup.facts.tables.values()), len(backup.facts.tables))
+    distrust_index(whole)
     return backup.facts
+
+
+def distrust_index(whole: Whole) -> None:
+    """Have the index made again from the manifests before it answers, as the only one of these buckets."""
+    index = Index(url=whole.postgres.url)
+    index.distrust()
+    objects = Objects(whole.access, whole.access.bucket("artifacts"))
+    noted = [stored.key for stored in objects.list(f"records/{INDEXES}")]
+    objects.remove([key for key in noted if key != f"records/{INDEXES}/{index.name}.json"])
 
 
 def refuse_older(backup: Backup, whole: Whole) -> None:
