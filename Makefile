@@ -176,6 +176,11 @@ missing-packages:
 	$(UV) venv --quiet --relocatable --python "$$($(PYTHON3) -c 'import sys; print(sys.executable)')" .tools/venv
 	$(UV) pip sync --quiet --python .tools/venv/bin/python --only-binary :all: locks/pylock.dev.toml
 	$(UV) pip install --quiet --python .tools/venv/bin/python --no-deps --no-build-isolation --offline -e . -e envs/runner
+	# Relative paths: Python reads these files in the encoding of the locale, and a checkout may lie below any name.
+	cd .tools/venv/lib/python3.*/site-packages
+	printf '../../../..\n../../../../resources\n' > _egoworld.pth
+	printf '../../../../envs/runner\n' > _editable_impl_egoworld_runner.pth
+	cd - > /dev/null
 	rm -rf .venv
 	mv .tools/venv .venv
 	touch $@

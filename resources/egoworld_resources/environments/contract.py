@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,3 +65,18 @@ def _at(document: dict[str, Any], dotted: str) -> Any:
     for part in dotted.split("."):
         value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
     return value
+
+
+PATH_LINE = "import sys; sys.path.append("
+
+
+def path_line(folder: Path) -> str:
+    """The line of a .pth file that puts a folder on the path; ASCII, for Python reads it in the locale's encoding."""
+    return str(folder) if str(folder).isascii() else f"{PATH_LINE}{str(folder)!a})"
+
+
+def folder_of(line: str) -> Path | None:
+    """The folder that a line of a .pth file puts on the path; None for any other line."""
+    if line.startswith(PATH_LINE):
+        return Path(ast.literal_eval(line.strip()[len(PATH_LINE) : -1]))
+    return Path(line.strip()) if line.startswith("/") else None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.contract import contract_folder
+from egoworld_resources.environments.contract import contract_folder, folder_of
 from egoworld_resources.sandbox.capability import capabilities, shared_capabilities
 from egoworld_resources.sandbox.command import Limits, Prepared, prepared, used
 from egoworld_resources.sandbox.identity import FIRST_OWN, open_to_all, own_uid
@@ -125,8 +125,8 @@ def contracts(env: Path) -> Iterator[Path]:
     yield contract_folder()
     for file in env.glob("lib/python3*/site-packages/*.pth"):
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("/") and (package := Path(line.strip()) / "egoworld_runner").is_dir():
-                yield package
+            if (folder := folder_of(line)) and (folder / "egoworld_runner").is_dir():
+                yield folder / "egoworld_runner"
 
 
 def matches(value: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from egoworld_resources.environments.building.slots import Slot, free_slot
 from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.building.verified_files import Ledger
 from egoworld_resources.environments.building.wheelhouse import lock_here
+from egoworld_resources.environments.contract import path_line
 from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged, IndexUnreachable, PythonMissing
 from egoworld_resources.environments.locking.lockfile import Lock
 
@@ -121,7 +122,7 @@ class Building:
         slot.fill(_identity(python.resolve()), make)
         if content.path:
             file = site_packages(slot.path) / "egoworld.pth"
-            file.write_text(f"{content.path}\n", encoding="utf-8")
+            file.write_text(f"{path_line(content.path)}\n", encoding="ascii")
 
     def _install(self, content: Content, lock: Path, slot: Slot, held: int, *, trust: bool) -> Files:
         """Install the lock and check every file; returns the files.
