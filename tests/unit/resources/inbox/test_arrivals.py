@@ -101,7 +101,7 @@ def test_only_regular_files_are_ready_oldest_first(tmp_path: Path) -> None:
 
 
 class Clock:
-    """A clock that goes on when it is told to, so many seconds off the one of the files."""
+    """A clock that goes on when a test says so; off: seconds that it is ahead of the files'."""
 
     def __init__(self, off: float) -> None:
         self.now = time.time() + off
