@@ -50,6 +50,23 @@ def clips_all_served(draft: Draft) -> Verdict:
     return verdict("clips_all_served", fault, blocking=False)
 
 
+def pictures_are_whole(draft: Draft) -> Verdict:
+    """No picture is damaged or lost; a warning only, since those are in no clip."""
+    (row,) = draft.table("frames", "damaged_frames", "corrupt_packets").to_pylist()
+    damaged, lost = row["damaged_frames"], row["corrupt_packets"]
+    fault = f"{damaged} of {row['frames']} pictures are damaged and {lost} are lost; they are in no clip"
+    return verdict("pictures_are_whole", fault if damaged or lost else "", blocking=False)
+
+
+def times_are_stamped(draft: Draft) -> Verdict:
+    """Every picture has the time at which it was filmed; a warning only, where a rate stands for times."""
+    (row,) = draft.table("timing", "fps").to_pylist()
+    whose = {"rate": "that the file declares", "assumed": "that is assumed, for the file declares none"}
+    what = whose.get(row["timing"])
+    fault = f"no timestamps: times are those of a rate {what}, {row['fps']:g} pictures per second" if what else ""
+    return verdict("times_are_stamped", fault, blocking=False)
+
+
 def clips_in_order(draft: Draft) -> Verdict:
     """Clips follow one another without overlap, inside the video."""
     rows = draft.table("start_frame", "end_frame").to_pylist()

@@ -90,6 +90,13 @@ def span(start: int, end: int) -> tables.ClipSpan:
     return tables.ClipSpan(start, end, start / 30, end / 30, 0, 0.0, 640, 480, 30.0)
 
 
+def video(damaged: int = 0, lost: int = 0, timing: str = "stamps") -> tables.Video:
+    return tables.Video(
+        "s", 1, "mp4", "h264", "yuv420p", 640, 480, 0, 100, 25.0, 0.0, 4.0,
+        variable_frame_rate=False, corrupt_packets=lost, damaged_frames=damaged, timing=timing,
+    )  # fmt: skip
+
+
 NOISE = np.random.default_rng(3).normal(0, 0.01, (40, 3))
 GOOD_AND_BAD = {
     "clips in order": (
@@ -260,3 +267,22 @@ def test_boxes_at_the_border_of_the_picture(
     """The picture has 640 x 480 px: its own box is inside, half a pixel more is not."""
     rows = [tables.Detection(0, "object", 1.0, *box)]
     assert checks.boxes_inside(draft(tmp_path, rows, tables.Detection)).passed is passes
+
+
+@pytest.mark.parametrize(
+    ("check", "bad", "words"),
+    [
+        (checks.pictures_are_whole, video(damaged=25), "25 of 100 pictures are damaged and 0 are lost; they are in no"),
+        (checks.pictures_are_whole, video(lost=3), "and 3 are lost"),
+        (checks.times_are_stamped, video(timing="rate"), "a rate that the file declares, 25 pictures per second"),
+        (checks.times_are_stamped, video(timing="assumed"), "a rate that is assumed, for the file declares none"),
+    ],
+)
+def test_what_is_known_of_a_file_warns_and_stops_nothing(
+    tmp_path: Path, check: Check, bad: tables.Video, words: str
+) -> None:
+    good = check(draft(tmp_path / "good", [video()], tables.Video))
+    assert (good.passed, good.reason) == (True, "")
+    warned = check(draft(tmp_path / "bad", [bad], tables.Video))
+    assert (warned.passed, warned.blocking) == (False, False)
+    assert words in warned.reason
