@@ -116,7 +116,7 @@ def inputs_of(bench: Workbench, made: Manifest) -> tuple[list[Manifest], bool]:
 def lineage_of(book: LicenceBook, made: Manifest) -> ArtifactLineage:
     """One line of the dataset card."""
     recipe = made.recipe
-    return ArtifactLineage(made.asset, made.data_version, recipe.env, book.bearing_on(made), recipe.label)
+    return ArtifactLineage(made.asset, made.data_version, recipe.env, book.bearing_on(made), recipe.label, made.remark)
 
 
 def stale_licences(bench: Workbench) -> list[str]:

@@ -9,5 +9,6 @@ STAGE = Stage(
     kinds=("opencv",),
     env="base",
     inputs=("videos", "clips", "hand_poses"),
-    checks=(checks.boxes_inside,),
+    checks=(checks.found_or_said("detections"),),
+    gates=(checks.boxes_inside,),
 )

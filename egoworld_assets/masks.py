@@ -9,8 +9,6 @@ STAGE = Stage(
     kinds=("opencv",),
     env="base",
     inputs=("videos", "clips", "hand_poses", "detections"),
-    checks=(
-        checks.has_rows("masks"),
-        checks.masks_not_empty,
-    ),
+    checks=(checks.has_rows("masks"),),
+    gates=(checks.masks_not_empty,),
 )

@@ -9,5 +9,6 @@ STAGE = Stage(
     kinds=("opencv",),
     env="base",
     inputs=("videos", "clips", "masks", "tracks", "reconstructions"),
-    checks=(checks.poses_are_rigid,),
+    checks=(checks.found_or_said("object_poses"),),
+    gates=(checks.poses_are_rigid,),
 )

@@ -10,9 +10,6 @@ STAGE = Stage(
     env="pycolmap",
     inputs=("videos", "clips"),
     optional=("masks",),
-    checks=(
-        checks.cameras_are_real,
-        checks.cameras_show_parallax,
-        checks.cameras_move_smoothly,
-    ),
+    checks=(checks.found_or_said("reconstructions", "registered"), checks.cameras_show_parallax),
+    gates=(checks.cameras_are_real, checks.cameras_move_smoothly),
 )

@@ -25,7 +25,7 @@ class Hands(Runner):
 
     def run(self, clip, inputs, params):
         for frame in range(clip.start_frame, clip.end_frame):
-            points = [[10.0 + joint + params["shift"], 20.0 + joint] for joint in range(21)]
+            points = [[10.0 + joint + params["shift"], 20.0 + joint * (1 + frame % 7 / 20)] for joint in range(21)]
             yield tables.HandPose(frame, "right", 0.9, points)
 
 
@@ -33,6 +33,7 @@ class Detections(Runner):
     writes = (tables.Detection,)
 
     def run(self, clip, inputs, params):
+        clip.nothing("nothing moves")
         yield from ()
 
 
@@ -57,6 +58,7 @@ class Reconstructions(Runner):
     writes = (tables.CameraPose,)
 
     def run(self, clip, inputs, params):
+        clip.nothing("the camera is not looked for")
         yield from ()
 
 
@@ -64,6 +66,7 @@ class ObjectPoses(Runner):
     writes = (tables.ObjectPose,)
 
     def run(self, clip, inputs, params):
+        clip.nothing("no object was handled")
         yield from ()
 
 

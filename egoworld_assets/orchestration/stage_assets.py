@@ -64,5 +64,5 @@ def spec_of(stage: Stage) -> dg.AssetSpec:
 
 def check_of(stage: Stage) -> dg.AssetCheckSpec:
     """All checks of a stage as one of Dagster's."""
-    rules = "; ".join((check.__doc__ or "").split("\n")[0] for check in stage.checks)
+    rules = "; ".join((check.__doc__ or "").split("\n")[0] for check in (*stage.checks, *stage.gates))
     return dg.AssetCheckSpec(CHECK, asset=stage.name, blocking=True, description=rules)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from egoworld_resources.artifacts.manifest import Verdict
 from egoworld_resources.artifacts.stage import Check, Draft
+from egoworld_runner.job import NOTHING
 
 MAX_BOTH_SIDES = 0.2
 MAX_SHARE_OF_JUMPS = 0.2
@@ -32,22 +33,34 @@ def has_rows(table: str) -> Check:
     return check
 
 
-def has_files(*names: str) -> Check:
-    """A check that files exist and are not empty."""
+def found_or_said(table: str, column: str = "") -> Check:
+    """A check that something was found, or that the model says of each clip why there honestly is nothing.
+
+    column: of booleans, which must be true in a row that counts.
+    """
 
     def check(draft: Draft) -> Verdict:
-        """All files are there."""
-        missing = [n for n in names if not (draft.folder / n).is_file() or (draft.folder / n).stat().st_size == 0]
-        return verdict("has_files", f"missing: {', '.join(missing)}" if missing else "")
+        """Something was found, or the model says of each clip why there honestly is nothing."""
+        from egoworld_assets.quality.measures import rows_with
+
+        found = rows_with(draft, column) if column else draft.rows(table)
+        silent = any(NOTHING not in clip.notes for clip in draft.clips if clip.state == "done")
+        fault = f"nothing was found ({table}), and the model does not say why there should be nothing"
+        return verdict("found_or_said", fault if silent and not found else "")
 
     return check
 
 
-def clips_all_served(draft: Draft) -> Verdict:
-    """Every clip was served; a warning only, since good clips go on."""
-    failed = [clip for clip in draft.clips if clip.state == "failed"]
-    fault = f"{len(failed)} of {len(draft.clips)} clips failed: {failed[0].reason}" if failed else ""
-    return verdict("clips_all_served", fault, blocking=False)
+def has_files(*names: str) -> Check:
+    """A check that files exist and are not empty; where the model said why there is nothing, that is the reason."""
+
+    def check(draft: Draft) -> Verdict:
+        """All files are there."""
+        missing = [n for n in names if not (draft.folder / n).is_file() or (draft.folder / n).stat().st_size == 0]
+        said = [str(clip.notes[NOTHING]) for clip in draft.clips if NOTHING in clip.notes]
+        return verdict("has_files", "; ".join(said) or f"missing: {', '.join(missing)}" if missing else "")
+
+    return check
 
 
 def pictures_are_whole(draft: Draft) -> Verdict:
@@ -155,8 +168,6 @@ def cameras_are_real(draft: Draft) -> Verdict:
     from egoworld_assets.quality.measures import cameras
 
     found = cameras(draft)
-    if found.registered == 0:
-        return verdict("cameras_are_real", "no frame was registered; see the notes of its clips", blocking=False)
     if found.skewed:
         return verdict("cameras_are_real", f"{found.skewed} poses are not rigid")
     if found.invented:
@@ -190,11 +201,9 @@ def cameras_move_smoothly(draft: Draft) -> Verdict:
 
 
 def poses_are_rigid(draft: Draft) -> Verdict:
-    """Object poses are rigid and in front of the camera; none at all is a warning."""
+    """Object poses are rigid and in front of the camera."""
     from egoworld_assets.quality.measures import impossible_object_poses
 
-    if draft.rows(draft.asset) == 0:
-        return verdict("poses_are_rigid", "no object pose could be trusted", blocking=False)
     bad = impossible_object_poses(draft)
     return verdict("poses_are_rigid", f"{bad} poses are not rigid or are behind the camera" if bad else "")
 

@@ -34,6 +34,11 @@ class Cameras:
     farthest: float
 
 
+def rows_with(draft: Draft, column: str) -> int:
+    """Rows in which a column of booleans is true."""
+    return sum(int(np.sum(rows[column].to_numpy())) for rows in draft.by_clip(column))
+
+
 @dataclass(frozen=True)
 class StiffHands:
     """The share of all hands that belong to one that never changes its pose, and where the longest of those is."""

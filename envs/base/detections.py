@@ -63,6 +63,8 @@ class MovingObjects(Runner):
         rows += [object_row(clip, box, scale) for track in kept for box in track.boxes]
         yield from sorted(rows, key=lambda row: (row.frame, row.label, row.x0, row.y0))
         clip.note("objects", len(kept))
+        if not rows:
+            clip.nothing("there is no hand, and nothing moves on its own")
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,17 @@ from egoworld_runner.video import frames as decoded_frames
 READS = (tables.HandPose, tables.CameraPose, tables.ObjectPose, tables.RobotPose)
 MAY_REQUIRE = ("hand_poses", "masks", "tracks", "reconstructions", "object_poses", "robot_trajectories")
 
+MEASURED = {"reconstructions": "registered", "tracks": "visible"}
+"""Tables with rows of frames in which nothing was measured, and the column that says so."""
+
 
 class LeRobotEpisodes(Runner):
     """Pictures letterboxed onto one canvas and every number on one grid of constant frame rate.
 
     The state is the robot's joint positions (rad), right hand then left; the action of a frame is the state of the
-    next one. A missing value is never NaN: the last one is held and its ``valid`` flag is 0. A clip without rows of
-    an asset named in ``require`` gives no episode; a video without any leaves no files, which a check reports.
+    next one. A missing value is never NaN: the last one is held and its ``valid`` flag is 0. A clip in which an asset
+    named in ``require`` was measured in less than ``min_coverage`` of the frames gives no episode; a video without any
+    leaves no files, which a check reports.
     """
 
     writes = ()
@@ -34,7 +38,7 @@ class LeRobotEpisodes(Runner):
         """Write ``data/``, ``videos/`` and ``meta/`` into the clip's folder. Raises ClipFailed on a bad parameter."""
         _check(params)
         spans = sorted(inputs.rows("clips"), key=lambda row: (row["start_frame"], row["end_frame"]))
-        kept, left_out = _choose(spans, inputs, params["require"])
+        kept, left_out = _choose(spans, inputs, params["require"], float(params["min_coverage"]))
         fps = int(params["fps"])
         chosen = [(row, grid(clip.index.time_s, row["start_frame"], row["end_frame"], fps)) for row in kept]
         short = [row for row, frames in chosen if len(frames) < 2]
@@ -46,7 +50,7 @@ class LeRobotEpisodes(Runner):
         clip.note("clips_left_out", len(left_out) + len(short))
         if not chosen:
             why = [*left_out, *(f"clip {row['clip_id'][:8]} is shorter than two frames at {fps} fps" for row in short)]
-            clip.note("no_episode", "; ".join(why[:3]) or "the video has no clip")
+            clip.nothing("; ".join(why[:3]) or "the video has no clip")
         yield from ()
 
     def _write(self, clip: Clip, inputs: Inputs, params: Params, chosen: Sequence[Any]) -> None:
@@ -103,19 +107,25 @@ def _check(params: Params) -> None:
         raise ClipFailed(
             f"params.episodes: canvas {params['width']}x{params['height']} must be even and at least 16 px"
         )
+    if not 0 <= params["min_coverage"] <= 1:
+        raise ClipFailed(f"params.episodes.min_coverage is {params['min_coverage']}; it is a share from 0 to 1")
     unknown = sorted(set(params["require"]) - set(MAY_REQUIRE))
     if unknown:
         raise ClipFailed(f"params.episodes.require names {', '.join(unknown)}; known: {', '.join(MAY_REQUIRE)}")
 
 
-def _choose(spans: Sequence[Any], inputs: Inputs, require: Sequence[str]) -> tuple[list[Any], list[str]]:
-    """Clips that have rows of every required asset, and for the others why not."""
-    there = {name: set(inputs.clips(name)) if name in inputs.artifacts else set[str]() for name in require}
+def _choose(spans: Sequence[Any], inputs: Inputs, require: Sequence[str], least: float) -> tuple[list[Any], list[str]]:
+    """Clips in which every required asset was measured in this share of the frames, and for the others why not."""
     kept, left_out = [], []
     for row in spans:
-        missing = [name for name in require if row["clip_id"] not in there[name]]
-        if missing:
-            left_out.append(f"clip {row['clip_id'][:8]} has no rows in {', '.join(missing)}")
+        shares = {name: _coverage(inputs, name, row) for name in require}
+        short = [
+            f"{name} has rows in {share:.0%} of its frames" if share else f"no rows in {name}"
+            for name, share in shares.items()
+            if share == 0 or share < least
+        ]
+        if short:
+            left_out.append(f"clip {row['clip_id'][:8]}: {', '.join(short)} (min_coverage is {least:g})")
         else:
             kept.append(row)
     return kept, left_out
@@ -126,6 +136,17 @@ def _camera_facts(cameras: pa.Table) -> dict[str, str]:
     kinds = cameras.filter(cameras["registered"])["kind"].unique().to_pylist()
     models = cameras["camera_model"].drop_null().unique().to_pylist()
     return {"egoworld/camera": next(iter(kinds), ""), "egoworld/camera_model": next(iter(models), "")}
+
+
+def _coverage(inputs: Inputs, name: str, span: Any) -> float:
+    """The share of a clip's frames in which an asset was measured."""
+    if name not in inputs.artifacts:
+        return 0.0
+    measured = MEASURED.get(name)
+    rows = inputs.of_clip(span["clip_id"]).table(name, columns=("frame", *([measured] if measured else [])))
+    if measured:
+        rows = rows.filter(rows[measured])
+    return len(rows["frame"].unique()) / (span["end_frame"] - span["start_frame"])
 
 
 def _facts(clip: Clip, row: Any, letterbox: Letterbox) -> dict[str, Any]:

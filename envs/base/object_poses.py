@@ -51,8 +51,10 @@ class PnpObjectPoses(Runner):
         objects = dict(sorted(zip(named["obj_id"].to_pylist(), named["label"].to_pylist(), strict=True)))
         clip.note("objects", len(objects))
         if not camera.registered.any():
-            clip.note("reason", f"{camera.missing}, so no size or place is known")
+            clip.nothing(f"{camera.missing}, so no size or place is known")
             return
+        if not objects:
+            clip.nothing("no object was handled")
         rows: list[tables.ObjectPose] = []
         for obj_id, label in objects.items():
             seen = camera.seen(tracks.filter(pc.field("obj_id") == obj_id), clip)
@@ -64,6 +66,8 @@ class PnpObjectPoses(Runner):
             if body.trouble:
                 clip.note(f"reason_of_{obj_id}", body.trouble)
         clip.note("posed", len(rows))
+        if objects and not rows:
+            clip.nothing("no fit of an object's pose can be trusted")
         yield from sorted(rows, key=lambda row: (row.frame, row.obj_id))
         clip.progress(clip.end_frame - 1)
 

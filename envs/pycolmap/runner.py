@@ -172,7 +172,9 @@ def _rows(poses: Mapping[int, Pose | None], made: Survey) -> Iterator[tables.Cam
 def _notes(clip: Clip, made: Survey, registered: int) -> None:
     clip.note("camera", made.kind or "unknown")
     clip.note("registered", registered)
-    if made.reason:
+    if not registered:
+        clip.nothing(made.reason or "no frame agrees with the reconstruction")
+    elif made.reason:
         clip.note("reason", made.reason)
     if made.model:
         clip.note("registered_keyframes", made.model.num_reg_images())

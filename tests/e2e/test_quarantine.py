@@ -76,6 +76,37 @@ def test_what_failed_is_shown_and_tried_again_once_its_runner_changed(tmp_path: 
     assert {entry["state"] for entry in json.loads(installed.ask("status", "--json"))["assets"]} == {"fresh"}
 
 
+CIRCLES = RUNNER.replace(
+    "            points = [[",
+    "            drawn = clip.start_frame == 0 or clip.video.startswith('drawn')\n"
+    "            still = [[30 + 9 * math.cos(at), 20 + 9 * math.sin(at)] for at in range(21)]\n"
+    "            points = still if drawn else [[",
+).replace("from egoworld_runner import", "import math\n\nfrom egoworld_runner import")
+"""A circle that never moves, for a hand, in the first clip and in every clip of one video."""
+
+
+def test_a_circle_drawn_for_a_hand_does_not_get_through(tmp_path: Path) -> None:
+    """A video of circles is quarantined; of another one the good clip goes on, and what is missing is said."""
+    installed = Installation(tmp_path, CIRCLES)
+    videos = {"drawn": (40, 40), "half": (40, 41)}
+    paths = [video(tmp_path / f"{name}.mp4", shots=shots, rate=30) for name, shots in videos.items()]
+    installed.make("ingest", *map(str, paths))
+    refreshed(installed)
+    rows = json.loads(installed.ask("status", "--json"))["assets"]
+    hands = {entry["video"].partition("-")[0]: entry for entry in rows if entry["asset"] == "hand_poses"}
+    why = "hands that never change their pose are no hands: 100% of the rows"
+    assert {name: entry["state"] for name, entry in hands.items()} == {"drawn": "quarantined", "half": "fresh"}
+    assert hands["drawn"]["why"].startswith("hands_are_alive: in 2 of 2 clips: ")
+    assert why in hands["drawn"]["why"]
+    assert hands["half"]["why"].startswith("1 of 2 clips left out: hands_are_alive: ")
+    card = (installed.folder / "data" / "dataset" / "README.md").read_text(encoding="utf-8")
+    assert "- episodes: 1\n" in card
+    missing = card.partition("## What is missing")[2].partition("## ")[0]
+    assert f"| {hands['half']['video']} | hand_poses | 1 of 2 clips left out" in missing
+    assert "no object was handled" in missing
+    assert "drawn" not in card.partition("## Videos left out")[0]
+
+
 def greedy_for(stage: str, video_key: str, source: str) -> str:
     """The runner, which needs a thousand open files at one stage of one video."""
     head = f"class {stage}(Runner):"

@@ -15,6 +15,7 @@ import av
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -219,8 +220,35 @@ def test_a_clip_without_robot_gives_no_episode_and_none_at_all_gives_no_file(tmp
     place, report = run(bare, tmp_path / "none")
     assert report["state"] == "done"
     assert report["notes"]["episodes"] == 0
-    assert "has no rows in robot_trajectories" in report["notes"]["no_episode"]
+    assert "no rows in robot_trajectories" in report["notes"]["nothing"]
     assert sorted(p.name for p in place.rglob("*")) == ["clip.json"]
+
+
+@pytest.mark.parametrize(("measured", "episodes"), [(14, 0), (15, 1)])
+def test_an_episode_is_measured_in_half_of_its_frames_or_left_out(tmp_path: Path, measured: int, episodes: int) -> None:
+    """Of the thirty frames of a clip; one row is no coverage."""
+    made = make(tmp_path / "in", robot_clips=(1,))
+    path = made.artifacts["robot_trajectories"] / "robot_trajectories.parquet"
+    table, (start, end) = pq.read_table(path), made.clips[1]
+    assert end - start == 30
+    pq.write_table(table.filter(pc.less(table["frame"], start + measured)), path)
+    _, report = run(made, tmp_path / "out")
+    assert report["notes"]["episodes"] == episodes
+    if not episodes:
+        why = f"clip {made.id(1)[:8]}: robot_trajectories has rows in 47% of its frames (min_coverage is 0.5)"
+        assert why in report["notes"]["nothing"]
+
+
+def test_a_camera_counts_where_it_is_registered(tmp_path: Path) -> None:
+    """Rows of frames that are not registered are no coverage of a required camera."""
+    made = make(tmp_path / "in")
+    path = made.artifacts["reconstructions"] / "reconstructions.parquet"
+    table = pq.read_table(path)
+    unregistered = pa.array([False] * len(table))
+    pq.write_table(table.set_column(table.schema.get_field_index("registered"), "registered", unregistered), path)
+    _, report = run(made, tmp_path / "out", require=["robot_trajectories", "reconstructions"])
+    assert report["notes"]["episodes"] == 0
+    assert "no rows in reconstructions" in report["notes"]["nothing"]
 
 
 def test_without_requirements_and_optional_stages_the_pictures_remain(tmp_path: Path) -> None:
@@ -249,7 +277,7 @@ def test_two_robots_on_one_side_are_refused(tmp_path: Path) -> None:
     cid = clip_id(made.name, *made.clips[0])
     rows = [(cid, tables.RobotPose(n, "right", robot, JOINTS, [0.0] * 4, 0.0)) for n, robot in enumerate(("a", "b"))]
     write_table(made.artifacts["robot_trajectories"], tables.RobotPose, rows)
-    _, report = run(made, tmp_path / "out")
+    _, report = run(made, tmp_path / "out", min_coverage=0)
     assert report["state"] == "failed"
     assert "more than one joint layout (a (4 joints), b (4 joints))" in report["reason"]
 

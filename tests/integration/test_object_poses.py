@@ -197,7 +197,7 @@ def test_an_unregistered_camera_gives_a_reason_instead_of_rows(ran: Ran) -> None
     report = ran.report("unregistered", SPAN)
     assert report["state"] == "done"
     assert ran.rows("unregistered", SPAN) == []
-    assert "registered" in report["notes"]["reason"]
+    assert "registered" in report["notes"]["nothing"]
 
 
 def test_no_objects_is_no_failure(ran: Ran) -> None:

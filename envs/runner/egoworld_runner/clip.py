@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egoworld_runner.clip_ids import clip_id
+from egoworld_runner.job import NOTHING
 from egoworld_runner.video import Frame, FrameIndex, frames
 
 
@@ -71,3 +72,10 @@ class Clip:
     def note(self, name: str, value: float | str) -> None:
         """Record a fact about this clip for the manifest, such as the number of registered frames."""
         self.notes[name] = value
+
+    def nothing(self, why: str) -> None:
+        """Say why there honestly are no rows of this clip, such as "no object was handled".
+
+        A stage that must yield rows takes no rows without this word for a failure.
+        """
+        self.note(NOTHING, why)

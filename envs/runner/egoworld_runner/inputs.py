@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from egoworld_runner.clip_rows import clip_ids, rows_of_clip
 from egoworld_runner.errors import ClipFailed
+from egoworld_runner.job import REMARKS
 from egoworld_runner.tables import empty_table
 
 
@@ -72,6 +74,13 @@ class Inputs:
     def rows(self, asset: str, table: str | None = None) -> list[dict[str, Any]]:
         """The same as plain dictionaries; vectors are flat lists, row-major."""
         return self.table(asset, table).to_pylist()
+
+    def remarks(self, asset: str) -> dict[str, str]:
+        """Why clips have no rows in an artifact, by clip_id; empty when it was not made or nothing was said."""
+        artifact = self._artifact(asset)
+        said = artifact / REMARKS if artifact else None
+        found = json.loads(said.read_text(encoding="utf-8")) if said and said.is_file() else {}
+        return {clip: str(why) for clip, why in found.items() if self.clip_id in (None, clip)}
 
     def folder(self, asset: str) -> Path:
         """The files that an earlier stage left for this clip; for the whole video, the artifact itself.

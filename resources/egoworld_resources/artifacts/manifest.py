@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from egoworld_resources.errors import DamagedArtifact
+from egoworld_runner.job import NOTHING
 
 MANIFEST = "manifest.json"
 
@@ -129,6 +130,21 @@ class Manifest(_Frozen):
     def quarantine(self) -> str:
         """Why the video is quarantined at this asset; empty when it is not."""
         return "; ".join(f"{v.check}: {v.reason}" for v in self.checks if v.blocking and not v.passed)
+
+    @property
+    def remark(self) -> str:
+        """What is missing in a good artifact: clips left out, clips of which there honestly is nothing, warnings."""
+        left_out = [clip.reason for clip in self.clips if clip.state == "failed"]
+        nothing = [str(clip.notes[NOTHING]) for clip in self.clips if NOTHING in clip.notes]
+        warnings = [f"{v.check}: {v.reason}" for v in self.checks if not v.blocking and not v.passed]
+        return "; ".join([*self._of_clips("left out", left_out), *self._of_clips("with nothing", nothing), *warnings])
+
+    def _of_clips(self, what: str, reasons: Sequence[str]) -> list[str]:
+        if not reasons:
+            return []
+        whole = len(self.clips) == 1
+        said = "; ".join(sorted(set(reasons)))
+        return [said if whole else f"{len(reasons)} of {len(self.clips)} clips {what}: {said}"]
 
 
 def named_files(params: Mapping[str, Any]) -> dict[str, str]:

@@ -50,6 +50,10 @@ class Draft:
 
         return pq.read_table(self.inputs[asset] / f"{asset}.parquet")
 
+    def of_clip(self, report: ClipReport) -> Draft:
+        """The same before its clips are joined: the folder of one clip, as its runner left it."""
+        return Draft(self.asset, self.folder / report.unit, [report], self.inputs)
+
 
 Check = Callable[[Draft], Verdict]
 
@@ -60,8 +64,9 @@ class Stage:
 
     env: the model env that serves it unless configured otherwise. inputs: assets that must exist and be
     valid. optional: assets that are passed in if they exist. unit: whether the model sees clip by clip or the whole
-    video. shows_quarantined: optional inputs are passed in even when quarantined (a preview shows what is wrong).
-    description, kinds: what the UI of Dagster shows of the asset.
+    video. checks: what the artifact must be as a whole. gates: what each clip must be; one that is not is left out
+    while another one is good. shows_quarantined: optional inputs are passed in even when quarantined (a preview shows
+    what is wrong). description, kinds: what the UI of Dagster shows of the asset.
     """
 
     name: str
@@ -70,6 +75,7 @@ class Stage:
     optional: tuple[str, ...] = ()
     unit: Literal["clip", "video"] = "clip"
     checks: tuple[Check, ...] = ()
+    gates: tuple[Check, ...] = ()
     shows_quarantined: bool = False
     description: str = ""
     kinds: tuple[str, ...] = ()

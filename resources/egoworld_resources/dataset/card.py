@@ -41,6 +41,7 @@ def text(
         _contents(info),
         _features(info),
         licence_section.text(entries),
+        _missing(entries),
         _lineage(entries),
         _refused(refused),
     ]
@@ -97,6 +98,17 @@ def _lineage(entries: Sequence[Mapping[str, Any]]) -> str:
             cells = [*first, made["asset"], made["data_version"][:12], env]
             lines.append(f"| {' | '.join(cell(value) for value in cells)} |")
     return "\n".join([*lines, "", "The same in full, for programs: `lineage.json`.", ""])
+
+
+def _missing(entries: Sequence[Mapping[str, Any]]) -> str:
+    """What could not be had of the videos that are in it, and why; by datasets of earlier versions nothing is said."""
+    found = [
+        (entry["video"], made["asset"], made.get("remark", "")) for entry in entries for made in entry["made_from"]
+    ]
+    rows = [f"| {' | '.join(cell(value) for value in row)} |" for row in found if row[2]]
+    if not rows:
+        return ""
+    return "\n".join(["## What is missing", "", "| video | asset | why |", "|---|---|---|", *rows, ""])
 
 
 def _refused(refused: Mapping[str, str]) -> str:

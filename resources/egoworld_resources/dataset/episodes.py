@@ -14,18 +14,22 @@ from egoworld_resources.rights.source_videos import UNKNOWN, Rights
 
 @dataclass(frozen=True)
 class ArtifactLineage:
-    """One artifact that the episodes were made from: its version, the model env that made it, what bears on it."""
+    """One artifact that the episodes were made from: its version, the model env that made it, what bears on it.
+
+    remark: what is missing in it, and why.
+    """
 
     asset: str
     data_version: str
     env: str
     licences: Sequence[Bearing] = ()
     label: str = ""
+    remark: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """For lineage.json."""
         licences = [bearing.as_json() for bearing in self.licences]
-        facts = {"asset": self.asset, "data_version": self.data_version, "env": self.env, "label": self.label}
+        facts = {name: getattr(self, name) for name in ("asset", "data_version", "env", "label", "remark")}
         return {**facts, "licences": licences}
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from egoworld_resources.artifacts.manifest import ClipReport
+from egoworld_resources.making.gates import write_remarks
 from egoworld_resources.running.clip_report import clip_report, failed
 from egoworld_resources.running.outputs import Missing, NotTaken, opened, take
 from egoworld_runner.job import REPORT, WHOLE
@@ -20,28 +21,58 @@ CLIP_ID = "clip_id"
 UNREADABLE = (pa.ArrowException, OSError, MemoryError, ValueError)
 
 
+LeaveOut = Callable[[Path, Sequence[ClipReport]], Mapping[str, str]]
+"""Asks which clips do not pass, of the folder in which each lies below its name: why, by clip."""
+
+
 def assemble(
-    output: Path, order: Sequence[str], into: Path, deaths: Mapping[str, str] | None = None
+    output: Path,
+    order: Sequence[str],
+    into: Path,
+    deaths: Mapping[str, str] | None = None,
+    leave_out: LeaveOut = lambda *_: {},
 ) -> list[ClipReport]:
     """Take ``<output>/<unit>/…`` as ``<into>/<table>.parquet`` plus files, units in the given order.
 
     Files of a clip lie below ``<into>/<clip_id>/``; those of the whole video at the top. ``into`` must not exist.
     deaths: why the runner died, by the clip during which it did. A clip without a report is reported as failed, and so
-    is one of which something cannot be taken; it costs no other. Returns one report per unit. Nothing is followed out
-    of ``output``, which is only read.
+    is one of which something cannot be taken, or that does not pass; it costs no other. Returns one report per unit.
+    Nothing is followed out of ``output``, which is only read.
     """
     into.mkdir(parents=True)
     reports = {unit: _taken(output, unit, into, (deaths or {}).get(unit, "")) for unit in order}
-    for unit, reason in _join_tables(into, [unit for unit in order if reports[unit].state == "done"]).items():
+    _fail(reports, into, _join_tables(into, _done(reports)))
+    left_out = leave_out(into, list(reports.values()))
+    if left_out:
+        _fail(reports, into, left_out)
+        _joined(into, _names(into, _done(reports)), [into / unit for unit in _done(reports)])
+    for unit in _done(reports):
+        _only_files(into / unit, into)
+    write_remarks(into, list(reports.values()), left_out)
+    return list(reports.values())
+
+
+def _done(reports: Mapping[str, ClipReport]) -> list[str]:
+    return [unit for unit, report in reports.items() if report.state == "done"]
+
+
+def _fail(reports: dict[str, ClipReport], into: Path, reasons: Mapping[str, str]) -> None:
+    """Report clips as failed and take nothing of them."""
+    for unit, reason in reasons.items():
         reports[unit] = failed(unit, reason)
         shutil.rmtree(into / unit)
-    for folder in [into / unit for unit, report in reports.items() if report.state == "done"]:
-        if folder.name == WHOLE:
-            for entry in list(folder.iterdir()):
-                entry.rename(into / entry.name)
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    return list(reports.values())
+
+
+def _only_files(folder: Path, into: Path) -> None:
+    """Leave of a clip's folder what is no table, for the tables are joined; what is of the whole video goes up."""
+    if folder.name == WHOLE:
+        for entry in list(folder.iterdir()):
+            entry.rename(into / entry.name)
+    else:
+        for table in folder.glob("*.parquet"):
+            table.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _taken(output: Path, unit: str, into: Path, death: str) -> ClipReport:
@@ -62,17 +93,20 @@ def _taken(output: Path, unit: str, into: Path, death: str) -> ClipReport:
         return failed(unit, f"{unit}/{error}; {what}, so nothing of this clip was taken")
 
 
+def _names(into: Path, units: Sequence[str]) -> list[str]:
+    """The names of all tables of some clips."""
+    return sorted({path.name for unit in units if unit != WHOLE for path in (into / unit).glob("*.parquet")})
+
+
 def _join_tables(into: Path, units: Sequence[str]) -> dict[str, str]:
     """Concatenate same-named tables, batch by batch so that memory stays bounded; why clips had to be left out."""
     left = {unit: into / unit for unit in units if unit != WHOLE}
-    names = sorted({path.name for folder in left.values() for path in folder.glob("*.parquet")})
+    names = _names(into, units)
     faults: dict[str, str] = {}
     for name in names:
         faults.update(_faults({unit: folder / name for unit, folder in left.items() if (folder / name).is_file()}))
     while fault := _joined(into, names, [folder for unit, folder in left.items() if unit not in faults]):
         faults.update([fault])
-    for unit, name in ((unit, name) for unit in left for name in names if unit not in faults):
-        (into / unit / name).unlink(missing_ok=True)
     return faults
 
 

@@ -20,6 +20,7 @@ from egoworld_resources.artifacts.stage import Draft, Stage, verdict_of
 from egoworld_resources.artifacts.staleness import fingerprint
 from egoworld_resources.faults.causes import CLIPS_FAILED
 from egoworld_resources.making.assemble import assemble
+from egoworld_resources.making.gates import Gates
 from egoworld_resources.making.job import VideoWork
 from egoworld_resources.making.kept_jobs import keep_failed_job
 from egoworld_resources.making.state import SOURCE, Outcome, State
@@ -50,11 +51,12 @@ class Making:
 def publish(bench: Workbench, making: Making, work: VideoWork, state: State[Manifest]) -> Outcome:
     """Put what the runner wrote of a video into the store; one of which nothing came out is recorded as a failure."""
     taken = making.scratch / "taken" / work.video
-    reports = assemble(work.output, work.units, taken, making.ran.deaths_in(work.video))
+    gates = Gates(making.stage, {asset: folder for asset, folder in work.folders.items() if folder})
+    reports = assemble(work.output, work.units, taken, making.ran.deaths_in(work.video), gates.leave_out)
     if all(report.state == "failed" for report in reports):
         why = "; ".join(sorted({report.reason for report in reports})) or "there is no clip"
         return _failed(bench, making, work.video, state, why)
-    manifest = _manifest(bench, making, work, state, taken, reports)
+    manifest = _manifest(bench, making, work, state, taken, reports, gates)
     bench.store.put(taken, manifest)
     key, quarantine = f"{making.stage.name}/{work.video}", None
     if manifest.quarantine:
@@ -67,15 +69,20 @@ def publish(bench: Workbench, making: Making, work: VideoWork, state: State[Mani
 
 
 def _manifest(
-    bench: Workbench, making: Making, work: VideoWork, state: State[Manifest], taken: Path, reports: list[ClipReport]
+    bench: Workbench,
+    making: Making,
+    work: VideoWork,
+    state: State[Manifest],
+    taken: Path,
+    reports: list[ClipReport],
+    gates: Gates,
 ) -> Manifest:
     """The manifest of what was taken over from the runner; its checks are run here."""
     stage, recipe = making.stage, making.recipe
-    given = {asset: folder for asset, folder in work.folders.items() if folder}
-    draft = Draft(stage.name, taken, reports, given)
+    draft = Draft(stage.name, taken, reports, gates.inputs)
     files = stored_files(taken)
     facts = bench.store.recorded("videos", work.video) or {}
-    inputs = (bench.store.current(asset, work.video) for asset in given)
+    inputs = (bench.store.current(asset, work.video) for asset in gates.inputs)
     licences, code_licences = carried(bench.catalog.model(stage.name, recipe.env), (made for made in inputs if made))
     rights = rights_of(bench.store, bench.settings.rights, work.video, str(state.inputs[SOURCE]))
     return Manifest(
@@ -87,7 +94,7 @@ def _manifest(
         inputs=state.inputs,
         recipe=recipe,
         clips=reports,
-        checks=[verdict_of(check, draft) for check in stage.checks],
+        checks=[*(verdict_of(check, draft) for check in stage.checks), *gates.verdicts],
         licences=licences,
         code_licences=code_licences,
         source={**{name: facts.get(name) for name in ("name", "sha256", "bytes")}, "rights": rights.licence},

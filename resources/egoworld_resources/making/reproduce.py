@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from egoworld_resources.artifacts.manifest import ClipReport, Manifest, StoredFile, stored_files
@@ -53,7 +54,7 @@ def reproduce(bench: Workbench, made: Manifest, listener: Callable[[Event], None
             job = build_job(recipe, model, [work], process.python, bench.weights, paths)
             ran = run_job(job, process, listener)
         taken = scratch / "taken"
-        reports = assemble(work.output, work.units, taken, ran.deaths_in(made.video))
+        reports = assemble(work.output, work.units, taken, ran.deaths_in(made.video), partial(left_out_then, made))
         found = [*clip_differences(made.clips, reports), *file_differences(made.files, stored_files(taken))]
     known = bench.catalog.model(made.asset, recipe.env).varies
     why = {path: known.get(path.rpartition("/")[2], "") for path, _ in found}
@@ -63,6 +64,12 @@ def reproduce(bench: Workbench, made: Manifest, listener: Callable[[Event], None
         declared=tuple(f"{path}: {what} ({why[path]})" for path, what in found if why[path]),
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def left_out_then(made: Manifest, _: Path, reports: Sequence[ClipReport]) -> dict[str, str]:
+    """The clips that are done now and did not pass the gates when the artifact was made."""
+    done = {report.unit for report in reports if report.state == "done"}
+    return {then.unit: then.reason for then in made.clips if then.unit in done and then.state == "failed"}
 
 
 def refuse_another_recipe(bench: Workbench, made: Manifest) -> None:

@@ -225,17 +225,30 @@ def test_nothing_found_is_no_success(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("check", "kind", "rows"),
     [
-        (checks.cameras_are_real, tables.CameraPose, [camera(0, (0, 0, 0), registered=False)]),
-        (checks.cameras_show_parallax, tables.CameraPose, [camera(0, (0, 0, 0), kind="rotation")]),
-        (checks.cameras_show_parallax, tables.CameraPose, [camera(0, (0, 0, 0), kind="static")]),
-        (checks.cameras_show_parallax, tables.CameraPose, [camera(0, (0, 0, 0), registered=False)]),
-        (checks.poses_are_rigid, tables.ObjectPose, []),
+        (
+            checks.found_or_said("reconstructions", "registered"),
+            tables.CameraPose,
+            [camera(0, (0, 0, 0), registered=False)],
+        ),
+        (checks.found_or_said("object_poses"), tables.ObjectPose, []),
     ],
 )
-def test_what_honestly_could_not_be_found_warns_and_does_not_block(
+def test_nothing_is_good_only_where_the_model_says_why(
     tmp_path: Path, check: Check, kind: type[tables.Row], rows: list[tables.Row]
 ) -> None:
-    verdict = check(draft(tmp_path, rows, kind))
+    silent = draft(tmp_path, rows, kind)
+    verdict = check(silent)
+    assert (verdict.passed, verdict.blocking) == (False, True)
+    assert "does not say why" in verdict.reason
+    said = ClipReport(unit=CLIP, state="done", notes={"nothing": "no object was handled"})
+    assert check(replace(silent, clips=[said])).passed
+    assert not check(replace(silent, clips=[said, *silent.clips])).passed, "one clip has rows or a reason, another none"
+
+
+@pytest.mark.parametrize(("kind", "registered"), [("rotation", True), ("static", True), ("", False)])
+def test_a_camera_without_parallax_warns_and_does_not_block(tmp_path: Path, kind: str, registered: bool) -> None:
+    row = camera(0, (0, 0, 0), kind=kind, registered=registered)
+    verdict = checks.cameras_show_parallax(draft(tmp_path, [row], tables.CameraPose))
     assert (verdict.passed, verdict.blocking) == (False, False)
 
 
