@@ -25,7 +25,8 @@ class Hands(Runner):
 
     def run(self, clip, inputs, params):
         for frame in range(clip.start_frame, clip.end_frame):
-            points = [[10.0 + joint + params["shift"], 20.0 + joint * (1 + frame % 7 / 20)] for joint in range(21)]
+            bent = frame % 7
+            points = [[10.0 + joint + params["shift"], 20.0 + joint + bent * (joint > 9)] for joint in range(21)]
             yield tables.HandPose(frame, "right", 0.9, points)
 
 
