@@ -190,7 +190,7 @@ def test_what_never_rests_has_no_size_and_no_pose(ran: Ran, video: str) -> None:
 def test_a_camera_without_parallax_gives_no_object_poses(ran: Ran, kind: str) -> None:
     """Its tracks and even a path are there; they count for nothing since the camera's kind says so."""
     assert ran.rows(kind, SPAN) == []
-    assert "shows no parallax, so no size or place is known" in ran.report(kind, SPAN)["notes"]["reason"]
+    assert "shows no parallax, so no size or place is known" in ran.report(kind, SPAN)["notes"]["nothing"]
 
 
 def test_an_unregistered_camera_gives_a_reason_instead_of_rows(ran: Ran) -> None:

@@ -230,7 +230,7 @@ def test_a_camera_that_stands_still_has_one_pose(ran: Ran) -> None:
     assert all(row["T_world_camera"] == np.eye(4).reshape(-1).tolist() for row in rows)
     notes = ran.report("still", PLAIN)["notes"]
     assert notes["camera"] == "static"
-    assert "static camera" in notes["nothing"]
+    assert "static camera" in notes["reason"]
 
 
 def test_a_wall_without_texture_is_refused_with_words(ran: Ran) -> None:

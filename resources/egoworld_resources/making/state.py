@@ -74,7 +74,7 @@ def state_of(store: Facts[A], recipe_of: Callable[[Stage], Recipe], stage: Stage
         return State("stale", why, made, inputs)
     if made.quarantine:
         return State("quarantined", made.quarantine, made, inputs)
-    return State("fresh", made.remark, made, inputs)
+    return State("fresh", "", made, inputs)
 
 
 def inputs_of(store: Facts[Artifact], stage: Stage, video: str) -> tuple[dict[str, str | None], str]:
