@@ -185,7 +185,7 @@ def status(
         error.details = {**error.details, "waiting": status.waiting(workbench)}
         raise
     if as_json:
-        entries = (entry for video in view.videos for entry in status.status_of(workbench, every, video, view))
+        entries = status.entries_of(workbench, every, view)
         others = {"duplicates": status.duplicates(workbench), "left_out": status.left_out(workbench)}
         others["waiting"] = status.waiting(workbench)
         sys.stdout.writelines(f"{line}\n" for line in status.json_lines({"assets": entries, **others}))

@@ -104,6 +104,15 @@ def status_of(bench: Workbench, stages: Iterable[Stage], video: str, view: View 
     return entries
 
 
+def entries_of(bench: Workbench, stages: Sequence[Stage], view: View) -> Iterator[dict[str, Any]]:
+    """One entry per video and stage. Of few videos, fresh ones say what is missing in them, by their manifest."""
+    few = len(view.videos) <= FEW
+    for video in view.videos:
+        for entry in status_of(bench, stages, video, view):
+            made = bench.store.current(entry["asset"], video) if few and entry["state"] == "fresh" else None
+            yield {**entry, "why": made.remark} if made else entry
+
+
 def known_rights(bench: Workbench, video: str) -> Rights:
     """The rights in a video; unknown when what is recorded of it is damaged, which its assets say."""
     try:
@@ -142,7 +151,7 @@ def status_table(bench: Workbench, stages: Sequence[Stage], view: View) -> Table
     """
     if len(view.videos) > FEW:
         return grouped_table(bench, alike(bench, stages, view))
-    return told_one_by_one(bench, [one for video in view.videos for one in status_of(bench, stages, video, view)])
+    return told_one_by_one(bench, list(entries_of(bench, stages, view)))
 
 
 def alike(bench: Workbench, stages: Sequence[Stage], view: View) -> Iterator[tuple[int, dict[str, Any]]]:
