@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from camera_names import NamedCamera
 from completeness import Whole
 
 from egoworld_runner import Clip, ClipFailed, Inputs, Params, Runner, tables
@@ -32,6 +33,7 @@ class Probe(Runner):
             name, codec = container.format.name, stream.codec_context.name
             pix_fmt = stream.codec_context.pix_fmt or "unknown"
             start = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+            camera = NamedCamera.of(container.metadata, stream.metadata)
             rate, streams = float(stream.average_rate or 0), len(container.streams.video)
         index.write(clip.folder / "frames.parquet")
         seconds = float(index.time_s[-1])
@@ -53,6 +55,8 @@ class Probe(Runner):
             corrupt_packets=index.corrupt_packets,
             damaged_frames=damaged,
             timing=index.timing,
+            camera=camera.name,
+            focal_35mm=camera.focal_35mm,
         )
         clip.note("frames", len(index))
         clip.note("duration_s", round(seconds + 1.0 / fps, 3))
@@ -61,6 +65,7 @@ class Probe(Runner):
         clip.note("corrupt_packets", index.corrupt_packets)
         clip.note("damaged_frames", damaged)
         clip.note("timing", index.timing)
+        clip.note("camera", camera.name or "not named")
         clip.progress(clip.end_frame - 1)
 
 

@@ -25,6 +25,8 @@ from egoworld_runner.tables import MOVING, ROTATION, STATIC
 IDENTITY = np.eye(4)
 MOST_SHARED = 6
 """Clips of a video whose lenses are compared, the longest ones; the others get the lens that these have."""
+FILM_MM = 43.27
+"""Diagonal of the film that focal lengths are compared on."""
 Pose = NDArray[np.float64]
 
 
@@ -101,14 +103,22 @@ def _compare(clip: Clip, inputs: Inputs, params: Params) -> OfVideo:
     return out
 
 
+def first_focal(clip: Clip, inputs: Inputs, params: Params) -> float:
+    """A first guess of the focal length in long sides: what the file says of its lens, else the parameter."""
+    rows = inputs.of_video().rows("videos") if inputs.has("videos") else []
+    stated = rows[0]["focal_35mm"] if rows else None
+    diagonal = float(np.hypot(clip.width, clip.height))
+    return stated / FILM_MM * diagonal / max(clip.width, clip.height) if stated else float(params["focal_factor"])
+
+
 def known_lens(clip: Clip, inputs: Inputs, params: Params) -> Lens | None:
     """The lens that the configuration gives for the camera of this video; None when it gives none.
 
     Raises ClipFailed for one that cannot be used.
     """
     lenses = params["lenses"]
-    rows = inputs.rows("videos") if inputs.has("videos") else []
-    name = rows[0].get("camera", "") if rows else ""
+    rows = inputs.of_video().rows("videos") if inputs.has("videos") else []
+    name = rows[0]["camera"] if rows else ""
     where = f'params.reconstructions.lenses."{name}"'
     facts = lenses.get(name) if isinstance(lenses, Mapping) and name else None
     if not isinstance(lenses, Mapping):
@@ -131,7 +141,7 @@ def _survey(clip: Clip, inputs: Inputs, params: Params, lens: Lens | None, shown
         done = (frame - clip.start_frame) / max(1, len(clip))
         shown.progress(shown.start_frame + int((part + done) / 3 * (len(shown) - 1)))
 
-    return survey(_world(clip, inputs, params), lens, float(params["focal_factor"]), params, told)
+    return survey(_world(clip, inputs, params), lens, first_focal(clip, inputs, params), params, told)
 
 
 def _poses(clip: Clip, world: StaticWorld, made: Survey, params: Params) -> Iterator[tuple[int, Pose | None]]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -28,6 +29,39 @@ def test_a_file_is_described_and_indexed(tmp_path: Path) -> None:
     assert row["fps"] == pytest.approx(7 / 0.36)
     index = FrameIndex.read(tmp_path / "tall" / "whole" / "frames.parquet")
     np.testing.assert_allclose(index.time_s, np.array(times) / 1000, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "focal"),
+    [
+        (
+            {
+                "com.apple.quicktime.make": "Apple",
+                "com.apple.quicktime.model": "iPhone 14 Pro",
+                "com.apple.quicktime.camera.focal_length.35mm_equivalent": "24",
+            },
+            "Apple iPhone 14 Pro",
+            24.0,
+        ),
+        ({"com.android.manufacturer": "Google", "com.android.model": "Pixel 8"}, "Google Pixel 8", None),
+        ({"make": "Canon", "model": "Canon EOS R5"}, "Canon EOS R5", None),
+        ({}, "", None),
+    ],
+)
+def test_a_camera_is_named_as_its_files_name_it(
+    tmp_path: Path, facts: dict[str, str], name: str, focal: float | None
+) -> None:
+    path = tmp_path / "clip.mov"
+    with av.open(str(path), "w", options={"movflags": "use_metadata_tags"}) as container:
+        container.metadata.update(facts)
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number), format="rgb24")))
+        container.mux(stream.encode(None))
+    run_stage("videos", {"clip": path}, tmp_path)
+    (row,) = rows(tmp_path, "clip", "videos")
+    assert (row["camera"], row["focal_35mm"]) == (name, focal)
 
 
 def test_deep_odd_and_bad_files_in_one_batch(tmp_path: Path) -> None:

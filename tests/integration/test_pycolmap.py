@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.sample import truth_errors
 from egoworld_runner import clip_id
-from egoworld_runner.tables import Mask, schema
+from egoworld_runner.lenses import Lens
+from egoworld_runner.tables import Mask, Video, schema
 from made_clips import ModelEnvRuns, Ran
 from made_videos import make_video
 
@@ -180,6 +182,97 @@ def test_every_frame_is_registered_near_its_true_pose(ran: Ran) -> None:
     notes = ran.report("room", SHOT)["notes"]
     assert notes["registered"] == FRAMES > notes["keyframes"] == notes["registered_keyframes"]
     assert notes["mean_reprojection_error_px"] < 1.0
+
+
+@cache
+def bend() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where each pixel of the lens WIDE lies in a pinhole's picture, x and y [h, w]."""
+    at = np.stack(np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT)), axis=-1).astype(np.float64)
+    x, y = np.moveaxis(WIDE.normalised(at) * FOCAL + [(WIDTH - 1) / 2, (HEIGHT - 1) / 2], -1, 0)
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def bent(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A pinhole's picture as the lens WIDE shows it."""
+    return np.asarray(cv2.remap(picture, *bend(), cv2.INTER_CUBIC), np.uint8)
+
+
+WIDE = Lens("OPENCV_FISHEYE", (520.0, 520.0, (WIDTH - 1) / 2, (HEIGHT - 1) / 2), (-0.05, 0.01, 0.0, 0.0))
+CAMERA = "Maker Wide 3"
+CALIBRATION = {"model": WIDE.model, "width": 2 * WIDTH, "height": 2 * HEIGHT, "f": 1040.0}
+CALIBRATION |= {"distortion": list(WIDE.distortion)}
+
+
+@pytest.fixture(scope="module")
+def wide(colmap: ModelEnvRuns, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
+    """The room and the turning camera through a fisheye, by a camera that its file names, without any masks; the room
+    is two clips.
+    """
+    folder = tmp_path_factory.mktemp("wide")
+    sides = [texture(1, 900, 1350), texture(2, 700, 1400)]
+    pictures = {name: [bent(picture(pose, sides)) for pose in path] for name, path in PATHS.items()}
+    videos, inputs = {}, {}
+    for name, images in pictures.items():
+        spans = [(0, 18), (18, FRAMES)] if name == "room" else [SHOT]
+        videos[name] = (make_video(folder / f"{name}.mp4", images, options={"crf": "16"}), spans)
+        inputs[name] = {"videos": probed(folder / name), "clips": cut(folder / f"{name}-clips", name, spans)}
+    return lambda **params: colmap.run(tmp_path_factory.mktemp("ran"), videos, inputs, **params)
+
+
+PATHS = {"room": cameras(), "turned": turns()}
+
+
+def probed(folder: Path) -> Path:
+    """An artifact of videos, as far as this stage reads it."""
+    folder.mkdir(parents=True)
+    facts = {field.name: None for field in schema(Video)} | {"camera": CAMERA}
+    columns = [pa.field(field.name, field.type) for field in schema(Video)]
+    pq.write_table(pa.Table.from_pylist([facts], schema=pa.schema(columns)), folder / "videos.parquet")
+    return folder
+
+
+def cut(folder: Path, video: str, spans: list[tuple[int, int]]) -> Path:
+    """An artifact of clips, as far as this stage reads it."""
+    folder.mkdir(parents=True)
+    found = [{"clip_id": clip_id(video, *span), "start_frame": span[0], "end_frame": span[1]} for span in spans]
+    pq.write_table(pa.Table.from_pylist(found), folder / "clips.parquet")
+    return folder
+
+
+def test_a_known_lens_is_taken_as_it_is(wide: Callable[..., Ran]) -> None:
+    """By the camera's name, scaled from the size of its calibration; the rotations of a turning camera have it too."""
+    ran = wide(lenses={CAMERA: CALIBRATION})
+    halves = [ran.rows("room", span) for span in ((0, 18), (18, FRAMES))]
+    for rows in (*halves, ran.rows("turned", SHOT)):
+        assert all(row["registered"] for row in rows)
+        assert {row["camera_model"] for row in rows} == {WIDE.model}
+        np.testing.assert_allclose(rows[0]["intrinsics"], WIDE.intrinsics)
+        np.testing.assert_allclose(rows[0]["distortion"], WIDE.distortion)
+    assert max(trajectory_error(rows) for rows in halves) < MOST_ERROR
+    turned = ran.rows("turned", SHOT)
+    assert {row["kind"] for row in turned} == {"rotation"}
+    poses = np.array([row["T_world_camera"] for row in turned]).reshape(-1, 4, 4)
+    assert truth_errors.orientation_errors(poses[:, :3, :3], turns()[:, :3, :3]).max() < 0.1
+    assert ran.report("turned", SHOT)["notes"]["lens"] == "given"
+
+
+def test_clips_of_one_camera_have_one_lens(wide: Callable[..., Ran]) -> None:
+    ran = wide()
+    lenses = [
+        (rows[0]["intrinsics"], rows[0]["distortion"])
+        for rows in (ran.rows("room", span) for span in ((0, 18), (18, FRAMES)))
+    ]
+    assert lenses[0] == lenses[1]
+    assert lenses[0][0][0] == pytest.approx(520, rel=0.1)
+
+
+def test_a_lens_that_cannot_be_used_is_refused_in_words(wide: Callable[..., Ran]) -> None:
+    ran = wide(lenses={CAMERA: CALIBRATION | {"model": "GOPRO"}})
+    report = ran.report("turned", SHOT)
+    assert report["state"] == "failed"
+    assert (
+        f"params.reconstructions.lenses.\"{CAMERA}\" in egoworld.toml: camera model 'GOPRO' is not" in report["reason"]
+    )
 
 
 def test_points_and_intrinsics_are_written(ran: Ran) -> None:

@@ -38,6 +38,7 @@ FOCAL = ("fx", "fy", "cx", "cy")
 ROUNDS = 20
 STEP = 1e-6
 CLOSE = 1e-6
+EXACT = 1e-13
 SAME_SHAPE = 0.005
 """How far width over height may be from that of the calibration: sizes are whole pixels."""
 
@@ -111,6 +112,8 @@ class Lens:
         with np.errstate(all="ignore"):
             for _ in range(ROUNDS if any(self.distortion) else 0):
                 gap = self._bent(flat) - aim
+                if not (np.abs(gap) > EXACT).any():
+                    break
                 along, down = ((self._bent(flat + s) - self._bent(flat - s)) / (2 * STEP) for s in (step_x, step_y))
                 area = along[..., 0] * down[..., 1] - along[..., 1] * down[..., 0]
                 flat = flat - np.stack([

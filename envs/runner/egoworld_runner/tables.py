@@ -88,7 +88,8 @@ class Video(Row):
     """What a video file is: one row per video. Width and height are as displayed (turned, pixels square).
 
     fps: mean while the camera filmed, gaps left out. corrupt_packets gave no picture; damaged_frames are not as they
-    were filmed. timing: times are the file's "stamps", a "rate" that it declares, or one that is "assumed".
+    were filmed. timing: times are the file's "stamps", a "rate" that it declares, or one that is "assumed". camera: its
+    maker and model as the file names them, empty when it does not; focal_35mm: the lens's, on 43.3 mm of diagonal, mm.
     """
 
     table = "videos"
@@ -108,6 +109,8 @@ class Video(Row):
     corrupt_packets: Int
     damaged_frames: Int
     timing: Text
+    camera: Text
+    focal_35mm: OptReal
 
 
 @dataclass(frozen=True)

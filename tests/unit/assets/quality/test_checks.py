@@ -47,6 +47,8 @@ def draft(tmp_path: Path, rows: Sequence[tables.Row], kind: type[tables.Row], fr
         corrupt_packets=0,
         damaged_frames=0,
         timing="stamps",
+        camera="",
+        focal_35mm=None,
     )
     videos = written(tmp_path / "videos", [probe], tables.Video)
     folder = written(tmp_path / "draft", rows, kind)
