@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 import cv2
 import numpy as np
@@ -38,6 +39,12 @@ MOST_AREA = 0.35
 
 LEAST_FILL = 0.35
 """Share of its box that an object fills at least: rims of shadows and gaps between fingers are thin."""
+
+HELD_S = 0.3
+"""Seconds on end that a hand moves an object at least."""
+
+LEAST_PATH = 0.01
+"""Widths of the picture that it moves meanwhile, at least."""
 
 SKIN_FRAMES = 10
 """Frames that the colour of the hands is learnt from before the first pass."""
@@ -158,15 +165,18 @@ def filled(motion: Motion, width: int) -> Pixels:
 
 
 def worth(track: Tracklet, fps: float, width: float) -> bool:
-    """Whether a tracklet is an object: it lasts, moved, and was not forever half outside the picture.
+    """Whether a tracklet is an object, which is what a hand moves: it moved for HELD_S on end while a hand was at it,
+    and was not forever half outside the picture.
 
-    0.3 s is enough at a hand; elsewhere, where parallax looks like motion too, it takes 0.8 s.
+    What moves by itself, clothes for one, meets a hand for less, and so does a still thing whose parallax looks like
+    motion.
     """
     boxes = track.boxes
+    held = [Tracklet(list(run)) for at_hand, run in groupby(boxes, lambda b: b.score > ALONE + TOUCHING) if at_hand]
+    longest = max(held, key=lambda run: len(run.boxes), default=Tracklet())
     inside = sum(not box.border for box in boxes)
-    held = sum(box.score > ALONE + TOUCHING for box in boxes) >= 0.3 * len(boxes)
-    lasting = max(4, round((0.3 if held else 0.8) * fps))
-    return len(boxes) >= lasting and track.path >= 0.01 * width and inside >= 0.2 * len(boxes)
+    lasting = len(longest.boxes) >= max(4, round(HELD_S * fps))
+    return lasting and longest.path >= LEAST_PATH * width and inside >= 0.2 * len(boxes)
 
 
 def object_row(clip: Clip, box: Box, scale: float) -> tables.Detection:

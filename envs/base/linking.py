@@ -42,6 +42,11 @@ def overlap(a: Box, b: Box) -> float:
     return shared(width * height, a.area, b.area, named_alike=a.label == b.label)
 
 
+def meet(a: Box, b: Box) -> bool:
+    """Whether two boxes have a pixel in common."""
+    return min(a.x1, b.x1) > max(a.x0, b.x0) and min(a.y1, b.y1) > max(a.y0, b.y0)
+
+
 def shared(both: float, a: float, b: float, *, named_alike: bool) -> float:
     """The area ``both`` over the smaller one, so that a part seen of a thing still belongs to it; of different names,
     over the union (IoU): a cup on a table is no part of it, but a cup may be called a bowl in between.

@@ -12,7 +12,7 @@ from cutting import ColourCut, grown, smooth, whole, window
 from enlarging import Enlarging
 from following import Followed, View, started
 from hands import SIDES, Hand, Picture, Pixels, bridged, hands_by_frame
-from linking import Box, Tracklet, link, overlap, shared
+from linking import Box, Tracklet, link, meet, overlap, shared
 from pycocotools import mask as coco
 
 from egoworld_runner import Clip, tables
@@ -24,6 +24,15 @@ SAME_SHARE = 0.5
 """Share of the smaller of two masks that the other covers when both are of the same object."""
 
 SAME_FRAMES = 3
+
+REACH = 0.2
+"""How far a hand reaches beyond its box, in the box's longer side."""
+
+CONTACT_S = 0.15
+"""Seconds in all that a hand is within reach of an object at least."""
+
+MOST_AREA = 0.35
+"""Share of the picture that an object fills at most."""
 
 LARGER = 1.8
 """A detected box larger by this factor than the mask inside it shows that only a part had been followed."""
@@ -78,7 +87,7 @@ class Passes:
         self._hand_rows: dict[int, list[tables.Mask]] = {}
         self._hand_pixels: dict[int, Picture] = {}
         self._things: list[Thing] = []
-        self._seeds = seeds(object_boxes(detections, scale), round(0.5 * clip.fps))
+        self._seeds = seeds(detections, scale, size, clip.fps)
         self._enlarge = Enlarging(size, (clip.width, clip.height))
         self.last_seed = max(self._seeds, default=clip.start_frame - 1)
         """The last frame in which an object is cut out first: nothing behind it is looked at again."""
@@ -230,11 +239,33 @@ def object_boxes(rows: Sequence[Mapping[str, Any]], scale: float) -> dict[int, l
     return found
 
 
-def seeds(boxes: Mapping[int, list[Box]], patience: int) -> dict[int, list[tuple[Tracklet, Box]]]:
-    """Where each tracklet is cut out first: its box of a usual size with the best score, by frame."""
+def hand_boxes(rows: Sequence[Mapping[str, Any]], scale: float) -> dict[int, list[Box]]:
+    """Boxes within reach of each hand per frame, px at working size."""
+    found: dict[int, list[Box]] = {}
+    for row in rows:
+        if row["label"].endswith("hand"):
+            x0, y0, x1, y1 = (float(row[name]) * scale for name in ("x0", "y0", "x1", "y1"))
+            reach = REACH * max(x1 - x0, y1 - y0)
+            box = Box(row["frame"], x0 - reach, y0 - reach, x1 + reach, y1 + reach, float(row["score"]))
+            found.setdefault(row["frame"], []).append(box)
+    return found
+
+
+def seeds(
+    rows: Sequence[Mapping[str, Any]], scale: float, size: tuple[int, int], fps: float
+) -> dict[int, list[tuple[Tracklet, Box]]]:
+    """Where each tracklet of detections' rows is cut out first: its box of a usual size with the best score, by frame.
+
+    Left out are things that no hand comes near for CONTACT_S in all, and those that fill more than MOST_AREA of the
+    picture, ``size``: furniture and floors, which no hand moves.
+    """
+    boxes, hands = object_boxes(rows, scale), hand_boxes(rows, scale)
     found: dict[int, list[tuple[Tracklet, Box]]] = {}
-    for track in link(((frame, boxes[frame]) for frame in sorted(boxes)), patience):
+    for track in link(((frame, boxes[frame]) for frame in sorted(boxes)), round(0.5 * fps)):
+        touched = sum(any(meet(box, hand) for hand in hands.get(box.frame, [])) for box in track.boxes)
         usual = float(np.percentile([box.area for box in track.boxes], 70))
+        if touched < max(2, round(CONTACT_S * fps)) or usual > MOST_AREA * size[0] * size[1]:
+            continue
         best = max(track.boxes, key=lambda box: box.score - abs(np.log(box.area / usual)))
         found.setdefault(best.frame, []).append((track, best))
     for starts in found.values():
