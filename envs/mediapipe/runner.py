@@ -30,6 +30,7 @@ class MediaPipeHands(HandRunner):
     """
 
     remembers = True
+    knows_skin = True
 
     def setup(self, weights: Mapping[str, Path], device: str) -> None:
         """Import the library, whose wheel holds the models; ``weights`` names those files so that they are verified."""

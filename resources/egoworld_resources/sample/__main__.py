@@ -25,11 +25,18 @@ def main(words: list[str] | None = None) -> int:
         parser.add_argument(
             f"--{name}", type=int, default=getattr(defaults, name), help=f"{what} (default %(default)s)"
         )
+    parser.add_argument("--gloves", action="store_true", help="the hand wears a work glove")
     parser.add_argument("--force", action="store_true", help="render even if the same sample is there")
     arguments = parser.parse_args(words)
     try:
         options = SampleOptions(
-            arguments.seed, arguments.seconds, arguments.width, arguments.height, arguments.fps, arguments.workers
+            arguments.seed,
+            arguments.seconds,
+            arguments.width,
+            arguments.height,
+            arguments.fps,
+            arguments.gloves,
+            arguments.workers,
         )
         if arguments.force or not is_rendered(arguments.video, options):
             render(arguments.video, options, _show if sys.stderr.isatty() else None)

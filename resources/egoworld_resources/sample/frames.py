@@ -92,7 +92,8 @@ class FrameRenderer:
         t_camera_hand, elbow = t_camera_world @ moment.t_world_hand, apply(t_camera_world, moment.elbow)
         capsules = arm_capsules(shot.motion.skeleton, moment.angles, t_camera_hand, elbow)
         palette = shot.room.palette
-        look = Look(np.array(palette.skin), np.array(palette.cloth), t_camera_world[:3, :3] @ LIGHT)
+        skin, light = palette.glove if self.options.gloves else palette.skin, t_camera_world[:3, :3] @ LIGHT
+        look = Look(np.array(skin), np.array(palette.cloth), light, self.options.gloves)
         layer = trace(capsules, self.intrinsics, self.options.width, self.options.height, look)
         covers = {obj_id: np.zeros(drawing.tags.shape, np.float32) for obj_id in (HAND, ARM)}
         if layer is not None:

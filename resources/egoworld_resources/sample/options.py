@@ -14,8 +14,8 @@ class SampleOptions:
     """The size, length and seed of a sample video; equal options give equal pixels.
 
     `seed`: textures, sizes, camera path and motions all follow from it. `seconds`: length of the video, two shots of
-    half that each. `width`, `height`: pixels, even. `fps`: frames a second. `workers`: processes that render; the
-    pixels do not depend on it.
+    half that each. `width`, `height`: pixels, even. `fps`: frames a second. `gloves`: the hand wears a work glove.
+    `workers`: processes that render; the pixels do not depend on it.
     """
 
     seed: int = 0
@@ -23,6 +23,7 @@ class SampleOptions:
     width: int = 640
     height: int = 360
     fps: int = 15
+    gloves: bool = False
     workers: int = 2
 
     def __post_init__(self) -> None:
@@ -55,6 +56,6 @@ class SampleOptions:
         return 0, self.frame_count // 2
 
     @property
-    def recipe(self) -> dict[str, int | float]:
+    def recipe(self) -> dict[str, int | float | bool]:
         """The options that decide the pixels (all but the number of processes)."""
         return {name: value for name, value in asdict(self).items() if name != "workers"}

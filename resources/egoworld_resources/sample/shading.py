@@ -18,11 +18,15 @@ OCCLUSION = ((0.005, 0.35), (0.014, 0.3), (0.03, 0.25))
 
 @dataclass(frozen=True)
 class Look:
-    """Colours [3] 0..255 of skin and cloth, and the direction [3] to the light in the camera frame."""
+    """Colours [3] 0..255 of skin and cloth, and the direction [3] to the light in the camera frame.
+
+    gloved: the skin is a glove's, without nails, redness or folds.
+    """
 
     skin: Array
     cloth: Array
     light: Array
+    gloved: bool = False
 
 
 def shade(rays: Rays, points: Array, look: Look) -> tuple[Array, Image]:
@@ -34,7 +38,7 @@ def shade(rays: Rays, points: Array, look: Look) -> tuple[Array, Image]:
         away, distance, h = c.offset(points[at])
         share = weight_of(distance, c.material)
         outward = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
-        tone = _skin(c, outward, h, look.skin) if c.material == SKIN else _cloth(c, outward, h, look.cloth)
+        tone = _cloth(c, outward, h, look.cloth) if c.material != SKIN else _skin(c, outward, h, look)
         weight[c.material][at] += share
         normals[c.material][at] += share[:, None] * outward
         paint[c.material][at] += share[:, None] * tone
@@ -57,8 +61,11 @@ def _light(rays: Rays, points: Array, normal: Array, toward: Array) -> Array:
     return (0.41 + 0.11 * facing + 0.60 * np.clip(facing, 0.0, 1.0)) * np.clip(openness, 0.15, 1.0)
 
 
-def _skin(c: Capsule, outward: Array, h: Array, base: Array) -> Array:
+def _skin(c: Capsule, outward: Array, h: Array, look: Look) -> Array:
     """Skin [n, 3]: redder at the joints, folds across the back of a joint, a nail at the end of a finger."""
+    base = look.skin
+    if look.gloved:
+        return np.broadcast_to(base, (len(h), 3))
     along, back = h * c.length, outward @ c.back
     flush = 0.5 * c.flush * np.exp(-((np.minimum(along, c.length - along) / 0.007) ** 2))
     fold = np.exp(-((along / 0.0013) ** 2)) + 0.7 * np.exp(-(((along - 0.0035) / 0.0011) ** 2))

@@ -67,6 +67,16 @@ class Following(Told):
     def forget(self, params):
         super().forget(params)
         self.had = []
+
+
+class BareHands(Told):
+    """Sees no gloves in colour: they begin at x >= 240; in grey it sees all hands."""
+
+    knows_skin = True
+
+    def look(self, frame):
+        grey = (frame.rgb == frame.rgb[..., :1]).all()
+        return [one for one in super().look(frame) if grey or one.keypoints_2d[0, 0] < 240]
 '''
 
 
@@ -197,3 +207,11 @@ def test_a_pass_backwards_ends_where_the_hand_is_not_there(bench: Bench) -> None
     rows, notes = bench.run({"path": comes_in(), "bend": 6.0, "first": 19}, entry="Following")
     assert [row["frame"] for row in rows] == list(range(19, FRAMES))
     assert notes["seen_backwards"] == 9
+
+
+def test_a_gloved_hand_is_seen_in_the_frames_without_a_hand_by_its_shape(bench: Bench) -> None:
+    """A bare hand from frame 30 on ends the second look: frames with a hand are not looked at again."""
+    glove, bare = {"path": in_hand((350, 250)), "bend": 6.0}, {"path": in_hand((120, 250)), "bend": 6.0, "first": 30}
+    rows, notes = bench.run(glove, {**bare, "p_right": 0.02}, entry="BareHands")
+    assert [(row["frame"], row["side"]) for row in rows] == [(f, "right" if f < 30 else "left") for f in range(FRAMES)]
+    assert notes["seen_without_colour"] == 30

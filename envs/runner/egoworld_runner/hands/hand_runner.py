@@ -9,6 +9,7 @@ from typing import ClassVar
 from egoworld_runner.clip import Clip
 from egoworld_runner.hands.background import Background
 from egoworld_runner.hands.backwards import Look, Seen, followed_backwards
+from egoworld_runner.hands.colourless import seen_without_colour
 from egoworld_runner.hands.judging import REJECTED, never_moved, not_a_hand
 from egoworld_runner.hands.sides import Sided, sided, with_odds
 from egoworld_runner.hands.sighting import Followed, Sighting, followed
@@ -40,6 +41,9 @@ class HandRunner(Runner):
     remembers: ClassVar[bool] = False
     """Whether ``look`` follows hands from frame to frame: then they are also followed backwards, see backwards.py."""
 
+    knows_skin: ClassVar[bool] = False
+    """Whether the model knows hands by the colour of skin: then it is shown frames without a hand in grey as well."""
+
     def forget(self, params: Params) -> None:
         """A new pass over frames begins: check the parameters and keep nothing of the last one."""
 
@@ -56,20 +60,26 @@ class HandRunner(Runner):
             first.append(self.look(frame))
             background.look(frame.index, frame.rgb)
             clip.progress(frame.index)
-        seen = self._backwards(clip, params, first) if self.remembers else first
+        seen = self._looked_again(clip, params, first)
         hands = self._judged(clip, followed(with_odds(seen, clip.width), clip.fps), background)
         rows = sided(hands)
         self._note(clip, rows)
         return _rows(rows, hands)
 
-    def _backwards(self, clip: Clip, params: Params, seen: Seen) -> Seen:
+    def _looked_again(self, clip: Clip, params: Params, seen: Seen) -> Seen:
+        """The second passes over what the first one missed; notes what each of them adds."""
+
         def look() -> Look:
             self.forget(params)
             return self.look
 
-        found = followed_backwards(clip, seen, look)
-        clip.note("seen_backwards", sum(map(len, found)) - sum(map(len, seen)))
-        return found
+        if self.remembers:
+            before, seen = seen, followed_backwards(clip, seen, look)
+            clip.note("seen_backwards", _count(seen) - _count(before))
+        if self.knows_skin:
+            before, seen = seen, seen_without_colour(clip, seen, look)
+            clip.note("seen_without_colour", _count(seen) - _count(before))
+        return seen
 
     def _judged(self, clip: Clip, hands: Sequence[Followed], background: Background) -> list[Followed]:
         """Those that may be hands; notes how many sightings the others have, by the reason."""
@@ -88,6 +98,10 @@ class HandRunner(Runner):
         clip.note("frames_with_hand", frames)
         clip.note("frames_with_both_hands", len(rows) - frames)
         clip.note("sides_corrected", sum(row.score < 0.5 for row in rows))
+
+
+def _count(seen: Seen) -> int:
+    return sum(len(some) for some in seen)
 
 
 def _rows(rows: Sequence[Sided], hands: Sequence[Followed]) -> Iterator[HandPose]:

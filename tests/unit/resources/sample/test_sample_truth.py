@@ -1,6 +1,7 @@
 """The truth of a sample agrees with its own pixels."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -109,6 +110,25 @@ def test_joints_lie_in_the_hand_or_behind_the_object(truth):
     assert np.mean(seen) > 0.7
 
 
+def test_a_glove_changes_the_hand_and_nothing_else(video, truth, images, tmp_path):
+    """The same truth and the same picture, but for the colour of what was skin."""
+    path = tmp_path / "gloved.mp4"
+    render(path, replace(OPTIONS, gloves=True))
+    gloved = path.with_suffix(".truth")
+    for table in ("hand_poses", "masks", "reconstructions"):
+        assert load_truth(gloved, table) == load_truth(truth, table)
+    with av.open(str(path)) as container:
+        pictures = [frame.to_ndarray(format="rgb24").astype(float) for frame in container.decode(video=0)]
+    hands = {frame: mask for frame, mask in masks_of(truth, "hand").items() if mask.sum() > 200}
+    assert len(hands) >= 3
+    for frame, hand in hands.items():
+        skin, glove = images[frame][hand].mean(axis=0), pictures[frame][hand].mean(axis=0)
+        assert skin[0] - skin[2] > 20
+        assert glove[0] - glove[2] < 0
+        away = ~cv2.dilate(hand.astype(np.uint8), np.ones((17, 17), np.uint8)).astype(bool)
+        assert np.abs(pictures[frame] - images[frame])[away].mean() < 3
+
+
 def test_keypoints_2d_are_the_projected_keypoints_3d(truth):
     k = camera_of(truth)
     for row in load_truth(truth, "hand_poses"):
@@ -160,7 +180,8 @@ def test_the_truth_says_what_made_it(truth):
     about = json.loads((truth / "truth.json").read_text())
     assert about["seed"] == 3
     assert about["licence"] == "CC0-1.0"
-    assert about["options"] == {"seed": 3, "seconds": 8 / 15, "width": 320, "height": 180, "fps": 15}
+    shape = {"width": 320, "height": 180, "fps": 15, "gloves": False}
+    assert about["options"] == {"seed": 3, "seconds": 8 / 15, **shape}
 
 
 def test_unknown_table_and_missing_folder_are_refused(truth, tmp_path):
