@@ -14,6 +14,8 @@ from egoworld_runner.timing import MISSING
 
 SILENT = ("hevc", "vp8", "vp9", "av1", "ffv1")
 """Decoders that show what they make of a lost block without a word."""
+CAREFUL = ("h264", "mpeg4")
+"""Decoders that notice when the end of a picture is missing."""
 ZEROS = bytes(64)
 """What lost blocks of a file read as; the entropy coding of these codecs does not give so many zeros."""
 
@@ -34,6 +36,7 @@ class Reports:
     def __init__(self) -> None:
         self.errors: list[str] = []
         self.frames = 0
+        self._codec = ""
         self._pts = array("q")
         self._key = bytearray()
         self._packets: list[tuple[int, int]] = []
@@ -48,6 +51,7 @@ class Reports:
         """A packet that is decoded next."""
         self._pts.append(MISSING if packet.pts is None else packet.pts)
         self._key.append(packet.is_keyframe)
+        self._codec = codec
         if packet.is_corrupt or (codec in SILENT and ZEROS in bytes(packet)):
             self._packets.append((len(self._pts) - 1, self.frames))
 
@@ -78,8 +82,9 @@ class Reports:
             while first > max(0, frame - REORDERED) and earliest != MISSING and pts[first - 1] >= earliest:
                 first -= 1
             found[first : _next(keys, frame + 1, len(pts))] = True
+        lost = set(self._lost)
         for packet, given in self._packets:
-            if self._joined(packet):
+            if (packet, given) not in lost and self._joined(packet):
                 continue
             first = self._shown(packet, given, pts)
             itself = first < len(pts) and int(pts[first]) == self._pts[packet] != MISSING
@@ -108,10 +113,11 @@ class Reports:
     def _joined(self, packet: int) -> bool:
         """Whether another recording follows: what counts packets misses some where two were joined, yet none is lost.
 
-        Its clock falls at a key packet. A reader notices some packets early, since it reads ahead.
+        It begins with a key packet, where the clock falls or a decoder that would notice has found no fault. A reader
+        notices some packets early, since it reads ahead.
         """
-        after = range(packet + 1, min(packet + 1 + AHEAD, len(self._pts)))
-        return any(self._key[one] and self._pts[one] < self._pts[packet] for one in after)
+        keys = [one for one in range(packet + 1, min(packet + 1 + AHEAD, len(self._pts))) if self._key[one]]
+        return any(self._codec in CAREFUL or self._pts[one] < self._pts[packet] for one in keys)
 
     def _earliest(self, packet: int) -> int:
         """The least timestamp of a packet and those behind it, up to the next key packet; MISSING for none."""

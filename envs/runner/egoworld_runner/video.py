@@ -44,6 +44,9 @@ SEEKS = 2
 HELD_S = 0.5
 """No picture is taken to stand for longer than this, s: a longer gap is a pause of the recording."""
 
+LOST_S = 0.1
+"""Lost pictures may be missing from a clip for no longer than this, s."""
+
 UNEVEN = 10
 """Where pictures are rarer, a gap is so many times as long as their usual distance."""
 
@@ -245,7 +248,8 @@ class FrameIndex:
             ticks, keys = np.array(pts, dtype=np.int64), np.frombuffer(bytes(key), dtype=np.bool_)
             timing, source = _timing(container, stream, ticks)
         damaged, lost = reports.damaged(ticks, keys), len(reports.errors) - leading
-        restart = timing.restart | reports.behind_lost(ticks)
+        step = np.diff(timing.time_s, prepend=0.0) if timing.stamped else np.full(len(ticks), np.inf)
+        restart = timing.restart | (reports.behind_lost(ticks) & (step > LOST_S + 1e-6))
         return cls(ticks, timing.time_s, keys, damaged, restart, *first.size, first.rotation, source, lost)
 
     def write(self, path: Path) -> None:
@@ -318,7 +322,9 @@ def _from(path: Path, index: FrameIndex, start: int) -> Iterator[tuple[int, Vide
     """
     clear = _clear(index.pts)
     where = {int(index.pts[i]): int(i) for i in np.flatnonzero(clear)}
-    points = [int(point) for point in np.flatnonzero((index.key & clear)[: start + 1])[-SEEKS:] if point > 0]
+    points = [
+        int(point) for point in np.flatnonzero((index.key & clear & ~index.damaged)[: start + 1])[-SEEKS:] if point > 0
+    ]
     for point in [*reversed(points), 0]:
         with opened(path, threads=index.sound) as (container, stream):
             if point > 0:
