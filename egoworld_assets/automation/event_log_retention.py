@@ -3,7 +3,7 @@
 Dagster keeps every event of every run for ever. Two things are done with a run that ended long ago:
 
 - It loses its log lines and the events of its steps. Materializations, observations, checks (planned ones too: failed
-  partitions are told by them), what became of the run, and why steps failed stay, and so does the run itself: Dagster
+  partitions are known by them), what became of the run, and why steps failed stay, and so does the run itself: Dagster
   knows by its run key that the inbox sensor need not ask for that video again.
 - It is deleted when nothing rests on it: it succeeded, was neither for a video nor asked for by key, logged nothing of
   an asset but a plan, and a later run planned the same. So go the hourly and nightly runs that found nothing new.
@@ -131,8 +131,8 @@ def without_use(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun]) -> 
     mere_plan = sa.and_(events.c.dagster_event_type == planned, events.c.partition.is_(None))
     storage: Any = instance.event_log_storage
     with storage.index_connection() as connection:
-        told = sa.select(*columns, mere_plan).where(events.c.run_id.in_(unnamed), of_assets)
-        found = connection.execute(told).fetchall()
+        rows = sa.select(*columns, mere_plan).where(events.c.run_id.in_(unnamed), of_assets)
+        found = connection.execute(rows).fetchall()
         last: dict[str, int] = {}
         for asset in {asset for _, _, asset, plan in found if plan}:
             newest = sa.select(sa.func.max(events.c.id)).where(events.c.asset_key == asset, mere_plan)

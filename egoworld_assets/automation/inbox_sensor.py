@@ -75,7 +75,7 @@ def requests_for(
 ) -> list[dg.RunRequest]:
     """Runs of the whole flow for what arrived: a shard is one, videos go in batches.
 
-    A look tells again of what it told of before; what there was a run for is left out. new: partitions that Dagster
+    A look names again what it named before; what there was a run for is left out. new: partitions that Dagster
     does not have yet.
     """
     if bench.settings.shards:
@@ -96,5 +96,5 @@ def had_a_run(instance: dg.DagsterInstance, partitions: Sequence[str]) -> Collec
 def request_for(bench: Workbench, batch: Sequence[str], videos: Sequence[str]) -> dg.RunRequest:
     """One run of the whole flow for these bytes of these videos; Dagster starts it once per run key."""
     bytes_ = [(bench.store.recorded("videos", video) or {})["sha256"] for video in videos]
-    told = bytes_[0] if len(bytes_) == 1 else digest(bytes_)
-    return run_request(batch, f"{batch[0]}:{told}", console(bench))
+    of_bytes = bytes_[0] if len(bytes_) == 1 else digest(bytes_)
+    return run_request(batch, f"{batch[0]}:{of_bytes}", console(bench))

@@ -111,7 +111,7 @@ def held_up(waiting: Sequence[Waiting]) -> dict[str, Any]:
 def described(rows: list[dict[str, str | int]]) -> dict[str, Any]:
     """The table and its counts, for the UI."""
     numbers = {"attempts": "int"}
-    columns = [dg.TableColumn(name, numbers.get(name, "string"), told) for name, told in COLUMNS.items()]
+    columns = [dg.TableColumn(name, numbers.get(name, "string"), meaning) for name, meaning in COLUMNS.items()]
     shown = [dg.TableRecord(row) for row in rows[:SHOWN]]
     return {
         "table": dg.MetadataValue.table(shown, dg.TableSchema(columns)),

@@ -140,12 +140,12 @@ def run_flow(
     keys = instance.get_dynamic_partitions(str(VIDEOS.name))
     unmade: dict[str, set[str]] = {}
     for stage in stages().values():
-        told = instance.get_materialized_partitions(dg.AssetKey(stage.name))
+        known = instance.get_materialized_partitions(dg.AssetKey(stage.name))
         waiting = set().union(*(unmade[asset] for asset in (*stage.inputs, *stage.optional)))
         states = {video: bench.state(stage, video).condition for video in videos if video not in waiting}
-        untold = {video for video in states if partition[video] not in told}
+        unknown = {video for video in states if partition[video] not in known}
         again = {v for v, state in states.items() if state == "failed" and (stage.name, v) in retried}
-        wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v in untold)} | again
+        wanted = {v for v, state in states.items() if state in WANTS_WORK or (state in MADE and v in unknown)} | again
         progress.begin(stage, sorted(wanted))
         for group in contiguous(keys, {partition[video] for video in wanted}):
             run_id = str(uuid4())

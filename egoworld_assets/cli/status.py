@@ -36,7 +36,7 @@ COLOURS = {
 
 
 FEW = 20
-"""So many videos are told one by one."""
+"""Up to this many videos are listed one by one."""
 
 REASONS = 5
 
@@ -147,11 +147,11 @@ def left_out(bench: Workbench) -> list[dict[str, Any]]:
 def status_table(bench: Workbench, stages: Sequence[Stage], view: View) -> Table:
     """One line per video and asset in data-flow order, then the files that did not become videos.
 
-    More videos than anybody reads one by one are told by asset, state and reason.
+    More videos than anybody reads one by one are grouped by asset, state and reason.
     """
     if len(view.videos) > FEW:
         return grouped_table(bench, alike(bench, stages, view))
-    return told_one_by_one(bench, list(entries_of(bench, stages, view)))
+    return listed_one_by_one(bench, list(entries_of(bench, stages, view)))
 
 
 def alike(bench: Workbench, stages: Sequence[Stage], view: View) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -162,7 +162,7 @@ def alike(bench: Workbench, stages: Sequence[Stage], view: View) -> Iterator[tup
             yield len(group.videos), entry
 
 
-def told_one_by_one(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Table:
+def listed_one_by_one(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Table:
     """One line per video and asset."""
     table = Table("video", "asset", "state", "why", header_style="bold")
     names = dict(bench.store.records("videos"))
@@ -183,7 +183,7 @@ def told_one_by_one(bench: Workbench, entries: Sequence[dict[str, Any]]) -> Tabl
 def grouped_table(bench: Workbench, entries: Iterable[tuple[int, dict[str, Any]]]) -> Table:
     """One line per asset, state and reason with the number of videos and one of them, then the same of other files.
 
-    Of each asset and state, the most frequent reasons are told and the others counted.
+    Of each asset and state, the most frequent reasons are listed and the others counted.
     """
     table = Table("videos", "for example", "asset", "state", "why", header_style="bold")
     named = ((number, entry["video"], entry["asset"], entry["state"], entry["why"]) for number, entry in entries)

@@ -56,9 +56,9 @@ def _look_through(store: Inspected, console: Console, quick: bool, as_json: bool
             shown = f"[{COLOURS[fault.kind]}]{fault.kind}[/] {escape(fault.key)}: {escape(fault.why)}"
             console.print(shown, soft_wrap=True, highlight=False)
     if not as_json:
-        told = ", ".join(f"{count} {kind}" for kind, count in found.items())
+        shown_counts = ", ".join(f"{count} {kind}" for kind, count in found.items())
         fix = f" ({decimal(freed)}; `egoworld gc` frees it)" if found["orphaned"] else ""
-        console.print((told + fix) if told else "everything is as it should be")
+        console.print((shown_counts + fix) if shown_counts else "everything is as it should be")
     if forgotten and not as_json:
         console.print(f"{forgotten} of them forgotten with their artifacts; `egoworld refresh` makes those again")
     return found["missing"] + found["damaged"] == forgotten
@@ -96,8 +96,8 @@ def _collect(store: FolderStore | S3Store, console: Console, policy: gc.Policy, 
     size = sum(removal.bytes for removal in gone)
     if as_json:
         entries = [{"what": r.what, "why": r.why, "objects": len(r.keys), "bytes": r.bytes} for r in gone]
-        told = {"applied": apply, "bytes": size, "removals": entries, "unfinished_uploads": uploads}
-        print(json.dumps(told, indent=2, ensure_ascii=False))
+        shown_counts = {"applied": apply, "bytes": size, "removals": entries, "unfinished_uploads": uploads}
+        print(json.dumps(shown_counts, indent=2, ensure_ascii=False))
         return
     for removal in gone[:SHOWN]:
         said = f"{escape(removal.what)}: {escape(removal.why)}, {len(removal.keys)} objects, {decimal(removal.bytes)}"

@@ -14,7 +14,7 @@ RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_e
 
 
 def in_order(instance: dg.DagsterInstance, partitions: Sequence[str]) -> list[str]:
-    """All partitions that Dagster has, then those of some that it is still to be told of."""
+    """All partitions that Dagster has, then those of some that it does not know yet."""
     return [*instance.get_dynamic_partitions(str(VIDEOS.name)), *unknown(instance, partitions)]
 
 

@@ -159,8 +159,8 @@ def verdict(stage: Stage, summaries: Sequence[PartitionSummary]) -> dg.AssetChec
     said = "; ".join(bad.values()) if videos == 1 else ""
     if videos > 1:
         stopped = [f"{counts[state]} {state}" for state in ("failed", "quarantined", "waiting") if counts[state]]
-        told = "; ".join(f"{video}: {why}" for video, why in list(bad.items())[:SHOWN])
-        said = f"{' and '.join(stopped)} of {videos} videos: {told}" if bad else f"{videos} videos"
+        named = "; ".join(f"{video}: {why}" for video, why in list(bad.items())[:SHOWN])
+        said = f"{' and '.join(stopped)} of {videos} videos: {named}" if bad else f"{videos} videos"
     return dg.AssetCheckResult(
         asset_key=stage.name,
         check_name=CHECK,

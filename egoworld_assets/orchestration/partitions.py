@@ -14,7 +14,7 @@ VIDEOS = dg.DynamicPartitionsDefinition(name="videos")
 
 
 AT_ONCE = 5_000
-"""Partitions that Dagster is told of in one request."""
+"""Partitions that are added to Dagster in one request."""
 
 
 def unknown(instance: dg.DagsterInstance, partitions: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ MADE = dg.DagsterEventType.ASSET_MATERIALIZATION
 
 
 def inputs_of(instance: dg.DagsterInstance, stage: Stage, partitions: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Tags of each of some partitions: every input with its data version and the event that told of it, as of now.
+    """Tags of each of some partitions: every input with its data version and the event that recorded it, as of now.
 
     To be asked before anything is made: an input that changes meanwhile then counts as newer.
     """
@@ -28,10 +28,10 @@ def inputs_of(instance: dg.DagsterInstance, stage: Stage, partitions: Sequence[s
     for asset in (*stage.inputs, *stage.optional):
         key = dg.AssetKey(asset)
         events = instance.get_latest_storage_id_by_partition(key, MADE, set(partitions))
-        told = instance.event_log_storage.get_latest_tags_by_partition(key, MADE, [VERSION], list(partitions))
+        latest = instance.event_log_storage.get_latest_tags_by_partition(key, MADE, [VERSION], list(partitions))
         for partition in partitions:
             version, event = NOTHING
             if partition in events:
-                version, event = told.get(partition, {}).get(VERSION, version), str(events[partition])
+                version, event = latest.get(partition, {}).get(VERSION, version), str(events[partition])
             tags[partition] |= {f"{INPUT_VERSION}/{asset}": version, f"{INPUT_EVENT}/{asset}": event}
     return tags

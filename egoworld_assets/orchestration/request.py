@@ -17,8 +17,8 @@ class Request:
     """What is asked for beside assets and partitions; a run of the daemon asks for nothing of it.
 
     chosen: the videos that may be made, of all that a partition holds; None: every one. retried: (stage, video) of
-    failures that a person asks for again. listener: told what models say. walked: what the stages that are through came
-    to, by name; filled while the run goes on, and kept when its step is tried again.
+    failures that a person asks for again. listener: called with what models report. walked: what the stages that are
+    through came to, by name; filled while the run goes on, and kept when its step is tried again.
     """
 
     chosen: Container[str] | None = None

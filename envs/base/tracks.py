@@ -154,7 +154,7 @@ def corners(gray: Picture, free: NDArray[np.uint8], wanted: int, spacing: int) -
 
 
 def follow(before: Picture, now: Picture, at: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Where points went, where they come back to, and whether both could be told."""
+    """Where points went, where they come back to, and whether both are known."""
     options: Mapping[str, Any] = {
         "winSize": (WINDOW, WINDOW),
         "maxLevel": LEVELS,

@@ -280,7 +280,7 @@ def test_a_tick_that_crashed_is_made_up_for(tmp_path: Path, instance: dg.Dagster
     assert requests(again) == requests(lost) != []
 
 
-def test_a_fault_of_ours_is_told_and_not_taken_for_a_video_s(
+def test_a_fault_of_ours_is_reported_and_not_taken_for_a_video_s(
     bench: Workbench, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     keys = arrive(bench, instance, video(tmp_path / "a.mp4"))

@@ -61,7 +61,7 @@ def test_a_fresh_machine(folder: Path, uv: Path) -> None:
     assert not (folder / "home").exists()
 
 
-def test_faults_are_told_with_their_mends(folder: Path) -> None:
+def test_faults_are_listed_with_their_fixes(folder: Path) -> None:
     (folder / "egoworld.toml").write_text('memory_gb = 1000000\n[stages]\nclips = "transnt"\n')
     done = doctor(folder, "--free-gb", "1e9")
     assert done.returncode == 1

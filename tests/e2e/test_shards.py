@@ -109,7 +109,7 @@ def test_arrivals_ask_for_their_shards_and_everything_gets_fresh(tmp_path: Path,
     assert keys_now[partition_of(late, 2)] != keys_then[partition_of(late, 2)], "Dagster would not start it again"
 
 
-def test_a_bad_video_costs_itself_and_is_told_with_its_reason(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_a_bad_video_costs_itself_and_is_listed_with_its_reason(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     bench = workbench(tmp_path, shards=1)
     (tmp_path / "bad.mp4").write_text("no pictures in here")
     paths = [video(tmp_path / "a.mp4"), tmp_path / "bad.mp4", video(tmp_path / "dark.mp4", shots=(20,))]

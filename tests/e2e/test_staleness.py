@@ -35,7 +35,7 @@ def changed(before: dict[tuple[str, str], str], after: dict[tuple[str, str], str
     return assets
 
 
-def test_a_parameter_is_told_with_its_reason_and_price_and_then_exactly_that_is_made(fresh: Installation) -> None:
+def test_a_parameter_is_listed_with_its_reason_and_price_and_then_exactly_that_is_made(fresh: Installation) -> None:
     before = fresh.runs()
     change = fresh.change("hand_poses", "shift")
     planned = fresh.plan()

@@ -184,7 +184,7 @@ def test_a_package_of_which_the_channel_tells_no_sha256_is_refused(place: Place)
         place.locked("loose")
 
 
-def test_a_channel_that_is_not_there_is_told_from_an_empty_one(place: Place) -> None:
+def test_a_channel_that_is_not_there_is_reported_from_an_empty_one(place: Place) -> None:
     place.backend = CondaBackend(place.folder / "cache", [f"file://{place.folder}/nowhere"])
     with pytest.raises(IndexSilent, match="/nowhere/ is not there"):
         place.locked("tool")
@@ -313,7 +313,7 @@ def test_missing_files_links_and_an_altered_lock_are_damage(place: Place) -> Non
     assert sorted(place.backend.damaged(generation)) == ["bin/python", LOCK, "share/tool.txt"]
 
 
-def test_one_name_and_version_of_two_channels_are_told_apart(place: Place) -> None:
+def test_one_name_and_version_of_two_channels_are_kept_apart(place: Place) -> None:
     place.second.add("tool", "1.1", {"share/tool.txt": "1.1 of the second"}, kind=".tar.bz2")
     one, _ = place.installed(place.locked("tool", name="one"))
     declared = place.locked(f"{place.second.url}::tool 1.1.*", name="two")

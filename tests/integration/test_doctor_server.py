@@ -120,7 +120,7 @@ def test_the_pipelines_key_can_what_it_must(owner: S3Access, tmp_path: Path) -> 
     assert list(Objects(owner, owner.bucket("artifacts")).list("")) == [], "nothing of the doctor stays"
 
 
-def test_a_key_that_may_too_much_or_too_little_is_told(
+def test_a_key_that_may_too_much_or_too_little_is_reported(
     owner: S3Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment(owner).items():
@@ -140,7 +140,7 @@ def test_a_key_that_may_too_much_or_too_little_is_told(
     assert set(accounts) == set(ROLES)
 
 
-def test_a_bucket_that_is_gone_is_told(owner: S3Access, tmp_path: Path) -> None:
+def test_a_bucket_that_is_gone_is_reported(owner: S3Access, tmp_path: Path) -> None:
     bucket = owner.bucket("weights")
     client(owner, owner.endpoint).delete_bucket(Bucket=bucket)
     found = findings_of("S3", tmp_path)[f"bucket {bucket}"]
@@ -169,7 +169,7 @@ class LateServer(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_clock_that_is_wrong_and_a_server_that_is_gone_are_told(
+def test_a_clock_that_is_wrong_and_a_server_that_is_gone_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LateServer, "date", "Sat, 01 Jan 2000 00:00:00 GMT")

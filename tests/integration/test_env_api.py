@@ -161,7 +161,7 @@ def test_a_body_that_is_too_long_is_refused(writer: httpx.Client, whole: bool) -
     refused(answer, 413, "BODY_TOO_LARGE")
 
 
-def test_licences_of_its_packages_are_told(writer: httpx.Client, env: str) -> None:
+def test_licences_of_its_packages_are_reported(writer: httpx.Client, env: str) -> None:
     licences = ok(writer.get(f"{env}/licences"))
     assert licences["packages"] == [{"name": "tiny", "version": "1.0", "licence": "", "refused": ""}]
     refused(writer.get("/envs/flow/nobody/licences"), 404, "ENV_NOT_FOUND")
@@ -188,7 +188,7 @@ def test_a_token_is_needed_and_a_reader_changes_nothing(api: Served, home: Path,
         refused(guest.get("/envs"), 401, "UNAUTHORIZED")
 
 
-def test_an_env_that_is_taken_is_told_at_once_or_waited_for(writer: httpx.Client, home: Path, env: str) -> None:
+def test_an_env_that_is_taken_is_reported_at_once_or_waited_for(writer: httpx.Client, home: Path, env: str) -> None:
     places = Places(home / "workflow_envs")
     with places.changing(EnvKey(*env.split("/")[2:]), 0):
         refused(writer.post(f"{env}/deps", json={"packages": ["leaf"]}), 423, "ENV_LOCKED")
@@ -225,7 +225,7 @@ def test_the_audit_names_who_from_where_and_pages(writer: httpx.Client, env: str
     assert rest["next"] is None
 
 
-def test_damage_is_seen_and_sizes_are_told(writer: httpx.Client, env: str) -> None:
+def test_damage_is_seen_and_sizes_are_reported(writer: httpx.Client, env: str) -> None:
     made = ok(writer.get(f"{env}/verify"))
     disk = ok(writer.get(f"{env}/disk"))
     assert disk["own_bytes"] > 0

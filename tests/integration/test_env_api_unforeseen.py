@@ -29,7 +29,7 @@ class Broken:
 
 
 @pytest.mark.anyio
-async def test_it_is_told_without_a_word_of_it(tmp_path: Path, uv: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_it_is_listed_without_a_word_of_it(tmp_path: Path, uv: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken: Any = Broken()
     fabric = made_fabric(tmp_path, uv, more={"conda": broken})
     tokens = Tokens(tmp_path / "tokens.json")

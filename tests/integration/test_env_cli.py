@@ -85,7 +85,7 @@ def test_looking_makes_nothing(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("environ")
-def test_the_log_tells_what_uv_said_and_an_update_of_nothing_is_told(tmp_path: Path) -> None:
+def test_the_log_tells_what_uv_said_and_an_update_of_nothing_is_reported(tmp_path: Path) -> None:
     wrong("create", "flow/bad", "tiny>5")
     assert "only tiny<=2.0 is available" in ego("log", "flow/bad").stdout
     ego("create", "flow/node", "tiny")
@@ -93,7 +93,9 @@ def test_the_log_tells_what_uv_said_and_an_update_of_nothing_is_told(tmp_path: P
     del tmp_path
 
 
-def test_a_home_that_cannot_be_is_told_in_one_line(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_cannot_be_is_reported_in_one_line(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = Path(environ["EGOWORLD_HOME"]).with_name("a-file")
     file.write_text("")
     monkeypatch.setenv("EGOWORLD_HOME", str(file))
@@ -109,7 +111,7 @@ def test_an_error_is_json_for_who_asked_for_json(environ: dict[str, str]) -> Non
     del environ
 
 
-def test_licences_of_packages_are_told_and_judged(environ: dict[str, str]) -> None:
+def test_licences_of_packages_are_reported_and_judged(environ: dict[str, str]) -> None:
     policy = Path(environ["EGOWORLD_PROJECT"]) / "envs" / "policy.toml"
     policy.parent.mkdir()
     policy.write_text('[licences]\npackages = ["MIT"]\n[licences.told]\nleaf = "MIT"\n')

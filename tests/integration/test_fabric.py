@@ -212,7 +212,7 @@ def test_a_write_into_an_env_is_seen_and_repaired_by_a_sync(fabric: Fabric) -> N
     assert fabric.verify(KEY) == repaired
 
 
-def test_two_at_once_wait_or_are_told(fabric: Fabric) -> None:
+def test_two_at_once_wait_or_are_reported(fabric: Fabric) -> None:
     fabric.create(KEY, TESTER)
     with fabric.places.changing(KEY, 0):
         with pytest.raises(EnvLocked, match="flow/node is locked"):

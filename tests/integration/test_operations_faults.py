@@ -147,7 +147,7 @@ def pid_line(cluster: Path) -> str:
     ],
     ids=["password", "user", "database", "host"],
 )
-def test_a_wrong_address_is_told_without_its_password(
+def test_a_wrong_address_is_listed_without_its_password(
     postgres_server: PostgresAddress, wrong: dict[str, str], advice: str
 ) -> None:
     at = replace(postgres_server, **wrong)

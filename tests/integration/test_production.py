@@ -276,7 +276,7 @@ def test_every_log_is_json_line_by_line(server: Server, worked: str) -> None:
     assert "Execution of run for" in (logs / "code-location.log").read_text(encoding="utf-8")
 
 
-def test_all_but_the_proxy_bind_loopback_and_the_proxy_what_it_is_told(server: Server) -> None:
+def test_all_but_the_proxy_bind_loopback_and_the_proxy_what_it_is_reported(server: Server) -> None:
     processes = [
         process
         for part in server.health()

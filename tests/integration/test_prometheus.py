@@ -90,7 +90,7 @@ def test_labels_are_those_that_the_legends_name(prometheus: str) -> None:
                 assert named <= dict(series["metric"]).keys(), panel["title"]
 
 
-def test_promtool_takes_what_is_told(prometheus: str, tmp_path: Path) -> None:
+def test_promtool_takes_what_is_reported(prometheus: str, tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not on the PATH")

@@ -39,7 +39,7 @@ def test_an_exception_names_its_line(machine: Machine) -> None:
     assert outcome.stderr.endswith("ZeroDivisionError: division by zero\n")
 
 
-def test_a_signal_is_told_as_a_shell_tells_it(machine: Machine) -> None:
+def test_a_signal_is_reported_as_a_shell_tells_it(machine: Machine) -> None:
     outcome = machine.run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", BOUNDS)
     assert (outcome.exit_code, outcome.killed_for) == (128 + signal.SIGSEGV, "")
 
@@ -214,7 +214,7 @@ def test_an_interpreter_that_does_not_start(machine: Machine) -> None:
         )
 
 
-def test_an_env_that_is_closed_to_others_is_told(code_folder: Path) -> None:
+def test_an_env_that_is_closed_to_others_is_reported(code_folder: Path) -> None:
     machine = machine_named("whole", code_folder)
     if "uid" not in machine.means:
         pytest.skip("only a run as another user is kept out of a folder of ours")

@@ -90,7 +90,7 @@ def test_what_was_pushed_is_fetched_once_and_checked(access: S3Access, tmp_path:
     assert local_weights([WEIGHTS], Path("python"), bucket)["hands"] == path, "the server is not asked again"
 
 
-def test_what_lies_on_the_disk_goes_first_and_what_lies_nowhere_is_told(access: S3Access, tmp_path: Path) -> None:
+def test_what_lies_on_the_disk_goes_first_and_what_lies_nowhere_is_reported(access: S3Access, tmp_path: Path) -> None:
     bucket = WeightsBucket(access, tmp_path / "cache", BOUND)
     with pytest.raises(WeightsMissing) as missing:
         local_weights([WEIGHTS], Path("python"), bucket)

@@ -18,9 +18,9 @@ from egoworld_assets.cli.env.options import (
     fabric,
     key_of,
     me,
+    print_json,
     show_env,
     text_of,
-    told,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def delete(env: Which, wait: Wait = 0, as_json: Json = False) -> None:
 
     fabric().delete(key_of(env), me(), wait_s=wait)
     if as_json:
-        told(Deleted.of(key_of(env)))
+        print_json(Deleted.of(key_of(env)))
     else:
         print(f"deleted {env}")
 
@@ -121,7 +121,7 @@ def cleanup(
 
     gone = fabric().cleanup(me(), idle_hours=idle_hours, dry_run=not apply)
     if as_json:
-        told(Cleaned(dry_run=not apply, removed=[Key.of(key) for key in gone]))
+        print_json(Cleaned(dry_run=not apply, removed=[Key.of(key) for key in gone]))
         return
     for key in gone:
         print(key)

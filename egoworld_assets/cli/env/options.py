@@ -103,7 +103,7 @@ def me() -> Actor:
     return Actor.at_terminal()
 
 
-def told(value: Any) -> None:
+def print_json(value: Any) -> None:
     """A model of the API as JSON."""
     print(json.dumps(value.model_dump(), indent=2, ensure_ascii=False))
 
@@ -114,7 +114,7 @@ def show_env(env: EnvFacts, status: Any, as_json: bool) -> None:
 
     model = Env.of_facts(env, status)
     if as_json:
-        told(model)
+        print_json(model)
         return
     print(f"{env.key}: {model.status}, Python {model.python_version} ({model.backend}), {decimal(model.bytes)}")
     print(f"  {model.python}\n  lock {model.lock_digest[:12]}, {len(model.locked_versions)} packages")

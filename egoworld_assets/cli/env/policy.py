@@ -48,8 +48,8 @@ def phase(as_json: Json = False) -> None:
     catalog, host = everything(Settings.load()), Host.of_this_machine()
     found = phases(catalog, catalog.names, host)
     if as_json:
-        told = {"machine": host.summary(), "envs": [asdict(one) for one in found]}
-        print(json.dumps(told, indent=2, ensure_ascii=False))
+        answer = {"machine": host.summary(), "envs": [asdict(one) for one in found]}
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
         return
     table = Table(show_edge=False, pad_edge=False, box=None)
     for column in ("env", "phase", "driver from", "C lacks"):

@@ -25,8 +25,8 @@ from egoworld_assets.cli.env.options import (
     fabric_with,
     key_of,
     me,
+    print_json,
     text_of,
-    told,
 )
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.workflow_envs.config import LONGEST_RUN_S
@@ -70,7 +70,7 @@ def run(
         raise
     if as_json:
         limit = found.config.execution_timeout if timeout is None else timeout
-        told(Ran.of_outcome(key, run_id, limit, outcome))
+        print_json(Ran.of_outcome(key, run_id, limit, outcome))
     else:
         _show(outcome.stdout, outcome.stderr)
         if outcome.killed_for or outcome.truncated:
@@ -90,7 +90,7 @@ def runs(
     going = found.runs.running(key_of(env) if env else None) if found else []
     facts = [RunFacts.of_run(one) for one in going]
     if as_json:
-        told(RunningCode(runs=facts, most=found.runs.most if found else 0))
+        print_json(RunningCode(runs=facts, most=found.runs.most if found else 0))
         return
     table = Table(show_edge=False, pad_edge=False, box=None)
     for column in ("env", "run", "who", "from", "s", "of at most"):
@@ -109,7 +109,7 @@ def cancel(env: Which, run_id: Annotated[str, typer.Argument(metavar="RUN")], as
 
     ended = CancelledRun.of_run(fabric_with(key_of(env)).cancel(key_of(env), run_id, me()))
     if as_json:
-        told(ended)
+        print_json(ended)
     else:
         print(f"cancelled {run_id}")
 

@@ -18,8 +18,8 @@ from egoworld_assets.cli.env.options import (
     fabric_so_far,
     fabric_with,
     key_of,
+    print_json,
     show_env,
-    told,
     when,
 )
 from egoworld_resources.settings import Settings
@@ -37,7 +37,7 @@ def list_(as_json: Json = False) -> None:
     found = fabric_so_far()
     envs = Envs(envs=listed(found) if found else [])
     if as_json:
-        told(envs)
+        print_json(envs)
         return
     table = Table(show_edge=False, pad_edge=False, box=None)
     for column in ("env", "status", "backend", "python", "packages", "size", "last used", "lock"):
@@ -98,7 +98,7 @@ def project(as_json: Json = False) -> None:
 
     known = ProjectInfo.of_project(Settings.load().project, fabric_so_far())
     if as_json:
-        told(known)
+        print_json(known)
         return
     table = Table(show_edge=False, pad_edge=False, box=None)
     for column in ("env", "package", "project asks", "has", "env asks", "has", "conflict"):
@@ -121,7 +121,7 @@ def deps(env: Which, as_json: Json = False) -> None:
     made = fabric_with(key).get(key).declared
     known = Dependencies(**named(key), dependencies=list(made.dependencies), locked_versions=made.locked_versions)
     if as_json:
-        told(known)
+        print_json(known)
         return
     for dependency in known.dependencies:
         print(dependency)
@@ -137,7 +137,7 @@ def licences(env: Which, as_json: Json = False) -> None:
     key = key_of(env)
     known = Licences.of_facts(key, fabric_with(key).licences(key))
     if as_json:
-        told(known)
+        print_json(known)
         return
     table = Table(show_edge=False, pad_edge=False, box=None)
     for column in ("package", "version", "licence", "policy"):
@@ -152,8 +152,8 @@ def _short(message: str) -> str:
     """The line of a message that tells most: the last cause that uv names, else the first that introduces nothing."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     causes = [line.removeprefix("cause: ") for line in lines if line.startswith("cause: ")]
-    told = next((line for line in [*causes[::-1], *lines] if not line.endswith(":")), "")
-    return told if len(told) <= SHOWN else f"{told[: SHOWN - 1]}…"
+    line_shown = next((line for line in [*causes[::-1], *lines] if not line.endswith(":")), "")
+    return line_shown if len(line_shown) <= SHOWN else f"{line_shown[: SHOWN - 1]}…"
 
 
 @command
@@ -171,7 +171,7 @@ def log(
     history = fabric.operations.history(parts=parts, limit=limit, running=running) if fabric else []
     found = [OperationFacts.of_operation(one) for one in history]
     if as_json:
-        told(Operations(operations=found, next=found[-1].id if len(found) == limit else None))
+        print_json(Operations(operations=found, next=found[-1].id if len(found) == limit else None))
         return
     table = Table(show_edge=False, pad_edge=False, box=None)
     for column in ("at", "who", "from", "did", "to", "result", "s", "lock", "message"):

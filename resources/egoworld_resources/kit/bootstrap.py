@@ -17,7 +17,7 @@ INTERPRETER = "interpreter.tar.gz"
 SCRIPT = """\
 #!/bin/sh
 # Installs this kit on a machine without a network: sh install.sh --to FOLDER --key SHA256:...
-# Compare the sha256 of this file, and the key, with what the maker of the kit told you by another channel.
+# Compare the sha256 of this file, and the key, with what the maker of the kit gave you by another channel.
 # It checks install.pyz, which checks the signature and every other file before anything else is run.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from egoworld_resources.making.workbench import Workbench
 
 Listener = Callable[[str, Event], None]
-"""Told the stage and an event of its model."""
+"""Called with the stage and an event of its model."""
 log = logging.getLogger(__name__)
 
 

@@ -151,7 +151,7 @@ class ServerSettings(BaseModel):
 
     @property
     def s3_access(self) -> S3Access:
-        """The S3 server as its clients are told of it, with the keys of its owner."""
+        """The S3 server as its clients know it, with the keys of its owner."""
         return S3Access.model_validate(
             {
                 "endpoint": self.s3_endpoint,
@@ -244,8 +244,8 @@ class EnvFile:
         except ValidationError as error:
             found = error.errors(include_input=False, include_context=False)
             wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in found)
-            told = "infra/env.template describes each, `make up` adds what is missing"
-            raise BadConfiguration(f"{self.path}: {wrong}; {told}") from None
+            hint = "infra/env.template describes each, `make up` adds what is missing"
+            raise BadConfiguration(f"{self.path}: {wrong}; {hint}") from None
 
     def passed_on(self) -> dict[str, str]:
         """What Dagster's processes get of it, with the S3 key of the pipeline: that of the owner stays here."""

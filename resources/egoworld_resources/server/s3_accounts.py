@@ -124,7 +124,7 @@ def end(server: str, owner: S3Access, access: S3Access, others: Mapping[str, S3A
 
 def _digest(server: str, accounts: Mapping[str, S3Access]) -> str:
     """Changes with the server, the keys, and what a role may do."""
-    told = [
+    facts = [
         [
             who,
             access.access_key.get_secret_value(),
@@ -133,7 +133,7 @@ def _digest(server: str, accounts: Mapping[str, S3Access]) -> str:
         ]
         for who, access in accounts.items()
     ]
-    return hashlib.sha256(json.dumps([server, told]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([server, facts]).encode()).hexdigest()
 
 
 def _words(said: bytes) -> str:

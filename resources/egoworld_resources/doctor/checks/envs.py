@@ -29,16 +29,16 @@ def uv(subject: Subject) -> Iterator[Finding]:
     program, file = subject.settings.uv, subject.settings.project / "locks" / "uv.txt"
     fix = "make setup, or set uv (EGOWORLD_UV) to the program"
     try:
-        told = ask([program, "--version"], subject.patience_s)
+        answer = ask([program, "--version"], subject.patience_s)
     except OSError as error:
         unbuilt = [env.name for env in subject.envs() if env.interpreter != BASE and live(subject, env) is None]
         say = fault if unbuilt else warning
         why = f"; {', '.join(unbuilt)} cannot be built" if unbuilt else "; no env can be rebuilt"
         yield say("program", f"{program}: {error.strerror or error}{why}", fix)
         return
-    found = re.search(r"\d+\.\d+\.\d+", told.out)
-    if told.status != 0 or found is None:
-        yield fault("program", f"{program} --version {told.ending}", fix)
+    found = re.search(r"\d+\.\d+\.\d+", answer.out)
+    if answer.status != 0 or found is None:
+        yield fault("program", f"{program} --version {answer.ending}", fix)
         return
     pinned = re.search(r"^uv==(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE) if file.is_file() else None
     if pinned and pinned[1] != found[0]:
@@ -103,11 +103,11 @@ def _env(subject: Subject, env: ModelEnv) -> Finding:
     if ready.stamp != stamp_of(generation):
         return fault(env.name, f"files of {generation} changed after they were installed", again)
     try:
-        told = ask([generation / ready.python, "-I", "-c", FINDS_THE_CONTRACT], subject.patience_s)
+        answer = ask([generation / ready.python, "-I", "-c", FINDS_THE_CONTRACT], subject.patience_s)
     except OSError as error:
         return fault(env.name, f"{generation / ready.python} cannot be started: {error.strerror or error}", again)
-    if told.status != 0:
-        return fault(env.name, f"{generation / ready.python} {told.ending}", again)
+    if answer.status != 0:
+        return fault(env.name, f"{generation / ready.python} {answer.ending}", again)
     return ok(env.name, f"{ready.files:,} files as built")
 
 

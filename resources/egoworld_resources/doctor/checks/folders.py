@@ -91,8 +91,8 @@ def _held_and_freed(folder: Path, seconds: float) -> list[str]:
         answers: list[str] = []
         for operation in (fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN):
             fcntl.flock(file, operation)
-            told = ask(command, seconds / 2)
-            answers.append(told.out.strip() or told.ending)
+            answer = ask(command, seconds / 2)
+            answers.append(answer.out.strip() or answer.ending)
         return answers
 
 

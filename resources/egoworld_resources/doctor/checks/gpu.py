@@ -67,12 +67,12 @@ def driver(subject: Subject) -> Iterator[Finding]:
     if program is None:
         yield fault("nvidia-smi", "not on PATH", INSTALL)
         return
-    told = ask([program, *ASK_DRIVER], min(20.0, subject.patience_s))
-    version, _, name = told.out.partition("\n")[0].partition(",")
-    if told.status is None:
-        yield fault("nvidia-smi", told.ending, "the driver hangs (sudo dmesg | grep NVRM): restart the machine")
-    elif told.status != 0 or not re.fullmatch(r"\d+(\.\d+)*", version.strip()):
-        said = told.ending if told.status else f"printed {told.words!r}"
+    answer = ask([program, *ASK_DRIVER], min(20.0, subject.patience_s))
+    version, _, name = answer.out.partition("\n")[0].partition(",")
+    if answer.status is None:
+        yield fault("nvidia-smi", answer.ending, "the driver hangs (sudo dmesg | grep NVRM): restart the machine")
+    elif answer.status != 0 or not re.fullmatch(r"\d+(\.\d+)*", version.strip()):
+        said = answer.ending if answer.status else f"printed {answer.words!r}"
         yield fault("nvidia-smi", said, f"sudo modprobe nvidia, and run nvidia-smi by hand; else {INSTALL}")
     else:
         yield ok("nvidia-smi", f"driver {version.strip()}, {name.strip()}")
@@ -98,8 +98,8 @@ def _fits(subject: Subject, env: ModelEnv, found: Version) -> Finding:
 
 def cuda_of(packages: Mapping[str, str]) -> int | None:
     """The major version of CUDA of a lock: from its runtime package, else from torch's local version (+cu124)."""
-    told = cuda_version(packages)
-    return Version(told).major if told else None
+    answer = cuda_version(packages)
+    return Version(answer).major if answer else None
 
 
 @check("torch.cuda")
@@ -120,11 +120,11 @@ def torch_cuda(subject: Subject) -> Iterator[Finding]:
         elif python is None:
             yield warning(env.name, "cannot be asked: the env is not built yet", "make envs, then run this again")
         else:
-            told = ask([python, "-I", "-c", ASKS_TORCH], subject.patience_s)
-            if told.status == 0 and told.out.startswith("True"):
-                _, count, cuda = told.out.split()
+            answer = ask([python, "-I", "-c", ASKS_TORCH], subject.patience_s)
+            if answer.status == 0 and answer.out.startswith("True"):
+                _, count, cuda = answer.out.split()
                 yield ok(env.name, f"{count} GPU, CUDA {cuda}")
             else:
-                said = "is False" if told.status == 0 else told.ending
+                said = "is False" if answer.status == 0 else answer.ending
                 fix = "see the checks of GPU and driver; then ask by hand: " + f"{python} -c '{ASKS_TORCH}'"
                 yield fault(env.name, f"torch.cuda.is_available() {said}", fix)

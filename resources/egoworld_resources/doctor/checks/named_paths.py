@@ -22,9 +22,9 @@ def names_of_folders(subject: Subject) -> Iterator[Finding]:
         said = given(setting, os.environ)
         if len({Path(path).resolve() for path in said.values()}) > 1:
             (first, path), *others = said.items()
-            told = ", ".join(f"{name}={other}" for name, other in others)
+            unused = ", ".join(f"{name}={other}" for name, other in others)
             yield warning(
-                setting, f"{first}={path} counts, and not {told}", f"unset {others[0][0]}, or make both the same"
+                setting, f"{first}={path} counts, and not {unused}", f"unset {others[0][0]}, or make both the same"
             )
     known = {name for env in subject.catalog.names for name in _names(subject, env)}
     for name in sorted(set(settings.extra.model_paths) - known):

@@ -70,10 +70,10 @@ def reached(access: S3Access, seconds: float) -> Finding:
             headers = answer.headers
     except urllib.error.HTTPError as error:
         headers = error.headers  # who asks without a key is refused, by a server that runs
-    told = headers.get("Date")
-    if told is None:
+    date = headers.get("Date")
+    if date is None:
         return ok("server", f"{access.endpoint} answers, and tells no time")
-    apart = abs(parsedate_to_datetime(told).timestamp() - time.time())
+    apart = abs(parsedate_to_datetime(date).timestamp() - time.time())
     found = f"{access.endpoint} answers, its clock is {apart:.0f} s from ours"
     if apart >= CLOCK_FAR_S:
         return fault("server", f"{found}: it refuses what we sign", SET_CLOCK)

@@ -124,7 +124,7 @@ def _wanted(wish: Wish, place: Path) -> str:
     if (place / TRUSTED).is_file():
         return wanted_fingerprint(str(place / TRUSTED))
     raise KitRefused(
-        "whose kit is it? Give --key the fingerprint (SHA256:...) that its maker told you by another channel "
+        "whose kit is it? Give --key the fingerprint (SHA256:...) that its maker gave you by another channel "
         "than the kit came"
     )
 

@@ -46,8 +46,8 @@ def backup(to: To, keep: Annotated[int, typer.Option(min=0, help="How many backu
     with copying(server.parts.settings.home):
         made = back_up(whole_of(server, "backup"), to.absolute(), keep)
     note(server.folder, LastBackup(folder=made.folder, made_at=datetime.fromisoformat(made.facts.made_at)))
-    told = ", ".join(f"{name} {shown(total)}" for name, total in made.facts.buckets.items())
-    typer.echo(f"{made.folder}: {sum(made.facts.tables.values())} rows; {told}; new: {shown(made.facts.new)}")
+    buckets = ", ".join(f"{name} {shown(total)}" for name, total in made.facts.buckets.items())
+    typer.echo(f"{made.folder}: {sum(made.facts.tables.values())} rows; {buckets}; new: {shown(made.facts.new)}")
     typer.echo(f"it holds the server's passwords and keys: {made.folder / ENV}")
 
 

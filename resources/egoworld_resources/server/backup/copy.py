@@ -1,7 +1,7 @@
 """A copy of a running server from which it can be made again: the database, every object of the buckets, the .env.
 
 It is consistent although the server goes on working. The database comes first: what Dagster tells of then is in the
-buckets already, as artifacts are stored before Dagster is told, and what is made meanwhile Dagster is told later, when
+buckets already, as artifacts are stored before Dagster records them; what is made meanwhile Dagster records later, when
 the next refresh or the inbox sensor comes by. In the bucket of the artifacts the records come first, then manifests,
 then all else: a record names a version whose manifest is there, a manifest files that are there, and none of them
 changes. Nothing may be removed meanwhile: the caller holds ``removals.copying``.

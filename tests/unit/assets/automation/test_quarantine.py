@@ -47,7 +47,7 @@ def materialized(bench: Workbench, instance: dg.DagsterInstance) -> Mapping[str,
     return found[0].metadata if found else None
 
 
-def test_a_failed_video_is_told_with_its_attempts_and_the_command_that_repeats_it(
+def test_a_failed_video_is_listed_with_its_attempts_and_the_command_that_repeats_it(
     bench: Workbench, tmp_path: Path
 ) -> None:
     key = broken_video(bench, tmp_path, "bad.mp4")
@@ -64,7 +64,7 @@ def test_a_failed_video_is_told_with_its_attempts_and_the_command_that_repeats_i
     assert again["since"] == first["since"] != ""
 
 
-def test_a_quarantined_video_is_told_and_those_behind_it_are_not(
+def test_a_quarantined_video_is_reported_and_those_behind_it_are_not(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = Arrivals(bench.store).take(video(tmp_path / "a.mp4")).video

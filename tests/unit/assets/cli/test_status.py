@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from egoworld_assets.cli.status import FEW, REASONS, grouped_table, json_lines, status_table, told_one_by_one
+from egoworld_assets.cli.status import FEW, REASONS, grouped_table, json_lines, listed_one_by_one, status_table
 from egoworld_assets.clips import STAGE as CLIPS
 from egoworld_assets.videos import STAGE as VIDEOS
 from egoworld_resources.making.overview import by_index
@@ -35,20 +35,20 @@ def each(found: list[dict[str, str]]) -> list[tuple[int, dict[str, str]]]:
 def lines(bench: Workbench, videos: int) -> list[list[str]]:
     console = Console(width=200)
     few = videos <= FEW
-    table = told_one_by_one(bench, entries(videos)) if few else grouped_table(bench, each(entries(videos)))
+    table = listed_one_by_one(bench, entries(videos)) if few else grouped_table(bench, each(entries(videos)))
     with console.capture() as capture:
         console.print(table)
     rows = [line.strip("│").split("│") for line in capture.get().splitlines() if line.startswith("│")]
     return [[cell.strip() for cell in row] for row in rows]
 
 
-def test_few_videos_are_told_one_by_one(tmp_path: Path) -> None:
+def test_few_videos_are_listed_one_by_one(tmp_path: Path) -> None:
     rows = lines(workbench(tmp_path), FEW)
     assert len(rows) == 2 * FEW
     assert rows[-1] == ["", "masks", "failed", f"reason {FEW - 1}"]
 
 
-def test_many_are_told_by_asset_state_and_reason_and_none_is_left_out(tmp_path: Path) -> None:
+def test_many_are_reported_by_asset_state_and_reason_and_none_is_left_out(tmp_path: Path) -> None:
     videos = FEW + 10
     rows = lines(workbench(tmp_path), videos)
     assert rows[0] == [str(videos), "v0", "clips", "fresh", ""]
@@ -76,7 +76,7 @@ def test_videos_that_stand_alike_are_counted_together(tmp_path: Path) -> None:
     ]
 
 
-def test_files_that_are_no_videos_are_told_after_the_assets(tmp_path: Path) -> None:
+def test_files_that_are_no_videos_are_reported_after_the_assets(tmp_path: Path) -> None:
     bench = workbench(tmp_path)
     bench.store.record("duplicates", "twin", {"name": "[b]twin", "duplicate_of": "v0"})
     console = Console(width=200)

@@ -139,7 +139,7 @@ def test_only_whole_videos_that_fit_are_taken_on() -> None:
     assert within(steps(a=(0, 1500), b=(0, 1500)), 1.0) == ["a", "b"], "a model is loaded once for all videos"
 
 
-def test_many_videos_are_told_by_reason(tmp_path: Path) -> None:
+def test_many_videos_are_reported_by_reason(tmp_path: Path) -> None:
     found = steps(**{f"v{number}": (10.0, None) for number in range(21)})
     lines = [line for line in printed(found, tmp_path).splitlines() if "it changed" in line]
     assert len(lines) == 2

@@ -367,7 +367,7 @@ def test_an_input_that_was_not_there_before_is_a_reason() -> None:
     assert states_of(world, bench) == {"middle": (True, "never made"), "extra": (True, "input middle is new")}
 
 
-def test_reasons_of_the_root_are_told_far_behind_it_and_grouped() -> None:
+def test_reasons_of_the_root_are_reported_far_behind_it_and_grouped() -> None:
     world, bench = start([ABOVE, MIDDLE, EXTRA, LOW])
     for stage in world.stages:
         put(world, bench, stage, Outcome("good", 1))

@@ -177,7 +177,7 @@ def test_only_the_first_scrape_waits_for_a_scan() -> None:
     assert len(scans) == 2, "none while the last is young"
 
 
-def test_a_taken_port_is_told(bench: Workbench) -> None:
+def test_a_taken_port_is_reported(bench: Workbench) -> None:
     with dg.DagsterInstance.ephemeral() as instance, server_of(bench, instance, 0) as server:
         done = CliRunner().invoke(app, ["metrics", "--port", str(server.server_port)])
     assert done.exit_code == 1
@@ -212,7 +212,7 @@ def test_the_panels_lie_beside_each_other() -> None:
         taken |= dict.fromkeys(cells, panel["title"])
 
 
-def test_the_newest_backup_is_told_when_there_is_one(tmp_path: Path) -> None:
+def test_the_newest_backup_is_reported_when_there_is_one(tmp_path: Path) -> None:
     made = workbench(tmp_path)
     name = "egoworld_last_backup_timestamp_seconds"
     assert name not in scan(made.snapshot()).found

@@ -82,7 +82,7 @@ def test_a_runner_that_is_not_deterministic_is_found_out(bench: Workbench, tmp_p
     assert [what.split(":")[0] for what in found.differences] == ["brightness.parquet"]
 
 
-def test_a_file_that_is_declared_to_vary_is_told_and_counts_as_the_same(tmp_path: Path) -> None:
+def test_a_file_that_is_declared_to_vary_is_reported_and_counts_as_the_same(tmp_path: Path) -> None:
     bench = workbench(tmp_path)
     declared = runner(tmp_path).with_name("pyproject.toml")
     varies = '[tool.egoworld.stages.brightness.varies]\n"brightness.parquet" = "it holds the time"\n'

@@ -20,7 +20,7 @@ def test_without_an_operation_nothing_is_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_all_programs_of_an_operation_are_kept_and_each_is_told_apart(tmp_path: Path) -> None:
+def test_all_programs_of_an_operation_are_kept_and_each_is_kept_apart(tmp_path: Path) -> None:
     file = tmp_path / "logs" / "one"
     with words_into(file):
         assert not file.exists(), "it appears with the first word"

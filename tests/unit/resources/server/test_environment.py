@@ -101,7 +101,7 @@ def test_a_server_that_is_not_ours_is_used_with_the_keys_that_were_given(env_fil
         key_of("uploader", env_file, env_file.path.parent, secret=True)
 
 
-def test_an_uploader_is_told_where_its_secret_stands_and_the_secret_when_it_is_asked_for(env_file: EnvFile) -> None:
+def test_an_uploader_is_reported_where_its_secret_stands_and_the_secret_when_it_is_asked_for(env_file: EnvFile) -> None:
     secret = env_file.load().s3_uploader_secret_key.get_secret_value()
     text = "\n".join(key_of("uploader", env_file, env_file.path.parent / "proxy", secret=False))
     assert secret not in text

@@ -61,13 +61,13 @@ def test_making_one_asks_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / "audit.db").write_text("Dear diary, " * 1000)
     with pytest.raises(AuditFailed, match="is damaged; restore it from a backup"):
         Operations(f"sqlite:///{tmp_path}/audit.db").init()
 
 
-def test_a_folder_where_nothing_can_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_where_nothing_can_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(AuditFailed, match=r"file/audit.db failed; see its own log.*File exists"):
         Operations(f"sqlite:///{tmp_path}/file/audit.db").init()
@@ -82,7 +82,7 @@ def test_a_password_that_a_driver_repeats_is_struck_out() -> None:
     assert "does not answer; start it, or correct DATABASE_URL" in message
 
 
-def test_an_unknown_fault_is_told_in_its_own_words() -> None:
+def test_an_unknown_fault_is_reported_in_its_own_words() -> None:
     assert str(audit_failed("x", OSError("the roof\n  fell in"))).endswith("(the roof fell in)")
     assert str(audit_failed("x", OSError())).endswith("(OSError)")
 

@@ -49,7 +49,7 @@ def test_what_a_crash_left_is_gone_and_so_is_what_was_not_renamed(tmp_path: Path
         assert not again.path.exists()
 
 
-def test_a_lock_that_is_busy_inside_is_told(tmp_path: Path) -> None:
+def test_a_lock_that_is_busy_inside_is_reported(tmp_path: Path) -> None:
     with pytest.raises(LockBusy, match="another"), free_slot(tmp_path):
         raise LockBusy("another lock")
 

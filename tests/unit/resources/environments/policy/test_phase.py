@@ -34,7 +34,7 @@ def test_nvidia_smi_is_asked_where_the_kernel_does_not_say(tmp_path: Path) -> No
     assert host_driver(tmp_path / "none", str(tmp_path / "empty")) == ""
 
 
-def test_this_machine_is_told(tmp_path: Path) -> None:
+def test_this_machine_is_reported(tmp_path: Path) -> None:
     bare = Host.of_this_machine(tmp_path / "none", str(tmp_path / "bin"))
     assert bare.summary() == "no NVIDIA driver on this machine; container runtime: none"
     for name in ("podman", "nvidia-ctk"):

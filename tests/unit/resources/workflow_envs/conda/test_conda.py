@@ -238,7 +238,7 @@ def test_every_package_of_an_explicit_lock_is_a_dependency() -> None:
         (InvalidPackages("as it is"), InvalidPackages),
     ],
 )
-def test_errors_of_rattler_are_told_apart(error: Exception, kind: type[FabricError]) -> None:
+def test_errors_of_rattler_are_kept_apart(error: Exception, kind: type[FabricError]) -> None:
     with pytest.raises(kind) as caught, as_fabric_errors():
         raise error
     assert str(caught.value) == str(error)
