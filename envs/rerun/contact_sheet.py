@@ -44,30 +44,61 @@ class Layout:
         return self.rows * self.tile_height + (self.rows - 1) * GAP
 
 
-def write_contact_sheet(content: Content, path: Path, width: int, max_clips: int, tail_frames: int) -> int:
-    """Draw the sheet as PNG, ``width`` px wide; returns the number of frames shown."""
-    shown = evenly(content.spans, max_clips)
-    layout = Layout.of(content.clip, len(shown), width)
-    top = 176
-    step = 44 + layout.block_height + 26
-    sheet = Image.new("RGB", (width, top + step * len(shown) + 14), BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
-    _header(draw, content, len(shown), width)
-    painter = Painter(content, layout.tile_width * 2, tail_frames, font_px=22)
-    count = 0
-    for number, span in enumerate(shown):
-        y = top + step * number
-        draw.text((MARGIN, y), f"Clip {span.number}", font=_font(22), fill=TEXT)
-        after = MARGIN + draw.textlength(f"Clip {span.number}", font=_font(22)) + 16
-        draw.text((after, y + 6), f"{span.clip_id[:8]}  ·  {facts(content, span)}", font=_font(15), fill=MUTED)
-        for at, tile in enumerate(_tiles(content, painter, span, layout)):
-            row, column = divmod(at, layout.columns)
-            place = (MARGIN + column * (layout.tile_width + GAP), y + 36 + row * (layout.tile_height + GAP))
-            sheet.paste(tile, place)
-            count += 1
-        _plots(sheet, content, span, layout, width, y + 36)
-    sheet.save(path)
-    return count
+class ContactSheet:
+    """The picture of one video, ``width`` px wide; made from frames that it is shown, and from others that it seeks."""
+
+    def __init__(self, content: Content, width: int, max_clips: int, tail_frames: int) -> None:
+        self._content, self._width = content, width
+        self._shown = evenly(content.spans, max_clips)
+        self._layout = Layout.of(content.clip, len(self._shown), width)
+        self._painter = Painter(content, self._layout.tile_width * 2, tail_frames, font_px=22)
+        self._picks = {span.clip_id: self._picked(span) for span in self._shown}
+        self._tiles: dict[int, Image.Image] = {}
+
+    @property
+    def frames(self) -> int:
+        """How many frames it shows."""
+        return sum(len(picks) for picks in self._picks.values())
+
+    def _picked(self, span: Span) -> list[int]:
+        """The middles of equal parts of the clip; each frame at most once."""
+        wanted = min(len(span), self._layout.columns * self._layout.rows)
+        return (span.start + ((np.arange(wanted) + 0.5) * len(span) / wanted).astype(int)).tolist()
+
+    def show(self, frame: Frame, span: Span) -> None:
+        """Take a frame of a clip if the sheet wants it, so that it need not be decoded again."""
+        if frame.index in self._picks.get(span.clip_id, ()):
+            picture = self._painter.paint(frame.rgb, frame.index, span)
+            self._tiles[frame.index] = _tile(picture, f"{frame.time_s:.2f} s", self._layout)
+
+    def write(self, path: Path) -> None:
+        """Draw it as PNG."""
+        layout, width = self._layout, self._width
+        top = 176
+        step = 44 + layout.block_height + 26
+        sheet = Image.new("RGB", (width, top + step * len(self._shown) + 14), BACKGROUND)
+        draw = ImageDraw.Draw(sheet)
+        _header(draw, self._content, len(self._shown), width)
+        for number, span in enumerate(self._shown):
+            y = top + step * number
+            draw.text((MARGIN, y), f"Clip {span.number}", font=_font(22), fill=TEXT)
+            after = MARGIN + draw.textlength(f"Clip {span.number}", font=_font(22)) + 16
+            about = f"{span.clip_id[:8]}  ·  {facts(self._content, span)}"
+            draw.text((after, y + 6), about, font=_font(15), fill=MUTED)
+            for at, tile in enumerate(self._tiles_of(span)):
+                row, column = divmod(at, layout.columns)
+                place = (MARGIN + column * (layout.tile_width + GAP), y + 36 + row * (layout.tile_height + GAP))
+                sheet.paste(tile, place)
+            _plots(sheet, self._content, span, layout, width, y + 36)
+        sheet.save(path)
+
+    def _tiles_of(self, span: Span) -> Iterator[Image.Image]:
+        """The tiles of a clip; frames that were not shown are decoded."""
+        picks = self._picks[span.clip_id]
+        missing = [pick for pick in picks if pick not in self._tiles]
+        for frame in _decoded(self._content.clip, missing) if missing else ():
+            self.show(frame, span)
+        yield from (self._tiles[pick] for pick in picks)
 
 
 def evenly(spans: list[Span], most: int) -> list[Span]:
@@ -75,14 +106,6 @@ def evenly(spans: list[Span], most: int) -> list[Span]:
     if len(spans) <= most:
         return spans
     return [spans[at] for at in np.unique(np.linspace(0, len(spans) - 1, max(1, most)).round().astype(int))]
-
-
-def _tiles(content: Content, painter: Painter, span: Span, layout: Layout) -> Iterator[Image.Image]:
-    """Painted frames from the middles of equal parts of the clip; each frame at most once."""
-    wanted = min(len(span), layout.columns * layout.rows)
-    picks = span.start + ((np.arange(wanted) + 0.5) * len(span) / wanted).astype(int)
-    for frame in _decoded(content.clip, picks.tolist()):
-        yield _tile(painter.paint(frame.rgb, frame.index, span), f"{frame.time_s:.2f} s", layout)
 
 
 def _decoded(clip: Clip, picks: list[int]) -> Iterator[Frame]:

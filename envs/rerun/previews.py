@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import cv2
 import numpy as np
-from contact_sheet import write_contact_sheet
+from contact_sheet import ContactSheet
 from content import Content, Span, bounded
 from encode import Mp4
 from numpy.typing import NDArray
@@ -37,18 +37,26 @@ class RerunPreviews(Runner):
         content = Content(clip, inputs)
         tail = int(params["tail_frames"])
         width, most = int(params["sheet_width"]), int(params["max_sheet_clips"])
-        clip.note("sheet_frames", write_contact_sheet(content, clip.folder / "contact_sheet.png", width, most, tail))
+        sheet = ContactSheet(content, width, most, tail)
         overlay = {span.clip_id: stop for span, stop in bounded(content, float(params["max_overlay_s"]))}
         recorded = {span.clip_id: stop for span, stop in bounded(content, float(params["max_recording_s"]))}
-        self._film(content, params, overlay, recorded)
+        self._film(content, params, overlay, recorded, sheet)
+        sheet.write(clip.folder / "contact_sheet.png")
+        clip.note("sheet_frames", sheet.frames)
         for name, stops in (("overlay_frames", overlay), ("recording_frames", recorded)):
             clip.note(name, sum(stops[span.clip_id] - span.start for span in content.spans))
         clip.note("frames_of_clips", sum(len(span) for span in content.spans))
         yield from ()
 
     @staticmethod
-    def _film(content: Content, params: Params, overlay: Mapping[str, int], recorded: Mapping[str, int]) -> None:
-        """One pass over the frames that the overlay or the recording shows."""
+    def _film(
+        content: Content,
+        params: Params,
+        overlay: Mapping[str, int],
+        recorded: Mapping[str, int],
+        sheet: ContactSheet,
+    ) -> None:
+        """One pass over the frames that the overlay or the recording shows; the sheet takes what it wants of them."""
         clip = content.clip
         width = min(int(params["overlay_width"]), clip.width)
         painter = Painter(content, max(2, width - width % 2), int(params["tail_frames"]), font_px=max(11, width // 60))
@@ -65,6 +73,7 @@ class RerunPreviews(Runner):
                 stops = overlay[span.clip_id], recorded[span.clip_id]
                 recording.add_clip(span, stops[1] - 1)
                 for frame in decoded_frames(clip.path, clip.index, span.start, max(stops)):
+                    sheet.show(frame, span)
                     if frame.index < stops[0]:
                         picture = painter.paint(frame.rgb, frame.index, span)
                         film.add(caption.below(picture, content, span, frame.index), shown_s + frame.time_s - begin)
