@@ -15,6 +15,12 @@ from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.inbox.first_bytes import beside_a_video
 from egoworld_resources.settings import Settings
 
+SUFFIXES = (
+    *(".mkv", ".ts", ".mts", ".m2ts", ".insv", ".360", ".mxf", ".mod", ".tod", ".vob", ".dv", ".y4m"),
+    *(".h264", ".264", ".h265", ".265", ".hevc", ".avc", ".mjpeg", ".mjpg", ".ivf", ".obu"),
+)
+"""Suffixes of videos that the tables of a system may not name, or name as something else."""
+
 
 def video_files(names: Sequence[str] | None, console: Console) -> list[Path]:
     """Files behind names, folders and globs, each once.
@@ -54,4 +60,5 @@ def videos_below(folder: Path, home: Path) -> list[Path]:
 
 def looks_like_video(path: Path) -> bool:
     """Whether a file in a folder is meant to be a video, by its suffix; a file named by itself is always taken."""
-    return not path.name.startswith(".") and (mimetypes.guess_type(path.name)[0] or "").startswith("video/")
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    return not path.name.startswith(".") and (kind.startswith("video/") or path.suffix.lower() in SUFFIXES)
