@@ -10,7 +10,7 @@ import numpy as np
 from content import Content, Span
 from numpy.typing import NDArray
 from painter import Painter
-from palette import BACKGROUND, MUTED, RULE, SIDES, TEXT, Colour, colour_of
+from palette import BACKGROUND, MISSING, MUTED, RULE, SIDES, TEXT, Colour, colour_of
 from PIL import Image, ImageDraw, ImageFont
 from plots import camera_plot, facts, joints_plot
 
@@ -90,6 +90,8 @@ class ContactSheet:
                 place = (MARGIN + column * (layout.tile_width + GAP), y + 36 + row * (layout.tile_height + GAP))
                 sheet.paste(tile, place)
             _plots(sheet, self._content, span, layout, width, y + 36)
+            missing = _fitting(draw, self._content.missing(span), width - 2 * MARGIN)
+            draw.text((MARGIN, y + 42 + layout.block_height), missing, font=_font(14), fill=MISSING)
         sheet.save(path)
 
     def _tiles_of(self, span: Span) -> Iterator[Image.Image]:
@@ -99,6 +101,13 @@ class ContactSheet:
         for frame in _decoded(self._content.clip, missing) if missing else ():
             self.show(frame, span)
         yield from (self._tiles[pick] for pick in picks)
+
+
+def _fitting(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
+    """A text, or as much of it as fits."""
+    while draw.textlength(text, font=_font(14)) > width:
+        text = f"{text[:-2]}…"
+    return text
 
 
 def evenly(spans: list[Span], most: int) -> list[Span]:

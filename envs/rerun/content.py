@@ -102,7 +102,7 @@ class Content:
     """All that is known of a video: its clips and every table."""
 
     def __init__(self, clip: Clip, inputs: Inputs) -> None:
-        self.clip = clip
+        self.clip, self._inputs = clip, inputs
         rows = sorted(inputs.rows("clips"), key=lambda row: (row["start_frame"], row["end_frame"]))
         names = ("clip_id", "start_frame", "end_frame", "start_s", "end_s", "shot")
         self.spans = [Span(number, *(row[name] for name in names)) for number, row in enumerate(rows, start=1)]
@@ -125,6 +125,19 @@ class Content:
             rows = sorted(self.masks.rows(frame), key=lambda row: row["obj_id"])
             self._masked = frame, [Masked.of(row) for row in rows]
         return self._masked[1]
+
+    def missing(self, span: Span) -> str:
+        """Which stages have nothing of a clip, and why, in their own words; empty when all have something."""
+        said = self._missing.get(span.clip_id, {})
+        return "  ·  ".join(f"{asset}: {why}" for asset, why in said.items())
+
+    @cached_property
+    def _missing(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for asset in sorted(self._inputs.artifacts):
+            for clip_id, why in self._inputs.remarks(asset).items():
+                found.setdefault(clip_id, {})[asset] = why
+        return found
 
     @cached_property
     def labels(self) -> dict[int, str]:

@@ -11,6 +11,8 @@ PANEL: Colour = (27, 32, 41)
 RULE: Colour = (52, 60, 74)
 TEXT: Colour = (236, 239, 244)
 MUTED: Colour = (149, 160, 178)
+MISSING: Colour = (240, 176, 96)
+"""Of words that say what is not there."""
 STATIC: Colour = (120, 132, 150)
 """Tracks of the background, obj_id 0."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -106,6 +107,24 @@ def test_the_sheet_shows_hands_objects_and_plots(made: Path) -> None:
     assert near(plots, LEFT, 40).any()
     assert near(plots, RIGHT, 40).any()
     assert near(plots, (110, 205, 120), 30).any()
+
+
+def test_the_sheet_says_below_a_clip_what_is_missing_and_why(preview: Run, tmp_path: Path, made: Path) -> None:
+    """In as much room as there is; the sheet of a video of which nothing is missing says nothing."""
+    video = make(tmp_path / "in", size=(320, 180))
+    words = {video.id(1): "no frame is registered " * 40}
+    (video.artifacts["object_poses"] / "remarks.json").write_text(json.dumps(words), encoding="utf-8")
+    place, report = preview(video, tmp_path / "out")
+    assert report["state"] == "done", report
+    rows: list[list[int]] = []
+    for sheet in (made, place):
+        with Image.open(sheet / "contact_sheet.png") as image:
+            orange = near(np.asarray(image.convert("RGB")), (240, 176, 96), 25)
+        rows.append(np.flatnonzero(orange[:, :800].sum(axis=1) > 100).tolist())
+        assert not orange[:, 1570:].any()
+    without, with_words = rows
+    assert set(with_words) > set(without)
+    assert min(set(with_words) - set(without)) > 500, "below the second clip"
 
 
 def test_the_overlay_plays_everywhere_and_draws_on_the_right_frame(video: MadeVideo, made: Path) -> None:
