@@ -15,7 +15,7 @@ from egoworld_assets.orchestration.materializations import LOG, console
 from egoworld_assets.orchestration.partitions import VIDEOS, layout_changes, unknown
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import by_partition
-from egoworld_assets.planning.outdated import outdated
+from egoworld_assets.planning.outdated import outdated, outdated_by_index
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 
@@ -128,6 +128,7 @@ class Look:
         self._left = bench.settings.refresh_limit - self._taken_on
         self._snapshot = bench.snapshot(ahead=False)
         self._late = deadline()
+        self._outdated = outdated_by_index(bench, self._late)
 
     def over(self, night: Night) -> Night:
         """Look at the partitions that a night has not looked at, then again at those that could not be judged."""
@@ -151,7 +152,7 @@ class Look:
         if partition in self._asked:
             return True
         try:
-            names, videos = wanted_in(self._snapshot, self._partitions[partition])
+            names, videos = self._wanted_in(self._partitions[partition])
         except Exception as error:  # noqa: BLE001 one partition does not keep the others from being refreshed
             LOG.warning(f"{partition} cannot be judged now, the next look tries it again: {error}")
             return False
@@ -161,6 +162,13 @@ class Look:
             self._asked.add(partition)
             self.wanted[partition] = (names, videos)
         return True
+
+    def _wanted_in(self, videos: Sequence[str]) -> tuple[list[str], int]:
+        """By the index; by the manifests where it cannot be used or does not know of a video yet."""
+        known = self._outdated
+        if known is None or any(video not in known for video in videos):
+            return wanted_in(self._snapshot, videos)
+        return of_all([known[video] for video in videos])
 
     def requests(self) -> list[dg.RunRequest]:
         """Runs of what it found: neighbours that lack the same stages together."""
@@ -190,6 +198,10 @@ def asked_for(instance: dg.DagsterInstance, label: str, order: Sequence[str]) ->
 
 def wanted_in(bench: Workbench, videos: Iterable[str]) -> tuple[list[str], int]:
     """Names of the stages that are missing or stale in some videos, inputs first, and in how many videos."""
-    found = [names for video in videos if (names := outdated(bench, stages().values(), video))]
-    wanted = set().union(*found)
-    return [name for name in stages() if name in wanted], len(found)
+    return of_all([outdated(bench, stages().values(), video) for video in videos])
+
+
+def of_all(outdated_stages: Sequence[Sequence[str]]) -> tuple[list[str], int]:
+    """Names of the stages that are outdated in any of some videos, inputs first, and in how many videos."""
+    wanted = set[str]().union(*outdated_stages)
+    return [name for name in stages() if name in wanted], sum(map(bool, outdated_stages))

@@ -1,6 +1,7 @@
 """quarantine: every video that stopped somewhere, why, how often it was tried, and how to see it happen again."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,7 @@ from egoworld_resources.artifacts.manifest import digest
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import EgoworldError, StoreRefused, StoreUnreachable
 from egoworld_resources.faults.waits import Item, Waiting, clock
+from egoworld_resources.making.views import Group, View, view_of
 from egoworld_resources.making.workbench import Workbench
 
 STOPPED = ("failed", "quarantined")
@@ -60,19 +62,28 @@ def stopped(bench: Workbench) -> Iterator[dict[str, str | int]]:
 
     Every artifact is looked at, not the records of failures alone: a record may be lost, a manifest is the truth.
     """
-    for video, facts in bench.store.records("videos"):
-        for stage in stages().values():
-            try:
-                state = bench.state(stage, video)
-            except EgoworldError:  # of the env, the configuration or the store, never of the video
-                continue
-            if state.condition in STOPPED:
-                key = f"{stage.name}/{video}"
-                kind = "failures" if state.condition == "failed" else "quarantine"
-                record = bench.store.recorded(kind, key) or {}
-                made_at = state.manifest.made_at if state.manifest and kind == "quarantine" else ""
-                known = {"at": made_at, **record}
-                yield row(video, facts["name"], stage, state.condition, state.why, known)
+    view = view_of(bench, list(stages().values()), None)
+    found = ((video, where) for group in view.groups() if (where := stopped_at(view, group)) for video in group.videos)
+    for video, where in sorted(found, key=lambda pair: pair[0]):
+        name = (view.recorded("videos", video) or {}).get("name", video)
+        for stage in where:
+            state = bench.state(stage, video)
+            key = f"{stage.name}/{video}"
+            kind = "failures" if state.condition == "failed" else "quarantine"
+            record = bench.store.recorded(kind, key) or {}
+            made_at = state.manifest.made_at if state.manifest and kind == "quarantine" else ""
+            if state.condition in STOPPED:  # still
+                yield row(video, name, stage, state.condition, state.why, {"at": made_at, **record})
+
+
+def stopped_at(view: View, group: Group) -> list[Stage]:
+    """Where videos that stand alike stopped."""
+    found: list[Stage] = []
+    for stage in stages().values():
+        with suppress(EgoworldError):  # of the env, the configuration or the store, never of the video
+            if view.state(stage, group.example).condition in STOPPED:
+                found.append(stage)
+    return found
 
 
 def row(video: str, name: str, stage: Stage, state: str, why: str, record: dict[str, Any]) -> dict[str, str | int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +17,7 @@ from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.planning.plan import Failures, Plan, Step, by_video, within
 from egoworld_assets.planning.totals import planned, seconds, total, totals
 from egoworld_resources.errors import BadConfiguration, UnknownName
+from egoworld_resources.making.views import view_of
 from egoworld_resources.making.workbench import Workbench
 
 SHOWN = 20
@@ -24,7 +25,7 @@ WHEN = {True: "certainly", False: "if its input changes"}
 
 
 def failed(
-    bench: Workbench, videos: Iterable[str], stage: str | None, console: Console, retry: bool
+    bench: Workbench, videos: Sequence[str], stage: str | None, console: Console, retry: bool
 ) -> frozenset[tuple[str, str]]:
     """Stages of videos that failed as they are now, at one stage or any; prints how many are asked for again.
 
@@ -36,9 +37,14 @@ def failed(
     if stage is not None and stage not in stages():
         raise UnknownName("stage", stage, stages())
     wanted = [one for name, one in stages().items() if stage in (None, name)]
-    looking = bench.snapshot()
-    pairs = ((one, video) for video in videos for one in wanted)
-    found = frozenset((one.name, video) for one, video in pairs if looking.state(one, video).condition == "failed")
+    view = view_of(bench.snapshot(), wanted, videos)
+    found = frozenset(
+        (one.name, video)
+        for group in view.groups()
+        for one in wanted
+        if view.state(one, group.example).condition == "failed"
+        for video in group.videos
+    )
     counts = Counter(name for name, _ in found)
     named = ", ".join(f"{counts[name]} at {name}" for name in stages() if name in counts)
     said = f"asked again: {len(found)} that failed ({named})" if found else "nothing failed"

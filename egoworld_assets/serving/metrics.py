@@ -18,10 +18,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from egoworld_assets.orchestration.registry import stages
-from egoworld_assets.planning.plan import plan
+from egoworld_assets.planning.plan import plan_of
 from egoworld_assets.planning.totals import total
 from egoworld_assets.serving.artifact_files import free
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.making.views import Group, View, view_of
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.server.backup.last import last_backup
 from egoworld_resources.sockets import listening
@@ -65,14 +66,15 @@ class Scan:
 
 
 def scan(bench: Workbench) -> Scan:
-    """Look through the store, each video once. What is counted is what there is now, so numbers may go down."""
+    """Look through what is made. What is counted is what there is now, so numbers may go down."""
     began = time.monotonic()
     result = Scan()
     for outcome, kind in (("duplicate", "duplicates"), ("refused", "refusals")):
         result.add("egoworld_arrivals", sum(1 for _ in bench.store.records(kind)), outcome)
     result.add("egoworld_arrivals", 0, "taken")
-    all_stages = list(stages().values())
-    backlog = plan(bench, all_stages, list(counted(bench, result)))
+    view = view_of(bench, list(stages().values()), None)
+    count(view, result)
+    backlog = plan_of(bench, list(stages().values()), view)
     for step in backlog.steps:
         result.add("egoworld_backlog_steps", 1, step.asset, "certain" if step.certain else "possible")
     cost = total(backlog, backlog.steps)
@@ -87,43 +89,44 @@ def scan(bench: Workbench) -> Scan:
     return result
 
 
-def counted(bench: Workbench, result: Scan) -> Iterator[str]:
-    """Every video, after its states went into ``result``: what reads it next finds it in the snapshot's memory."""
-    newest = ""
-    for stage in stages():
-        for state in CONDITIONS:
-            result.add("egoworld_artifacts", 0, stage, state)
-    for video, facts in bench.store.records("videos"):
-        result.add("egoworld_arrivals", 1, "taken")
-        result.add("egoworld_source_bytes", facts["bytes"])
-        newest = max(newest, facts.get("arrived_at", ""))
-        count_video(bench, result, video)
-        yield video
-    if newest:
-        result.add("egoworld_last_arrival_timestamp_seconds", datetime.fromisoformat(newest).timestamp())
+def count(view: View, result: Scan) -> None:
+    """The videos, the states of their artifacts, what these hold, and why some stopped."""
+    arrived = view.arrivals()
+    result.add("egoworld_arrivals", arrived.videos, "taken")
+    if arrived.videos:
+        result.add("egoworld_source_bytes", arrived.bytes)
+    if arrived.newest:
+        result.add("egoworld_last_arrival_timestamp_seconds", datetime.fromisoformat(arrived.newest).timestamp())
+    for name in stages():
+        for condition in CONDITIONS:
+            result.add("egoworld_artifacts", 0, name, condition)
+        amounts = view.amounts(name)
+        if amounts.bytes:
+            result.add("egoworld_stage_seconds", amounts.seconds, name)
+            result.add("egoworld_stage_rows", amounts.rows, name)
+            result.add("egoworld_stage_bytes", amounts.bytes, name)
+    for group in view.groups():
+        count_alike(view, result, group)
 
 
-def count_video(bench: Workbench, result: Scan, video: str) -> None:
-    """The states of one video, what its live artifacts hold, and why it stopped."""
+def count_alike(view: View, result: Scan, group: Group) -> None:
+    """The states of videos that stand alike, and why they stopped."""
+    number, video = len(group.videos), group.example
     for name, stage in stages().items():
         try:
-            state = bench.state(stage, video)
+            state = view.state(stage, video)
         except EgoworldError as error:
-            result.add("egoworld_artifacts", 1, name, "failed")
-            result.add("egoworld_failures", 1, name, type(error).__name__)
+            result.add("egoworld_artifacts", number, name, "failed")
+            result.add("egoworld_failures", number, name, type(error).__name__)
             continue
-        result.add("egoworld_artifacts", 1, name, state.condition)
-        made = state.manifest
-        if made:
-            result.add("egoworld_stage_seconds", made.seconds, name)
-            result.add("egoworld_stage_rows", sum(made.rows.values()), name)
-            result.add("egoworld_stage_bytes", sum(file.bytes for file in made.files), name)
+        result.add("egoworld_artifacts", number, name, state.condition)
         if state.condition == "failed":
-            record = bench.store.recorded("failures", f"{name}/{video}") or {}
-            result.add("egoworld_failures", 1, name, str(record.get("kind", "unknown")))
-        elif state.condition == "quarantined" and made:
-            for check in {verdict.check for verdict in made.checks if verdict.blocking and not verdict.passed}:
-                result.add("egoworld_quarantined", 1, name, check)
+            record = view.recorded("failures", f"{name}/{video}") or {}
+            result.add("egoworld_failures", number, name, str(record.get("kind", "unknown")))
+        elif state.condition == "quarantined":
+            for made in view.made(name, [video]).values():
+                for check in made.checks:
+                    result.add("egoworld_quarantined", number, name, check)
 
 
 class Exporter(Collector):

@@ -15,7 +15,7 @@ from egoworld_resources.artifacts.staleness import fingerprint
 from egoworld_resources.errors import EgoworldError, IndexAway
 from egoworld_resources.faults.causes import is_the_videos
 from egoworld_resources.making.state import SOURCE, State, state_of
-from egoworld_resources.making.views import Group, Marked
+from egoworld_resources.making.views import Amounts, Arrivals, Group, Marked
 from egoworld_resources.store.index import Index
 from egoworld_resources.store.known import known
 from egoworld_resources.store.look import Column, Look, Numbers, some_with
@@ -84,6 +84,17 @@ class Overview:
         for number in np.argsort(first):
             yield Group([self.look.videos[line] for line in parts[number]])
 
+    def amounts(self, asset: str) -> Amounts:
+        """What the live artifacts of the videos come to."""
+        found = {name: float(each.sum()) for name, each in self.look.amounts(asset).items()}
+        return Amounts(round(found["rows"]), found["seconds"], round(found["bytes"]))
+
+    def arrivals(self) -> Arrivals:
+        """How the videos arrived."""
+        sound = self.look.source != 0
+        newest = max(self.look.arrived_at(), default="")
+        return Arrivals(int(sound.sum()), int(self.look.bytes[sound].sum()), newest)
+
     def _code(self, stage: Stage) -> Numbers:
         """A number that is the same for videos of which this stage's artifact stands alike, whatever its inputs do."""
         column = self.look.columns[stage.name]
@@ -127,7 +138,7 @@ class Overview:
         for line, (made_of, reason, kind) in failed.items():
             record = {"reason": self.look.text(reason), **({"kind": kind} if kind is not None else {})}
             now = is_the_videos(record) and made_of == self._print(stage, line)
-            words[line] = f"now {record['reason']}" if now else "before"
+            words[line] = f"now {kind} {record['reason']}" if now else "before"
         return _of_lines(words, len(self.look.videos))
 
     def _print(self, stage: Stage, line: int) -> str:

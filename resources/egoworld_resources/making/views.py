@@ -37,6 +37,24 @@ class Group:
         return self.videos[0]
 
 
+@dataclass(frozen=True)
+class Amounts:
+    """What the live artifacts of an asset come to."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Videos whose record can be read: how many, of how many bytes, and when the newest arrived ("": not known)."""
+
+    videos: int = 0
+    bytes: int = 0
+    newest: str = ""
+
+
 class View(Protocol):
     """How some videos stand. videos: their keys, in order."""
 
@@ -48,6 +66,8 @@ class View(Protocol):
     def having(self, asset: str) -> Sequence[str]: ...
     def made(self, asset: str, videos: Sequence[str]) -> Mapping[str, Made]: ...
     def groups(self, marked: Marked | None = None) -> Iterable[Group]: ...
+    def amounts(self, asset: str) -> Amounts: ...
+    def arrivals(self) -> Arrivals: ...
 
 
 class OneByOne:
@@ -83,6 +103,19 @@ class OneByOne:
 
     def groups(self, marked: Marked | None = None) -> Iterable[Group]:  # noqa: ARG002
         return (Group([video]) for video in self.videos)
+
+    def amounts(self, asset: str) -> Amounts:
+        """What the live artifacts of the videos come to, of those that can be read."""
+        made = self.made(asset, self.videos).values()
+        rows, size = sum(sum(one.rows.values()) for one in made), sum(one.bytes for one in made)
+        return Amounts(rows, sum(one.seconds for one in made), size)
+
+    def arrivals(self) -> Arrivals:
+        """How the videos arrived."""
+        wanted = set(self.videos)
+        facts = [facts for key, facts in self._bench.store.records("videos") if key in wanted]
+        newest = max((str(one.get("arrived_at", "")) for one in facts), default="")
+        return Arrivals(len(facts), sum(int(one["bytes"]) for one in facts), newest)
 
 
 def view_of(

@@ -16,6 +16,7 @@ from egoworld_resources.artifacts.manifest import Recipe
 from egoworld_resources.errors import DamagedArtifact, IndexAway
 from egoworld_resources.store.index import Index
 from egoworld_resources.store.known import DIGITS, artifact, failure, recipe_in, texts, video
+from egoworld_resources.store.rows import AT_ONCE
 from egoworld_resources.store.tables import ABOUT, FAILURES, KINDS, MADE, NAMES, RECIPES, VIDEOS
 
 Numbers = npt.NDArray[np.int64]
@@ -61,11 +62,14 @@ class Look:
             raise IndexAway(f"{self._index} is being made again")
         self._numbers = _numbers(connection, assets)
         asked = select(VIDEOS).where((VIDEOS.c.source != 0) | (VIDEOS.c.damage != 0))
-        asked = asked if videos is None else asked.where(VIDEOS.c.key.in_(videos))
-        rows = sorted(connection.execute(asked).mappings(), key=lambda row: row["key"])
+        few = videos is not None and len(videos) <= AT_ONCE
+        asked = asked.where(VIDEOS.c.key.in_(videos or ())) if few else asked
+        wanted = None if videos is None or few else set(videos)
+        found = (row for row in connection.execute(asked).mappings() if wanted is None or row["key"] in wanted)
+        rows = sorted(found, key=lambda row: row["key"])
         self.videos: list[str] = [row["key"] for row in rows]
         self._rows = rows
-        self._only = None if videos is None else [int(row["id"]) for row in rows]
+        self._only = None if not few else [int(row["id"]) for row in rows]
         self._line = {key: line for line, key in enumerate(self.videos)}
         ids = np.array([row["id"] for row in rows], dtype=np.int64)
         self._lines = np.full(int(ids.max(initial=0)) + 1, -1, dtype=np.int64)
