@@ -9,7 +9,7 @@ from pathlib import Path
 from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
 from egoworld_resources.sample import SampleOptions
-from tests.accuracy import cuts, hands_by_eye, moved_photograph, object_motion, retargeting
+from tests.accuracy import cuts, hands_by_eye, hands_over_frames, moved_photograph, object_motion, retargeting
 from tests.accuracy.figures import Figure, of_samples
 from tests.accuracy.sample_flow import rendered, run_samples
 
@@ -22,6 +22,7 @@ SHORT_SAMPLE = "short sample"
 REAL = {
     "cuts in real videos": cuts.measure,
     "hands in real pictures": hands_by_eye.measure,
+    "hands over frames": hands_over_frames.measure,
     "moved photographs": moved_photograph.measure,
     "recorded objects": object_motion.measure,
     "recorded hands": retargeting.measure,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from egoworld_assets.quality.accuracy import MEASURES
 from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.catalog import Catalog
 from made_clips import Ran
-from tests.accuracy import cuts, hands_by_eye, moved_photograph, object_motion, retargeting
+from tests.accuracy import cuts, hands_by_eye, hands_over_frames, moved_photograph, object_motion, retargeting
 from tests.accuracy.bounds import bounds, broken, proposed
 from tests.accuracy.everything import SAMPLE, SHORT_SAMPLE
 from tests.accuracy.figures import Figure, of_samples
@@ -39,6 +41,34 @@ def test_every_stage_on_the_sample(flow: SampleFlow) -> None:
 @pytest.mark.env
 def test_hands_in_real_pictures(real_hands: Ran) -> None:
     assert_kept(hands_by_eye.figures(real_hands))
+
+
+@pytest.mark.env
+def test_hands_over_frames(builder: EnvBuilder, catalog: Catalog, shared_data: Path, tmp_path: Path) -> None:
+    assert_kept(hands_over_frames.measure(shared_data, builder, catalog, tmp_path, whole=False))
+
+
+@pytest.mark.parametrize("data", hands_over_frames.SEEN.values())
+def test_one_hand_on_the_wrong_side_and_a_false_one_are_counted(data: str) -> None:
+    (name,) = (name for name, known in hands_over_frames.SEEN.items() if known == data)
+    places = hands_over_frames.BY_EYE[name]
+    shape = np.array([(x % 5 * 20.0, x // 5 * 20.0) for x in range(21)])
+    shape -= shape[[5, 9, 13, 17]].mean(axis=0)
+
+    def row(frame: int, side: str, at: tuple[float, float]) -> dict[str, Any]:
+        return {"frame": frame, "side": side.rstrip("?"), "keypoints_2d": (shape + at).ravel()}
+
+    def shares(rows: list[dict[str, Any]]) -> list[float]:
+        return [figure.values[0] for figure in hands_over_frames.over_frames(data, {name: (rows, places)})]
+
+    sure = [row(f, side, at) for f, hands in places.items() for side, at in hands.items() if not side.endswith("?")]
+    unsure = [row(f, side, at) for f, hands in places.items() for side, at in hands.items() if side.endswith("?")]
+    share = 100 / len(sure)
+    assert shares(sure) == shares([*sure, *unsure]) == [100, 100, 0]
+    assert shares(sure[1:]) == pytest.approx([100 - share, 100, 0])
+    assert shares([*sure, row(sure[0]["frame"], "right", (5000, 5000))])[1] == pytest.approx(10000 / (100 + share))
+    swapped = {"left": "right", "right": "left"}[sure[0]["side"]]
+    assert shares([{**sure[0], "side": swapped}, *sure[1:]]) == pytest.approx([100 - share, 100 - share, share])
 
 
 def test_cuts_of_real_videos(builder: EnvBuilder, catalog: Catalog, shared_data: Path, tmp_path: Path) -> None:
