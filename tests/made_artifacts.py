@@ -143,6 +143,18 @@ def make(
     return MadeVideo(name, path, tuple(clips), np.asarray(stamps), artifacts)
 
 
+def only_turning(made: MadeVideo) -> None:
+    """Make the camera of a video one that only turns: rotations, but neither places nor a lens."""
+    path = made.artifacts["reconstructions"] / "reconstructions.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        pose = np.reshape(row["T_world_camera"], (4, 4))
+        pose[:3, 3] = 0
+        row |= {"T_world_camera": pose.ravel().tolist(), "kind": "rotation" if row["registered"] else ""}
+        row |= {"camera_model": None, "intrinsics": None, "distortion": []}
+    pq.write_table(pa.Table.from_pylist(rows, schema=tables.schema(tables.CameraPose)), path)
+
+
 def _rows_of(frame: int, size: tuple[int, int], robot: str, robot_sides: Sequence[str]) -> list[Row]:
     width, height = size
     x, y = (4 * frame) % (width - 16), height // 2

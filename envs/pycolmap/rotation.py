@@ -21,8 +21,8 @@ Rays = Callable[[Array], Array]
 FOCALS = np.geomspace(0.35, 3.5, 12)
 """First guesses of the focal length, in long sides."""
 GOLDEN = (np.sqrt(5) - 1) / 2
-NARROWINGS = 24
-SWEEPS = 40
+NARROWINGS = 12
+SWEEPS = 15
 MOST_POINTS = 200
 AGREES_PX = 3.0
 TRIMS = 5

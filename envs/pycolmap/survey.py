@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import pycolmap
 from colmap_lens import first_guess, known_camera, lens_of
 from motion import Motion, keyframes, measure
-from parallax import Parallax, pairs_in
+from parallax import Pair, Parallax, pairs_in
 from parallax import measure as measure_parallax
 from rotation import Turn, solve
 from sfm import Keyframe, Sift, adjust, matches_of, reconstruct
@@ -23,8 +23,12 @@ from egoworld_runner.lenses import Lens
 from egoworld_runner.tables import MOVING, ROTATION, STATIC
 
 LEAST_TEXTURED = 0.25
-LEAST_AGREEING = 0.8
+LEAST_AGREEING = 0.97
 """Share of matches that rotations alone must explain before a camera counts as one that only turns."""
+MOSTLY_A_TURN = 0.5
+"""Share above which the focal length that suits the turn is a better first guess than any other: a head that turns
+about its neck shows so little parallax that the mapping does not find its way from a guess that is far off."""
+WORTH_A_TURN = 0.75
 Progress = Callable[[int, int], None]
 """Called with a decode index and the pass (0, 1) over the frames."""
 
@@ -76,14 +80,15 @@ def survey(world: StaticWorld, lens: Lens | None, guess: float, params: Params, 
     pairs = pairs_in(out.found, matches)
     work_lens = lens.resized(world.scale) if lens else None
     out.parallax = measure_parallax(pairs, world.size, work_lens)
-    if out.parallax and out.parallax.homography > float(params["max_homography_share"]):
-        frames = [keyframe.frame for keyframe in out.found]
-        turn = solve(pairs, frames, out.parallax, world.size, work_lens)
-        share = f"one homography explains {out.parallax.homography:.0%} of what matches between pictures"
-        if turn and turn.agree >= LEAST_AGREEING:
-            out.kind, out.turn = ROTATION, turn
-            out.reason = f"rotation only: {share} and a turn explains it, so where the camera was is not known"
-            return out
+    turn = _turn(out, pairs, world, work_lens)
+    flat = out.parallax.homography if out.parallax else 0.0
+    if turn and turn.agree >= LEAST_AGREEING and flat >= float(params["max_homography_share"]):
+        share = f"one homography explains {flat:.0%} of what matches between pictures"
+        out.kind, out.turn = ROTATION, turn
+        out.reason = f"rotation only: {share} and a turn explains it, so where the camera was is not known"
+        return out
+    if turn and turn.agree >= MOSTLY_A_TURN:
+        guess = turn.focal / max(world.size)
     camera = (
         known_camera(work_lens, world.size)
         if work_lens
@@ -98,6 +103,13 @@ def survey(world: StaticWorld, lens: Lens | None, guess: float, params: Params, 
     normalise(out.model)
     out.lens = lens or lens_of(next(iter(out.model.cameras.values())), world.scale)
     return out
+
+
+def _turn(made: Survey, pairs: Sequence[Pair], world: StaticWorld, lens: Lens | None) -> Turn | None:
+    """Rotations alone, where a homography explains so much that they are worth a try."""
+    if made.parallax is None or made.parallax.homography < WORTH_A_TURN:
+        return None
+    return solve(pairs, [keyframe.frame for keyframe in made.found], made.parallax, world.size, lens)
 
 
 def refuse(motion: Motion) -> None:

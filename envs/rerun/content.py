@@ -188,6 +188,11 @@ class Content:
         poses = rows["T_world_camera"].combine_chunks().flatten().to_numpy().reshape(-1, 4, 4)
         return rows["frame"].to_numpy(), poses
 
+    def camera_kind(self, span: Span) -> str:
+        """How a clip's camera moved, as the table says of its registered frames; empty when none is."""
+        rows = self.cameras.between(span.start, span.end - 1)
+        return next(iter(rows.filter(rows["registered"])["kind"].unique().to_pylist()), "")
+
     def joints(self, span: Span, side: str) -> tuple[NDArray[np.int64], NDArray[np.float32], list[str]]:
         """Frames [n], joint positions [n, joints] in rad and joint names of one robot hand in a clip."""
         rows = self.robots.between(span.start, span.end - 1)

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from palette import MUTED, PANEL, RULE, SIDES, TEXT, Colour, colour_of
 from PIL import Image, ImageDraw, ImageFont
 
+from egoworld_runner.tables import ROTATION, STATIC
+
 OVER = 2
 """Plots are drawn twice as large and scaled down: PIL's lines have no smooth edges of their own."""
 
 START: Colour = (110, 205, 120)
 END: Colour = (250, 110, 90)
+PATHLESS = {ROTATION: "it only turns: no path is known", STATIC: "it stands still"}
 
 
 def camera_plot(content: Content, span: Span, width: int, height: int) -> Image.Image:
@@ -22,6 +25,8 @@ def camera_plot(content: Content, span: Span, width: int, height: int) -> Image.
     frames, poses = content.camera_path(span)
     if len(frames) == 0:
         return _empty(width, height, "camera from above", "no camera trajectory")
+    if content.camera_kind(span) in PATHLESS:
+        return _empty(width, height, "camera from above", PATHLESS[content.camera_kind(span)])
     where = poses[:, (0, 2), 3]
     length = float(np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).sum())
     share = len(frames) / max(1, len(content.cameras.between(span.start, span.end - 1)))

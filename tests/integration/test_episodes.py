@@ -33,6 +33,7 @@ from tests.made_artifacts import (
     joint_positions,
     level,
     make,
+    only_turning,
     run_stage,
     write_table,
 )
@@ -133,15 +134,7 @@ def test_a_consumer_projects_camera_points_to_their_pixels(dataset: Path) -> Non
 def test_a_camera_that_only_turns_has_no_valid_place(tmp_path: Path) -> None:
     """Its rotation is there and marked as such; neither its place nor a lens that nothing showed counts as valid."""
     made = make(tmp_path / "in")
-    path = made.artifacts["reconstructions"] / "reconstructions.parquet"
-    rows = pq.read_table(path).to_pylist()
-    for row in rows:
-        pose = np.reshape(row["T_world_camera"], (4, 4))
-        pose[:3, 3] = 0
-        kind = "rotation" if row["registered"] else ""
-        row |= {"T_world_camera": pose.ravel().tolist(), "kind": kind}
-        row |= {"camera_model": None, "intrinsics": None, "distortion": []}
-    pq.write_table(pa.Table.from_pylist(rows, schema=tables.schema(tables.CameraPose)), path)
+    only_turning(made)
     place, report = run(made, tmp_path / "out")
     assert report["state"] == "done", report
     found = frames(place)

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from egoworld_resources.environments.building.builder import EnvBuilder
-from tests.made_artifacts import MadeVideo, declared_params, hand_points, make, run_stage
+from tests.made_artifacts import MadeVideo, declared_params, hand_points, make, only_turning, run_stage
 from tests.servers import free_port
 
 FOLDER = Path(__file__).parents[2] / "envs" / "rerun"
@@ -169,6 +169,19 @@ def test_the_recording_is_sound_and_holds_everything(
     assert points["tracks"].tolist() == [[0.5 + 3 * n, 90.5 + 2 * n] for n in range(4)]
     assert points["detections"].tolist() == [[8.0, 98.0]]
     assert found["first"]["/clips/01/world/camera/lens"][0][6:8] == [160.5, 90.5]
+
+
+def test_a_camera_that_only_turns_is_shown_without_a_path(preview: Run, tmp_path: Path) -> None:
+    made = make(tmp_path / "in")
+    only_turning(made)
+    place, report = preview(made, tmp_path / "out")
+    assert report["state"] == "done", report
+    assert sorted(path.name for path in place.iterdir()) == [
+        "clip.json",
+        "contact_sheet.png",
+        "overlay.mp4",
+        "recording.rrd",
+    ]
 
 
 def test_the_same_inputs_show_the_same(

@@ -14,6 +14,8 @@ from egoworld_resources.sample.hand import OPEN, Skeleton
 
 ENTER, CLOSE, LIFT, PLACE, OPENED, AWAY = 0.06, 0.21, 0.26, 0.70, 0.76, 0.96
 X, Y, Z = np.eye(3)
+NECK = np.array([0.0, -0.09, -0.12])
+"""Where a head turns about, from a camera at its forehead, m."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ def grip_of(size: Array, skeleton: Skeleton, turn: float, pitch: float) -> Grip:
 
 
 class Choreography:
-    """The motions of one shot of `seconds`; the generator decides paths, places and sizes."""
+    """The motions of one shot of `seconds`; the generator decides paths, places and sizes. `head`: as the options."""
 
-    def __init__(self, rng: np.random.Generator, shot: int, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, rng: np.random.Generator, shot: int, seconds: float, head: str = "sway") -> None:
+        self.seconds, self.head = seconds, head
         self.reaches = max(1, round(seconds / 6.0))
         self.skeleton = Skeleton(float(rng.uniform(0.97, 1.06)))
         self.object_size = np.array([rng.uniform(0.15, 0.17), rng.uniform(0.048, 0.058), rng.uniform(0.085, 0.105)])
@@ -120,6 +122,8 @@ class Choreography:
 
     def _camera(self, fraction: float, object_at: Array) -> Array:
         second, p = fraction * self.seconds, self.phases
+        if self.head != "sway":
+            return self._turned(second)
         turn = np.pi * self.reaches * fraction + 0.6
         drift = np.array([self.sway * np.cos(turn), 0.05 * np.sin(turn), 0.03 * np.sin(turn + 0.6)])
         bob = np.array([
@@ -133,3 +137,12 @@ class Choreography:
             [np.sin(2 * np.pi * 0.7 * second + p[3]), np.sin(2 * np.pi * 0.5 * second + p[4]), 0]
         )
         return look_at(self.eye + drift + bob, target, 0.03 * float(np.sin(2 * np.pi * 0.3 * second + p[5])))
+
+    def _turned(self, second: float) -> Array:
+        """A head that looks to both sides and up and down about its neck, or about the camera's own centre."""
+        rest = look_at(self.eye, np.array([0.0, 0.35, TABLE_TOP + 0.1]))
+        pivot = self.eye + (NECK if self.head == "turn" else 0.0 * NECK)
+        side = 0.6 * float(np.sin(2 * np.pi * 0.2 * second + self.phases[0]))
+        nod = 0.12 * float(np.sin(2 * np.pi * 0.31 * second + self.phases[1]))
+        turn = yaw(side) @ rotation(X, nod)
+        return pose(turn @ rest[:3, :3], pivot + turn @ (self.eye - pivot))

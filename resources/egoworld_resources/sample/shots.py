@@ -26,15 +26,15 @@ class Shot:
         starts = (*options.shot_starts, options.frame_count)
         self.start, self.length = starts[index], starts[index + 1] - starts[index]
         self.obj_id = FIRST_OBJECT + index
-        self.motion = Choreography(rng, index, self.length / options.fps)
+        self.motion = Choreography(rng, index, self.length / options.fps, options.head)
         detail = min(max(options.width / 640, 0.25), 3.0)
         self.room = furnish(rng, PALETTES[index], WALLS_AT[index], detail)
         size = self.motion.object_size
         textures = box_textures(rng, size, *OBJECT_COLOURS[index], per_metre=2400 * detail, sides=SIDES)
         self.object_faces = box_faces(size, np.eye(4), textures, self.obj_id, SIDES)
 
-    def moment(self, frame: int) -> Moment:
-        """Where everything is in a frame, by its decode index in the video."""
+    def moment(self, frame: float) -> Moment:
+        """Where everything is in a frame, by its decode index in the video; between two frames by a fraction."""
         return self.motion.at((frame - self.start) / max(self.length - 1, 1))
 
     def faces(self, moment: Moment) -> list[Face]:

@@ -9,7 +9,7 @@ centre of the top left pixel is (0, 0).
 | table | columns |
 |---|---|
 | cuts | shot, frame: decode index of the first frame of each shot |
-| reconstructions | frame, shot, T_world_camera, intrinsics [fx, fy, cx, cy], width, height |
+| reconstructions | frame, shot, T_world_camera, camera_model, intrinsics [fx, fy, cx, cy], distortion, width, height |
 | masks | frame, obj_id, label, rle (COCO, compressed), height, width, area: the pixels that are seen |
 | hand_poses | frame, side, in_view 0..1, keypoints_2d [42], keypoints_3d [63]: 21 joints in MediaPipe's order |
 | object_poses | frame, obj_id, T_camera_object, size [3]: the box about its own centre |
@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from pycocotools import mask as coco
 
 from egoworld_resources.errors import UnknownName
-from egoworld_resources.sample.frames import LABELS, Truth, intrinsics_of
+from egoworld_resources.sample.frames import LABELS, Truth, lens_of
 from egoworld_resources.sample.geometry import Mask
 from egoworld_resources.sample.options import SampleOptions
 
@@ -46,7 +46,15 @@ def _numbers(count: int) -> Any:
 SCHEMAS: Mapping[str, pa.Schema] = {
     "cuts": pa.schema([("shot", pa.int32()), _FRAME]),
     "reconstructions": pa.schema(
-        [_FRAME, ("shot", pa.int32()), ("T_world_camera", _numbers(16)), ("intrinsics", _numbers(4)), *_SIZE]
+        [
+            _FRAME,
+            ("shot", pa.int32()),
+            ("T_world_camera", _numbers(16)),
+            ("camera_model", pa.string()),
+            ("intrinsics", _numbers(4)),
+            ("distortion", pa.list_(pa.float64())),
+            *_SIZE,
+        ]
     ),
     "masks": pa.schema([_FRAME, _OBJECT, ("label", pa.string()), ("rle", pa.string()), *_SIZE, ("area", pa.int64())]),
     "hand_poses": pa.schema(
@@ -69,8 +77,9 @@ class TruthTables:
     def __init__(self, options: SampleOptions) -> None:
         self.rows: dict[str, list[Row]] = {name: [] for name in SCHEMAS}
         self.rows["cuts"] = [{"shot": shot, "frame": frame} for shot, frame in enumerate(options.shot_starts)]
-        k = intrinsics_of(options.width, options.height)
-        self._camera: Row = {"intrinsics": [k[0, 0], k[1, 1], k[0, 2], k[1, 2]]}
+        lens = lens_of(options)
+        self._camera: Row = {"camera_model": lens.model, "intrinsics": list(lens.intrinsics)}
+        self._camera["distortion"] = list(lens.distortion)
         self._size: Row = {"width": options.width, "height": options.height}
 
     def add(self, truth: Truth) -> None:

@@ -181,7 +181,8 @@ def test_the_truth_says_what_made_it(truth):
     assert about["seed"] == 3
     assert about["licence"] == "CC0-1.0"
     shape = {"width": 320, "height": 180, "fps": 15, "gloves": False}
-    assert about["options"] == {"seed": 3, "seconds": 8 / 15, **shape}
+    hard = {"head": "sway", "k1": 0.0, "readout": 0.0, "exposure": 0.0}
+    assert about["options"] == {"seed": 3, "seconds": 8 / 15, **shape, **hard}
 
 
 def test_unknown_table_and_missing_folder_are_refused(truth, tmp_path):
