@@ -29,7 +29,6 @@ VARIANTS: Mapping[str, SampleOptions] = {
     "a rolling shutter": replace(PLAIN, readout=0.3),
     "blur": replace(PLAIN, exposure=0.4),
     "a wide lens": replace(PLAIN, k1=-0.15),
-    "a glove": replace(PLAIN, gloves=True),
 }
 LOOKING = replace(PLAIN, head="look")
 TURNS = "a camera that only turns"
@@ -80,7 +79,7 @@ def _of_shot(truth: SampleTruth, rows: list[Row]) -> dict[str, float]:
     out = {"registered": 100 * len(known) / len(rows), "rotation error": float(np.sqrt(np.mean(turns**2)))}
     lens = next((row["intrinsics"] for row in known if row["intrinsics"] is not None), None)
     out["invented"] = any(moving) or bool(poses[:, :3, 3].any()) or lens is not None
-    out["focal length error"] = np.nan if lens is None else 100 * abs(lens[0] / truth.intrinsics[0, 0] - 1)
+    out["focal length error"] = np.nan if lens is None else float(100 * abs(lens[0] / truth.intrinsics[0, 0] - 1))
     if known and all(moving):
         length = truth_errors.path_length(true[:, :3, 3])
         out["ATE"] = 100 * truth_errors.trajectory_error(poses[:, :3, 3], true[:, :3, 3]) / length

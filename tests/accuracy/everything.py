@@ -9,7 +9,7 @@ from pathlib import Path
 from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
 from egoworld_resources.sample import SampleOptions
-from tests.accuracy import cuts, hands_by_eye, hands_over_frames, moved_photograph, object_motion, retargeting
+from tests.accuracy import cameras, cuts, hands_by_eye, hands_over_frames, moved_photograph, object_motion, retargeting
 from tests.accuracy.figures import Figure, of_samples
 from tests.accuracy.sample_flow import rendered, run_samples
 
@@ -19,7 +19,8 @@ SAMPLE = "sample, seeds 0 and 23"
 SHORT = SampleOptions(seed=5, seconds=6.0, width=480, height=270, fps=15)
 """The sample that CI runs through all stages: a quarter of the pixels and of the parallax, so larger errors."""
 SHORT_SAMPLE = "short sample"
-REAL = {
+MORE = {
+    "cameras that are hard to follow": cameras.measure,
     "cuts in real videos": cuts.measure,
     "hands in real pictures": hands_by_eye.measure,
     "hands over frames": hands_over_frames.measure,
@@ -46,7 +47,7 @@ def measure(project: Path, home: Path, tell: Callable[[str], None]) -> list[Figu
         flow = run_samples(home / name.split(",")[0], builder.root, videos, uv=uv.program, uv_cache=uv.cache)
         found += of_samples(name, flow.measure().values())
     with tempfile.TemporaryDirectory(dir=home) as scratch:
-        for number, (name, of) in enumerate(REAL.items()):
+        for number, (name, of) in enumerate(MORE.items()):
             tell(name)
             found += of(data, builder, catalog, Path(scratch, str(number)))
     return found

@@ -64,7 +64,14 @@ def tracks_on(surface: tuple[Array, Array], poses: Array, clip: str, obj_id: int
         pixels = truth_errors.project(LENS, seen) + drift[frame]
         inside = ((pixels > 0) & (pixels < 2 * LENS[2:])).all(axis=1)
         rows += [
-            {"clip_id": clip, "track_id": POINTS * obj_id + int(n), "frame": frame, "visible": True, "obj_id": obj_id}
+            {
+                "clip_id": clip,
+                "track_id": POINTS * obj_id + int(n),
+                "frame": frame,
+                "visible": True,
+                "obj_id": obj_id,
+                "label": "object",
+            }
             | {"x": float(pixels[n, 0]), "y": float(pixels[n, 1])}
             for n in np.flatnonzero(facing & inside)
         ]
