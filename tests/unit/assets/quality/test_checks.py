@@ -95,7 +95,8 @@ def span(start: int, end: int) -> tables.ClipSpan:
 def video(damaged: int = 0, lost: int = 0, timing: str = "stamps") -> tables.Video:
     return tables.Video(
         "s", 1, "mp4", "h264", "yuv420p", 640, 480, 0, 100, 25.0, 0.0, 4.0,
-        variable_frame_rate=False, corrupt_packets=lost, damaged_frames=damaged, timing=timing,
+        variable_frame_rate=False, corrupt_packets=lost, damaged_frames=damaged, timing=timing, camera="",
+        focal_35mm=None,
     )  # fmt: skip
 
 
