@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from egoworld_resources.artifacts.manifest import Verdict
 from egoworld_resources.artifacts.stage import Check, Draft
-from egoworld_runner.job import NOTHING
+from egoworld_runner.remarks import NOTHING
 
 MAX_BOTH_SIDES = 0.2
 MAX_SHARE_OF_JUMPS = 0.2

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egoworld_runner.clip_ids import clip_id
-from egoworld_runner.job import NOTHING
+from egoworld_runner.remarks import NOTHING
 from egoworld_runner.video import Frame, FrameIndex, frames
 
 

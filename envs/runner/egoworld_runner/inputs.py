@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from egoworld_runner.clip_rows import clip_ids, rows_of_clip
 from egoworld_runner.errors import ClipFailed
-from egoworld_runner.job import REMARKS
+from egoworld_runner.remarks import REMARKS
 from egoworld_runner.tables import empty_table
 
 

@@ -19,12 +19,6 @@ WHOLE = "whole"
 REPORT = "clip.json"
 """The report of one clip; its presence means that the clip is finished, done or failed."""
 
-NOTHING = "nothing"
-"""The note of a clip that says why it honestly has no rows."""
-
-REMARKS = "remarks.json"
-"""The file of an artifact that says why clips have no rows, by clip; there is none when every clip has."""
-
 T = TypeVar("T")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_runner.job import NOTHING
+from egoworld_runner.remarks import NOTHING
 
 MANIFEST = "manifest.json"
 

@@ -143,8 +143,8 @@ class Catalog:
         model, package = self.model(stage, env), contract_folder()
         files = closure(model.folder, model.module)
         own = source_digest(model.folder, files, model.data_files())
-        named = {file for name in imported_names(files, package.name) for file in closure(package.parent, name)}
-        if not (shared := named - self._contract_files()):
+        named = closure(package.parent, *imported_names(files, package.name))
+        if not (shared := set(named) - set(self._contract_files())):
             return own
         return sha256(f"{own} {source_digest(package.parent, shared)}".encode()).hexdigest()
 
@@ -155,9 +155,9 @@ class Catalog:
         """
         return source_digest(contract_folder().parent, self._contract_files())
 
-    def _contract_files(self) -> set[Path]:
+    def _contract_files(self) -> list[Path]:
         package = contract_folder()
-        return {file for module in DECIDES_CONTENTS for file in closure(package.parent, f"{package.name}.{module}")}
+        return closure(package.parent, *(f"{package.name}.{module}" for module in DECIDES_CONTENTS))
 
     def _declared_in(self, env: ModelEnv) -> Path:
         if env.interpreter != BASE:

@@ -19,17 +19,17 @@ FILES = 512
 """Sources whose answers are kept: stages share modules, and the same bytes always give the same answer."""
 
 
-def closure(folder: Path, module: str) -> list[Path]:
-    """The file of ``module`` and, transitively, of every module of ``folder`` that it imports; sorted."""
+def closure(folder: Path, *modules: str) -> list[Path]:
+    """The files of ``modules`` and, transitively, of every module of ``folder`` that they import; sorted."""
     found: set[Path] = set()
-    waiting = list(_files(folder, module))
+    names, waiting = set(modules), list(modules)
     while waiting:
-        file = waiting.pop()
-        if file in found:
-            continue
-        found.add(file)
-        for name in _imported(_parsed(file)[0], _package(folder, file)):
-            waiting.extend(_files(folder, name))
+        for file in _files(folder, waiting.pop()):
+            if file not in found:
+                found.add(file)
+                new = set(_imported(_parsed(file)[0], _package(folder, file))) - names
+                names |= new
+                waiting.extend(new)
     return sorted(found)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from egoworld_resources.artifacts.manifest import ClipReport, Verdict
 from egoworld_resources.artifacts.stage import Draft, Stage, verdict_of
-from egoworld_runner.job import NOTHING, REMARKS
+from egoworld_runner.remarks import NOTHING, REMARKS
 
 
 @dataclass
