@@ -29,6 +29,7 @@ from egoworld_resources.store.known import known
 from egoworld_resources.store.reindex import catch_up, reindex
 from egoworld_resources.store.s3 import S3Store
 from tests.made_stores import BOUND, AnyStore, access_to, artifact
+from tests.torture import sized
 
 TRACED = {module.__file__ for module in (folder_module, index_module, s3_module)}
 CHILDREN = get_context("forkserver")  # this process has threads of its own, of which a fork would take the locks
@@ -87,6 +88,9 @@ def put(store: AnyStore, folder: Path, data: bytes, video: str = "v") -> str:
     return manifest.data_version
 
 
+EVERY = sized(17, 7)
+"""Lines between the places where it is killed."""
+
 WORK: dict[str, Callable[[AnyStore, Path], object]] = {
     "put": lambda store, folder: put(store, folder / "new", b"two"),
     "fail": lambda store, _: store.record("failures", "masks/v", {"reason": "dark", "fingerprint": "f"}),
@@ -124,11 +128,12 @@ def do_and_die(step: int, what: str, opened: Opening, folder: Path) -> None:
     sys.settrace(None)
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("what", WORK)
 def test_killed_at_any_step_the_next_look_is_what_the_store_says(opened: Opening, tmp_path: Path, what: str) -> None:
     ended, step = -signal.SIGKILL, 0
     while ended:
-        step += 7
+        step += EVERY
         store = opened()
         put(store, tmp_path / f"old{step}", b"one")
         put(store, tmp_path / f"other{step}", b"one", "w")
@@ -141,7 +146,7 @@ def test_killed_at_any_step_the_next_look_is_what_the_store_says(opened: Opening
         after = opened()
         index_of(after).settle_left(after)
         assert list(reindex(index_of(after), after)) == []
-    assert step > 12, "it was killed at many of its lines"
+    assert step > 2 * EVERY, "it was killed at several of its lines"
 
 
 def test_a_row_that_was_changed_behind_our_back_is_named_and_put_right(opened: Opening, tmp_path: Path) -> None:
