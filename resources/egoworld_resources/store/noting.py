@@ -43,9 +43,10 @@ class Noting(ABC):
         return self._noted("artifact", asset, video)
 
     def _recording(self, kind: str, key: str) -> AbstractContextManager[None]:
-        """A small fact is written or removed inside."""
-        if kind == "failures":
-            return self._noted("failure", *key.split("/", 1))
+        """A small fact is written or removed inside. The index holds failures of an asset of a video, and videos."""
+        asset, _, video = key.partition("/")
+        if kind == "failures" and video:
+            return self._noted("failure", asset, video)
         return self._noted("video", "", key) if kind == "videos" else nullcontext()
 
     def _noted(self, kind: Any, asset: str, video: str) -> AbstractContextManager[None]:

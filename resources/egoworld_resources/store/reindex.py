@@ -115,5 +115,6 @@ def by_asset(keys: Iterable[str]) -> dict[str, list[str]]:
     """Videos by asset, of keys <asset>/<video>."""
     found: dict[str, list[str]] = {}
     for asset, _, video in (key.partition("/") for key in keys):
-        found.setdefault(asset, []).append(video)
+        if video:
+            found.setdefault(asset, []).append(video)
     return found
