@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import repeat
+from multiprocessing import get_context
 
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.manifest import ClipReport, Manifest, Verdict, data_version, stored_files
@@ -26,7 +27,8 @@ def fill(settings: Settings, videos: range, upto: int | None = None) -> None:
     """Write videos by number, with one process per core. upto: how many first stages of each; default all."""
     cores = len(os.sched_getaffinity(0))
     parts = [range(videos.start + n, videos.stop, cores) for n in range(cores)]
-    with ProcessPoolExecutor(cores) as pool:
+    # this process may have threads, of which a fork would take the locks
+    with ProcessPoolExecutor(cores, get_context("forkserver")) as pool:
         list(pool.map(_fill, repeat(settings), parts, repeat(upto)))
 
 
