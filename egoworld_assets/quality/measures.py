@@ -23,11 +23,10 @@ HAND = ("frame", "side", "keypoints_2d")
 
 @dataclass(frozen=True)
 class Cameras:
-    """Registered camera poses; those of them that are not rigid; those whose translation nothing can have shown; those
-    of moving cameras, and the largest difference of any of these from the identity.
+    """Registered camera poses that are not rigid; those whose translation nothing can have shown; those of moving
+    cameras, and the largest difference of any of these from the identity.
     """
 
-    registered: int
     skewed: int
     invented: int
     moving: int
@@ -106,16 +105,15 @@ def masks_of_nothing_or_everything(draft: Draft) -> int:
 
 def cameras(draft: Draft) -> Cameras:
     """The camera poses of all clips together."""
-    registered, skewed, invented, moving, farthest = 0, 0, 0, 0, 0.0
+    skewed, invented, moving, farthest = 0, 0, 0, 0.0
     for kind, poses in _camera_paths(draft):
-        registered += len(poses)
         skewed += int(_skewed(poses).sum())
         if kind == MOVING:
             moving += len(poses)
             farthest = max(farthest, float(np.abs(poses - np.eye(4)).max(initial=0.0)))
         else:
             invented += int(np.any(poses[:, :3, 3] != poses[:1, :3, 3], axis=1).sum())
-    return Cameras(registered, skewed, invented, moving, farthest)
+    return Cameras(skewed, invented, moving, farthest)
 
 
 def clips_without_parallax(draft: Draft) -> dict[str, list[str]]:

@@ -51,16 +51,14 @@ class YoloxObjects(Runner):
         for row in hand_boxes(inputs.rows("hand_poses"), clip.width, clip.height):
             hands.setdefault(row.frame, []).append(row)
         named: set[str] = set()
-        count = 0
         for frame in clip.frames():
             found = list(self._look(frame.index, frame.rgb, params))
             named.update(row.label for row in found)
             rows = [*found, *hands.get(frame.index, [])]
-            count += len(rows)
             yield from sorted(rows, key=lambda row: (row.frame, row.label, row.x0, row.y0))
             clip.progress(frame.index)
         clip.note("labels", ", ".join(sorted(named)))
-        if not count:
+        if not named and not hands:
             clip.nothing("there is no hand, and nothing that the model has a name for")
 
     def _look(self, frame: int, rgb: NDArray[np.uint8], params: Params) -> Iterator[tables.Detection]:

@@ -13,31 +13,15 @@ from egoworld_resources.artifacts.stage import Draft
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.reproduce import reproduce
 from egoworld_resources.making.workbench import Workbench
-from tests.made_up import BRIGHTNESS, add_env, video, workbench
+from tests.made_up import BRIGHTNESS, RUNNER, add_env, video, workbench
 
-SAYS = """
-from egoworld_runner import Runner, tables
-from dataclasses import dataclass
-from egoworld_runner.tables import Int, Real, Row
-
-
-@dataclass(frozen=True)
-class Brightness_(Row):
-    table = "brightness"
-    frame: Int
-    level: Real
-
-
-class Brightness(Runner):
-    writes = (Brightness_,)
-
-    def run(self, clip, inputs, params):
-        if clip.start_frame == 0:
-            clip.nothing("the lens is covered")
-            return
-        for frame in range(clip.start_frame, clip.end_frame):
-            yield Brightness_(frame, 100.0)
-"""
+SAYS = RUNNER.replace(
+    "        for frame in clip.frames():\n",
+    "        if clip.start_frame == 0:\n"
+    '            clip.nothing("the lens is covered")\n'
+    "            return\n"
+    "        for frame in clip.frames():\n",
+)
 
 
 def bright(draft: Draft) -> Verdict:
