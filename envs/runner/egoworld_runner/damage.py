@@ -17,14 +17,14 @@ SILENT = ("hevc", "vp8", "vp9", "av1", "ffv1")
 CAREFUL = ("h264", "mpeg4")
 """Decoders that notice when the end of a picture is missing."""
 ZEROS = bytes(64)
-"""What lost blocks of a file read as; the entropy coding of these codecs does not give so many zeros."""
+"""What lost blocks of a file read as; the entropy coding of these codecs never gives that long a run of zeros."""
 
 REORDERED = 32
 """A picture is shown at most this many pictures earlier or later than it is decoded."""
 
 
 AHEAD = 3
-"""A reader of MPEG-TS is at most so many packets ahead of the one that it gives."""
+"""How many packets a reader of MPEG-TS is ahead, at most, of the one that it gives."""
 
 
 class Reports:

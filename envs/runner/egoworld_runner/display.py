@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 MAX_STRETCH = 4.0
 NEARLY_SQUARE = 0.005
-"""Pixels are believed to be up to so many times as wide as high; so little off is the rounding of an encoder."""
+"""How many times as wide as high pixels may be; a smaller difference is the rounding of an encoder."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ LOST_S = 0.1
 """Lost pictures may be missing from a clip for no longer than this, s."""
 
 UNEVEN = 10
-"""Where pictures are rarer, a gap is so many times as long as their usual distance."""
+"""Where pictures are rarer, a gap is this many times as long as their usual distance."""
 
 NO_STAMPS = 0x80
 """FFmpeg's flag of a format without timestamps (AVFMT_NOTIMESTAMPS): raw streams."""

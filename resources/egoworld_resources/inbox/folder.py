@@ -28,7 +28,7 @@ CLOCK_GRAIN_S = 0.1
 SECONDS = 20.0
 """No file is begun later in a tick; Dagster ends a tick after 60 s."""
 WATCHED = 1_000
-"""So many new files at a time are looked at twice before they are taken."""
+"""How many new files at a time are looked at twice before they are taken."""
 JUNK = 10
 """Refusing a file costs a tick a tenth of what taking one does."""
 ASIDE = "files that cameras and systems write beside videos"

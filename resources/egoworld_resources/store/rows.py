@@ -218,5 +218,5 @@ def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> 
 
 
 def batches(items: Sequence[T], count: int) -> Iterator[Sequence[T]]:
-    """So many at a time."""
+    """At most ``count`` at a time."""
     return (items[start : start + count] for start in range(0, len(items), count))

@@ -82,7 +82,7 @@ class BareHands(Told):
 
 @dataclass(frozen=True)
 class Bench:
-    """A video of a wall with a moving or a still camera, and a runner that is told what it sees."""
+    """A video of a wall with a moving or a still camera, and a runner that is given what it sees."""
 
     folder: Path
 
