@@ -25,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="First-person
 FAMILIES = {
     "env": (Envs, "Envs: what they may contain, what they need, where they stand."),
     "kit": (Kits, "Kits for machines without a network: infra/AIRGAP.md."),
-    "weights": (Weights, "Weights in the bucket, for machines on whose disk they are not."),
+    "weights": (Weights, "Weights of models: what is here and whether it is whole; deliveries; the bucket."),
 }
 for name, (family, about) in FAMILIES.items():
     app.add_typer(typer.Typer(cls=family, no_args_is_help=True, help=about), name=name)

@@ -24,6 +24,7 @@ EgoworldError
     ├── Refused            a file cannot become a video (arrivals)
     ├── NoGpu              the model needs a GPU and there is none (gpu)
     ├── WeightsMissing     a weights file is absent or another (weights)
+    ├── WeightsRefused     a model is not taken in: its files are not those promised (weights)
     ├── LockRefused, EnvBuildFailed, EnvDamaged   (environments)
     └── BadSource, LicenceRefused                 (dataset)
 

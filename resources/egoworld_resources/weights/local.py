@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING
 
 from egoworld_resources.artifacts.manifest import file_digest
 from egoworld_resources.environments.declaration import Weights
-from egoworld_resources.errors import Terminal
 from egoworld_resources.settings import Settings
+from egoworld_resources.weights.errors import WeightsMissing
 
 if TYPE_CHECKING:
     from egoworld_resources.weights.bucket import WeightsBucket
-
-
-class WeightsMissing(Terminal):
-    """A weights file is absent or not the one that the env declares."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,13 @@
+"""What can go wrong with weights."""
+
+from __future__ import annotations
+
+from egoworld_resources.errors import Terminal
+
+
+class WeightsMissing(Terminal):
+    """A weights file is absent or not the one that the env declares."""
+
+
+class WeightsRefused(Terminal):
+    """A model is not taken in: its files are not those that were promised, or nothing says what they should be."""
