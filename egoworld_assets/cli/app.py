@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from gc import set_threshold
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from egoworld_resources.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="First-person video to robot-learning data.")
+set_threshold(50_000)  # what is loaded stays: to look through it at every 700 objects is 7 % of a short command
 FAMILIES = {
     "env": (Envs, "Envs: what they may contain, what they need, where they stand."),
     "kit": (Kits, "Kits for machines without a network: infra/AIRGAP.md."),

@@ -40,6 +40,11 @@ class Layout:
         return self.home / "envs"
 
     @property
+    def sources(self) -> Path:
+        """What was parsed of the sources of models, by their bytes."""
+        return self.home / "sources"
+
+    @property
     def scratch(self) -> Path:
         return self.home / "scratch"
 

@@ -14,8 +14,8 @@ from egoworld_resources.settings import Settings
 from tests.benchmarks.made_store import fill
 
 HEAVY = {
-    "alembic", "av", "boto3", "botocore", "cv2", "dagster", "fastapi", "numpy", "pyarrow", "pycocotools", "rattler",
-    "scenedetect", "scipy", "sqlalchemy", "uvicorn",
+    "alembic", "av", "boto3", "botocore", "cv2", "dagster", "fastapi", "numpy", "psutil", "pyarrow", "pycocotools",
+    "rattler", "scenedetect", "scipy", "sqlalchemy", "uvicorn",
 }  # fmt: skip
 LOADED = """
 import atexit, json, os, sys

@@ -11,6 +11,7 @@ from egoworld_resources.environments.declaration import ModelEnv, StageModel, We
 from egoworld_resources.environments.errors import BadDeclaration
 from egoworld_resources.environments.locking.lockfile import Lock, lowest_python, source_of
 from egoworld_resources.environments.source_digest import closure, imported_names, source_digest
+from egoworld_resources.environments.sources import Sources
 from egoworld_resources.errors import BadConfiguration, UnknownName
 
 __all__ = ["BASE", "Catalog", "ModelEnv", "StageModel", "Weights"]
@@ -33,17 +34,22 @@ class Catalog:
         envs_folders: tuple[Path, ...],
         locks_folders: tuple[Path, ...],
         broken: Mapping[str, BadDeclaration] | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._envs = dict(envs)
         self.envs_folders = envs_folders
         self.locks_folders = locks_folders
         self._broken = dict(broken or {})
+        self._sources = sources
 
     @classmethod
-    def load(cls, envs_folder: Folders, locks_folder: Folders, *, apart: bool = False) -> Catalog:
+    def load(
+        cls, envs_folder: Folders, locks_folder: Folders, *, apart: bool = False, sources: Sources | None = None
+    ) -> Catalog:
         """Read every ``<envs_folder>/<name>/pyproject.toml``; raises BadDeclaration naming the file and the field.
 
         apart: a wrong declaration does not affect the other envs: the error is raised when that env is used.
+        sources: as they were read first, for all digests; without it each digest reads them again.
         """
         envs_folders, locks_folders = _folders(envs_folder), _folders(locks_folder)
         envs: dict[str, ModelEnv] = {}
@@ -66,7 +72,7 @@ class Catalog:
                 if env.name in envs:
                     raise BadDeclaration(env.pyproject, "folder", f"env '{env.name}' is also {envs[env.name].folder}")
                 envs[env.name] = env
-        return cls(envs, envs_folders, locks_folders, broken)
+        return cls(envs, envs_folders, locks_folders, broken, sources)
 
     @property
     def names(self) -> list[str]:
@@ -141,29 +147,33 @@ class Catalog:
         Modules of the contract that only some runners import (the contract's own digest leaves them out) count as well.
         """
         model, package = self.model(stage, env), contract_folder()
-        files = closure(model.folder, model.module)
-        own = source_digest(model.folder, files, model.data_files())
-        named = closure(package.parent, *imported_names(files, package.name))
-        if not (shared := set(named) - set(self._contract_files())):
-            return own
-        return sha256(f"{own} {source_digest(package.parent, shared)}".encode()).hexdigest()
+        sources = self._sources or Sources()
+        files = closure(sources, model.folder, model.module)
+        own = source_digest(sources, model.folder, files, model.data_files())
+        named = closure(sources, package.parent, *imported_names(sources, files, package.name))
+        shared = set(named) - set(_contract_files(sources))
+        more = source_digest(sources, package.parent, shared) if shared else ""
+        sources.keep()
+        return sha256(f"{own} {more}".encode()).hexdigest() if shared else own
 
     def contract_digest(self) -> str:
         """Digest of the part of egoworld_runner that decides what a runner receives and what happens to its rows.
 
         How a process is started, reported on and ended is not in it: a change of that makes nothing stale.
         """
-        return source_digest(contract_folder().parent, self._contract_files())
-
-    def _contract_files(self) -> list[Path]:
-        package = contract_folder()
-        return closure(package.parent, *(f"{package.name}.{module}" for module in DECIDES_CONTENTS))
+        sources = self._sources or Sources()
+        return source_digest(sources, contract_folder().parent, _contract_files(sources))
 
     def _declared_in(self, env: ModelEnv) -> Path:
         if env.interpreter != BASE:
             return env.pyproject
         beside = [folder.parent / "pyproject.toml" for folder in self.locks_folders]
         return next((file for file in beside if file.is_file()), beside[0])
+
+
+def _contract_files(sources: Sources) -> list[Path]:
+    package = contract_folder()
+    return closure(sources, package.parent, *(f"{package.name}.{module}" for module in DECIDES_CONTENTS))
 
 
 def _folders(folders: Folders) -> tuple[Path, ...]:

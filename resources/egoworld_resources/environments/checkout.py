@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from egoworld_resources.environments.building.uv import Uv, find_uv
 from egoworld_resources.environments.catalog import Catalog
-from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.environments.sources import Sources
+
+if TYPE_CHECKING:
+    from egoworld_resources.environments.building.uv import Uv
 
 PROFILE = "EGOWORLD_ENV_PROFILE"
 """Names the profile of envs/policy.toml that locks are made and taken for; unset: that of the servers."""
@@ -27,20 +30,27 @@ def checkout_catalog(project: Path, profile: str | None = None) -> Catalog:
     return catalog_of(envs, chosen)
 
 
-def catalog_of(envs: Iterable[Path], profile: str = "", *, apart: bool = False) -> Catalog:
+def catalog_of(
+    envs: Iterable[Path], profile: str = "", *, apart: bool = False, sources: Sources | None = None
+) -> Catalog:
     """The catalog of folders of envs; a lock of ``profile`` goes before the lock that the servers use.
 
-    apart: as in Catalog.load.
+    apart, sources: as in Catalog.load.
     """
     folders = list(envs)
     locks = [folder.parent / "locks" for folder in folders]
     if profile:
+        from egoworld_resources.environments.policy.rules import Policy
+
         Policy.read(folders[0] / "policy.toml", profile)
-    return Catalog.load(folders, [*(folder / profile for folder in locks if profile), *locks], apart=apart)
+    ahead = [folder / profile for folder in locks if profile]
+    return Catalog.load(folders, [*ahead, *locks], apart=apart, sources=sources)
 
 
 def checkout_uv(project: Path) -> Uv:
     """uv with the cache of UV_CACHE_DIR, or of the project."""
+    from egoworld_resources.environments.building.uv import Uv, find_uv
+
     cache = Path(os.environ.get("UV_CACHE_DIR") or project / "data" / "uv-cache")
     return Uv(find_uv(project), cache.absolute())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from egoworld_resources.artifacts.manifest import Recipe, named_files
 from egoworld_resources.environments.catalog import Catalog
+from egoworld_resources.environments.locking.lockfile import lowest_python
 from egoworld_resources.errors import UnknownName
 
 
@@ -19,7 +20,7 @@ def recipe_of(catalog: Catalog, contract: str, stage: str, env: str, given: Mapp
     for name in given:
         if name not in model.params:
             raise UnknownName(f"parameter of {stage} ({env})", name, model.params)
-    params = {**model.params, **given}
+    params, lock = {**model.params, **given}, catalog.lock(env)
     return Recipe(
         stage=stage,
         env=env,
@@ -27,8 +28,8 @@ def recipe_of(catalog: Catalog, contract: str, stage: str, env: str, given: Mapp
         label=model.label,
         runner=catalog.runner_digest(stage, env),
         contract=contract,
-        lock=catalog.lock_digest(env),
-        packages=catalog.packages(env),
+        lock=lock.digest,
+        packages=lock.packages(lowest_python(catalog.env(env).python)),
         weights={w.name: w.sha256 for w in model.weights},
         params=params,
         files=named_files(params),

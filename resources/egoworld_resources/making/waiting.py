@@ -12,12 +12,12 @@ from egoworld_resources.errors import EgoworldError, Transient
 from egoworld_resources.faults.causes import Cause, Work, cause_of
 from egoworld_resources.faults.waits import EVERYTHING
 from egoworld_resources.making.state import Outcome
-from egoworld_resources.running.process import Event
 
 if TYPE_CHECKING:
     from egoworld_resources.making.workbench import Workbench
+    from egoworld_resources.running.process import Event
 
-Listener = Callable[[str, Event], None]
+Listener = Callable[[str, "Event"], None]
 """Called with the stage and an event of its model."""
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from egoworld_resources.artifacts.manifest import Manifest, Recipe
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.checkout import catalog_of, checkout_wheels
+from egoworld_resources.environments.sources import Sources
 from egoworld_resources.faults.waits import Waits, ledger_of
 from egoworld_resources.inbox.folder import Inbox
 from egoworld_resources.making.recipes import recipe_of
@@ -58,7 +59,7 @@ class Workbench:
     @cached_property
     def catalog(self) -> Catalog:
         folders = (self.settings.project / "envs", *self.settings.extra_envs)
-        return catalog_of(folders, self.settings.env_profile, apart=True)
+        return catalog_of(folders, self.settings.env_profile, apart=True, sources=Sources(self.layout.sources))
 
     @cached_property
     def licences(self) -> LicenceBook:

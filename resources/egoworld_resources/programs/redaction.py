@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any, Final, TextIO, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from dotenv import dotenv_values
-
 HIDDEN: Final = "***"
 SECRET_NAME: Final = re.compile(
     r"(?i)PASSW(OR)?D|PASSPHRASE|SECRET|(^|_)(TOKEN|PASS|API_?KEY|PRIVATE_KEY)(_|$)(?!(FILE|PATH|DIR)$)|_PWD$"
@@ -60,6 +58,8 @@ class _Known:
         return frozenset(found)
 
     def _of_file(self, file: Path) -> frozenset[str]:
+        from dotenv import dotenv_values
+
         stamp, known = self._files[file]
         try:
             status = file.stat()

@@ -19,8 +19,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
 from egoworld_resources.errors import LockBusy
 from egoworld_resources.leases.locks import open_lock
 
@@ -155,6 +153,8 @@ class Generations:
 
 def process_inside(folder: Path) -> bool:
     """Whether a process runs a program, or works on a file, that its command names inside of ``folder``."""
+    import psutil  # only here: who looks at envs does not wait for it
+
     inside = f"{folder}{os.sep}"
     return any(
         argument.startswith(inside)

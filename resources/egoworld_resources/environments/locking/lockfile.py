@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,15 +51,16 @@ def source_of(
 ) -> str:
     """Digest of everything that a lock is made from; order and spelling of the requirements do not count."""
     content = {
-        "dependencies": _spelled(dependencies),
-        "overrides": _spelled(overrides),
+        "dependencies": _spelled(tuple(dependencies)),
+        "overrides": _spelled(tuple(overrides)),
         "python": str(SpecifierSet(requires_python)),
         "sdists": sorted(canonicalize_name(name) for name in sdists),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _spelled(requirements: Sequence[str]) -> list[str]:
+@lru_cache(64)  # the requirements of our own interpreter are those of many envs
+def _spelled(requirements: tuple[str, ...]) -> list[str]:
     parsed = [Requirement(text) for text in requirements]
     for requirement in parsed:
         requirement.name = canonicalize_name(requirement.name)
@@ -121,7 +123,7 @@ class Lock:
         """sha256 of uv's own lock that this one was made from; "" where there is none."""
         return self._document.get("tool", {}).get("egoworld", {}).get("resolved", "")
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 over packages, versions, markers and file hashes; comments, addresses and dates do not count."""
         return digest_of(self.entries)

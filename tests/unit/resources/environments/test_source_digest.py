@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from egoworld_resources.environments.source_digest import closure, source_digest
+from egoworld_resources.environments.sources import Sources
 from egoworld_resources.errors import BadConfiguration
 
 SOURCE = '''"""Doc."""
@@ -36,11 +37,12 @@ def write(folder: Path, **sources: str) -> None:
 
 
 def digest(folder: Path, module: str = "runner") -> str:
-    return source_digest(folder, closure(folder, module))
+    sources = Sources()
+    return source_digest(sources, folder, closure(sources, folder, module))
 
 
 def names(folder: Path, module: str = "runner") -> list[str]:
-    return [file.relative_to(folder).as_posix() for file in closure(folder, module)]
+    return [file.relative_to(folder).as_posix() for file in closure(Sources(), folder, module)]
 
 
 @pytest.mark.parametrize(
