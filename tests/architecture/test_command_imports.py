@@ -14,7 +14,7 @@ from egoworld_resources.settings import Settings
 from tests.benchmarks.made_store import fill
 
 HEAVY = {
-    "alembic", "av", "boto3", "botocore", "cv2", "dagster", "fastapi", "numpy", "psutil", "pyarrow", "pycocotools",
+    "alembic", "av", "boto3", "botocore", "cv2", "dagster", "fastapi", "numpy", "pyarrow", "pycocotools",
     "rattler", "scenedetect", "scipy", "sqlalchemy", "uvicorn",
 }  # fmt: skip
 LOADED = """
@@ -89,6 +89,13 @@ def test_a_command_loads_nothing_heavy(home: Path, command: list[str], shown: st
     packages, output = loaded(home, *command)
     assert shown in output
     assert packages & HEAVY == set()
+
+
+@pytest.mark.parametrize("command", [["status"], ["stale"], ["lineage"]])
+def test_a_look_at_one_video_loads_nothing_about_processes(home: Path, command: list[str]) -> None:
+    packages, output = loaded(home, *command, "made-00000" + ("/clips" if command == ["lineage"] else ""))
+    assert output
+    assert packages & {"psutil"} == set()
 
 
 def test_the_doctor_loads_s3_and_video_where_it_examines_them(home: Path) -> None:
