@@ -11,8 +11,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote
 
-from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
-
 SAFE = ("GET", "HEAD", "OPTIONS")
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 ONCE = ("origin", "sec-fetch-site", "content-type", "host", "upgrade")
@@ -81,6 +79,8 @@ def _changes_by_get(uri: str) -> str | None:
     path, _, asked = uri.partition("?")
     if "graphql" not in unquote(path).lower():
         return None
+    from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
+
     try:
         texts = parse_qs(asked, keep_blank_values=True, max_num_fields=FIELDS).get("query", ())
     except ValueError:

@@ -17,8 +17,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from egoworld_resources.server.cross_site import Asked, refusal
 from egoworld_resources.server.environment import ServerSettings
 from egoworld_resources.server.launch import Launch
@@ -124,6 +122,8 @@ def answers(path: Path) -> str:
 
 def main(path: str) -> None:
     """Serve until a signal."""
+    import uvicorn
+
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     hashes = {name: os.environ.pop(f"DOOR_{name.upper()}_HASH") for name in ("viewer", "operator")}
     app: Any = Door(Logins(hashes), os.environ["DOOR_ORIGINS"].split())

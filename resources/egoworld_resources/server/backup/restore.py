@@ -23,7 +23,6 @@ from egoworld_resources.s3.objects import Objects
 from egoworld_resources.server.backup import dumps
 from egoworld_resources.server.backup.copy import AT_ONCE, Whole, pages, server_version
 from egoworld_resources.server.backup.files import DUMP, Backup, Contents, Copied, Facts
-from egoworld_resources.store.index import Index
 from egoworld_resources.store.noting import INDEXES
 
 if TYPE_CHECKING:
@@ -102,6 +101,8 @@ def restore(backup: Backup, whole: Whole, force: bool = False, only: Collection[
 
 def distrust_index(whole: Whole) -> None:
     """Have the index made again from the manifests before it answers, as the only one of these buckets."""
+    from egoworld_resources.store.index import Index
+
     index = Index(url=whole.postgres.url)
     index.distrust()
     objects = Objects(whole.access, whole.access.bucket("artifacts"))
