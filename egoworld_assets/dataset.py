@@ -11,8 +11,8 @@ from egoworld_resources.artifacts.manifest import Manifest
 from egoworld_resources.dataset import considered
 from egoworld_resources.dataset.episodes import ArtifactLineage, EpisodeArtifact
 from egoworld_resources.dataset.lineage import LINEAGE, licence_changes, merged_videos
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, EgoworldError, Transient
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.rights.bearing import LicenceBook
 from egoworld_resources.rights.source_videos import rights_of
@@ -26,7 +26,7 @@ def merge_usable(bench: Workbench) -> MergeReport:
     from egoworld_resources.dataset.merge import merge
 
     target = bench.layout.dataset
-    with exclusive(target.with_suffix(".lock")), bench.store.reading():
+    with locked(target.with_suffix(".lock")), bench.store.reading():
         found = usable_episodes(bench)
         report = merge(found, target, previous=target if target.is_dir() else None)
         considered.note(target, found, written=report.written)

@@ -10,7 +10,6 @@ Store and scratch lie on file systems of their own, small enough to be filled, w
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import json
 import os
 import random
@@ -33,6 +32,7 @@ from egoworld_assets.cli.app import app
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.manifest import Manifest, file_digest
 from egoworld_resources.layout import Layout
+from egoworld_resources.leases.locks import lock
 from egoworld_resources.store.folder import FolderStore
 from tests.made_graph import RUNNER, Installation
 from tests.made_up import video
@@ -77,7 +77,7 @@ class Disk:
         """Take all space but some bytes; returns what gives it back. Locked, so that no sweep gives it back."""
         ballast = self.folder / "ballast"
         descriptor = os.open(ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         with suppress(OSError):
             while shutil.disk_usage(self.folder).free > leave:
                 os.write(descriptor, b"x" * min(1 << 16, shutil.disk_usage(self.folder).free - leave))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -20,7 +21,6 @@ from egoworld_resources.doctor.examine import all_checks
 from egoworld_resources.settings import Settings
 
 CALLS = {
-    "flock": 73,
     "fsync": 74,
     "link": 86,
     "linkat": 265,
@@ -31,6 +31,7 @@ CALLS = {
     "unshare": 272,
 }
 """Numbers of system calls on x86_64."""
+FCNTL, SECOND_ARGUMENT = 72, 24
 
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, FILTER = 22, 38, 2
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
@@ -68,7 +69,7 @@ def elsewhere(
 ) -> list[Finding]:
     """What one check says in a process of its own that lacks something.
 
-    refused: errno by system call; 0 makes the call do nothing and say that it did. limits: by RLIMIT number.
+    refused: errno by system call, or of a lock; 0 makes it do nothing and say that it did. limits: by RLIMIT number.
     mount: a shell command that may mount over ``folder``/home, in a mount namespace of its own.
     """
     task = {"title": title, "folder": str(folder), "refused": refused or {}, "limits": limits or {}, "more": more}
@@ -98,15 +99,19 @@ def main(text: str) -> None:
     for number, bounds in task["limits"].items():
         resource.setrlimit(int(number), tuple(bounds))
     if task["refused"]:
-        refuse({CALLS[name]: number for name, number in task["refused"].items()})
+        refuse(task["refused"])
     print(json.dumps([asdict(finding) for finding in check(examined)]))
 
 
-def refuse(calls: dict[int, int]) -> None:
+def refuse(calls: dict[str, int]) -> None:
     """Let the kernel answer system calls of this process and its children with an errno (seccomp(2), classic BPF)."""
     program = [(LOAD, 0, 0, 0)]
     for call, number in calls.items():
-        program += [(JUMP_IF_EQUAL, 0, 1, call), (RETURN, 0, 0, REFUSE | number)]
+        if call == "lock":  # fcntl, but only where it locks
+            program += [(JUMP_IF_EQUAL, 0, 3, FCNTL), (LOAD, 0, 0, SECOND_ARGUMENT)]
+            program += [(JUMP_IF_EQUAL, 0, 1, fcntl.F_OFD_SETLK), (RETURN, 0, 0, REFUSE | number), (LOAD, 0, 0, 0)]
+        else:
+            program += [(JUMP_IF_EQUAL, 0, 1, CALLS[call]), (RETURN, 0, 0, REFUSE | number)]
     program.append((RETURN, 0, 0, ALLOW))
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     filtering = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from egoworld_assets.cli.app import app
 from egoworld_assets.definitions import build
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.leases.locks import lock
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 from egoworld_resources.store.protocol import Store
@@ -200,7 +200,7 @@ def disk_full(folder: Path, size: str = "3m") -> Iterator[None]:
 def filled(folder: Path) -> Iterator[None]:
     """All space of a folder's file system taken while the context lasts."""
     with (folder / "ballast").open("wb", buffering=0) as ballast:
-        fcntl.flock(ballast, fcntl.LOCK_EX)  # what nobody holds in a scratch folder is swept away
+        lock(ballast.fileno())  # what nobody holds in a scratch folder is swept away
         with suppress(OSError):
             while True:
                 ballast.write(b"x" * 4096)

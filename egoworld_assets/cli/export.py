@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from egoworld_assets.dataset import merged_episodes
 from egoworld_assets.dataset import stale_licences as stale_in_dataset
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.making.workbench import Workbench
 
 
@@ -25,7 +25,7 @@ def export_dataset(
     if leave_out and not commercial:
         raise BadConfiguration("--exclude-noncommercial goes with --commercial")
     merged = bench.layout.dataset
-    with exclusive(merged.with_suffix(".lock")), bench.store.reading():
+    with locked(merged.with_suffix(".lock")), bench.store.reading():
         found = merged_episodes(bench)
         done = export(merged, found, to.absolute(), commercial=commercial, leave_out=leave_out)
     report = done.report

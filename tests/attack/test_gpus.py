@@ -48,13 +48,6 @@ for name in json.loads(os.environ["NAMES"]):
         said[name] = str(error)
 print(json.dumps(said), flush=True)
 """
-OLD = """
-import fcntl, os, sys
-held = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
-fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-print("held", flush=True)
-sys.stdin.read()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -176,15 +169,6 @@ def test_it_is_made_one_while_somebody_has_a_part(machine: Machine) -> None:
     assert machine.leases() == HALF
     machine.has(ONE)
     assert machine.leases().startswith("LockBusy"), "the whole of what is held in part"
-
-
-def test_an_earlier_version_beside_this_one(machine: Machine) -> None:
-    """A process of the version before the upgrade holds the lock that is named by number; and tries to get ours."""
-    machine.has(ONE, TWO)
-    assert machine.run(OLD, machine.folder / "gpu0.lock") == "held\n"
-    assert machine.leases() == B
-    assert machine.leases().startswith("LockBusy")
-    assert machine.run(OLD, machine.folder / "gpu1.lock") == "", "it ends with BlockingIOError"
 
 
 def test_a_driver_that_does_not_answer(machine: Machine) -> None:

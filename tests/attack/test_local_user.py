@@ -15,11 +15,11 @@ import psutil
 import psycopg2
 import pytest
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.checkout import checkout_uv
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.gpu import Device, lease
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.leases.named import Leases
 from egoworld_resources.server.dagster_parts import graphql
 from egoworld_resources.server.places import Places
@@ -35,7 +35,7 @@ LIMIT = '{instance{concurrencyLimit(concurrencyKey:"cpu"){slotCount}}}'
 SET = b'{"query":"mutation{setConcurrencyLimit(concurrencyKey:\\"cpu\\",limit:7)}"}'
 FORGED = b'{"asset_key":"videos","metadata":{"forged":true}}'
 AS_THE_STRANGER = """
-import fcntl, http.client, json, os, socket, sys
+import fcntl, http.client, json, os, socket, struct, sys
 asked = json.loads(sys.stdin.readline())
 found = {"opened": [], "written": [], "listed": [], "held": [], "connected": [], "environments": [], "answers": []}
 def tries(name, what, act):
@@ -51,6 +51,8 @@ for path in asked["files"]:
     def hold():
         kept.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
         fcntl.flock(kept[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        everything = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        fcntl.fcntl(kept[-1], fcntl.F_OFD_SETLK, everything)
     tries("held", path, hold)
 for path in asked["folders"]:
     tries("listed", path, lambda: os.listdir(path))
@@ -285,8 +287,8 @@ def open_folder(tmp_path: Path) -> Iterator[Path]:
 def take(kind: str, folder: Path, name: str) -> None:
     """Hold a lock of ours in a folder."""
     match kind:
-        case "exclusive":
-            with exclusive(folder / name, 1):
+        case "locked":
+            with locked(folder / name, 1):
                 pass
         case "leases":
             Leases(folder / name).close()
@@ -296,7 +298,7 @@ def take(kind: str, folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("planted", ["file", "link", "pipe"])
-@pytest.mark.parametrize(("kind", "name"), [("exclusive", "a.lock"), ("leases", "a.lock"), ("gpu", "gpu0.lock")])
+@pytest.mark.parametrize(("kind", "name"), [("locked", "a.lock"), ("leases", "a.lock"), ("gpu", "gpu0.lock")])
 def test_a_planted_lock(open_folder: Path, kind: str, name: str, planted: str) -> None:
     """A lock file that another user put there beforehand: a file of his, a link to one, a pipe."""
     path = open_folder / name
@@ -311,7 +313,7 @@ def test_a_planted_lock(open_folder: Path, kind: str, name: str, planted: str) -
         take(kind, open_folder, name)
 
 
-@pytest.mark.parametrize("kind", ["exclusive", "leases", "gpu"])
+@pytest.mark.parametrize("kind", ["locked", "leases", "gpu"])
 def test_a_new_lock(open_folder: Path, kind: str) -> None:
     """A lock file that we made in a folder that everybody may enter, locked by another user meanwhile."""
     take(kind, open_folder, "gpu0.lock")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
+from egoworld_resources.leases.locks import locked
 from tests.made_graph import SERVED, Installation
 from tests.made_up import video
 
@@ -18,8 +18,7 @@ def made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ours = tmp_path_factory.getbasetemp()
     root = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
     folder = root / "made_home"
-    with (root / "made_home.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(root / "made_home.lock"):
         if not (root / "made_home.whole").exists():
             made = Installation(folder)
             paths = [video(folder / "a.mp4"), video(folder / "b.mp4", shots=(9, 9))]

@@ -67,9 +67,9 @@ def test_a_rename_that_only_says_so(tmp_path: Path) -> None:
 
 def test_locks_that_are_refused_or_hold_nobody_out(tmp_path: Path) -> None:
     assert {finding.state for finding in findings("locking", subject(tmp_path))} == {"ok"}
-    [refused] = elsewhere("locking", tmp_path, refused={"flock": errno.ENOLCK})
+    [refused] = elsewhere("locking", tmp_path, refused={"lock": errno.ENOLCK})
     assert (refused.state, refused.found) == ("fault", f"{tmp_path}: No locks available")
-    [lying] = elsewhere("locking", tmp_path, refused={"flock": 0})
+    [lying] = elsewhere("locking", tmp_path, refused={"lock": 0})
     assert lying.state == "fault"
     assert "read as ['free', 'free']" in lying.found
     assert "local disk" in lying.fix

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from egoworld_resources.leases.locks import lock, try_lock
 from egoworld_resources.sandbox import Bounds, capabilities
 from tests.machines import none_left
 from tests.made_code import SECRET, Machine, make_folder, open_python, run_here
@@ -110,13 +110,13 @@ print(sorted(os.listdir("/proc/self/fd"))[:-1] if os.path.exists("/proc/self") e
 
 def test_a_descriptor_that_is_passed_keeps_its_lock_until_the_code_is_gone(machine: Machine) -> None:
     path = machine.folder / "lock"
-    with path.open("w") as held, path.open() as other:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with path.open("w") as held, path.open("r+") as other:
+        lock(held.fileno())
         code = f"import os; print(os.fstat({held.fileno()}).st_ino)"
         outcome = machine.run(code, BOUNDS, [held.fileno()])
         assert outcome.stdout == f"{path.stat().st_ino}\n", outcome.stderr
         held.close()
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert try_lock(other.fileno())
 
 
 def test_no_network(machine: Machine) -> None:

@@ -1,22 +1,21 @@
-"""Leases of GPUs: one process group per GPU, by flock, freed by the kernel when the last holder is gone.
+"""Leases of GPUs: one process group per GPU, by a lock that the kernel frees when the last holder is gone.
 
 Each GPU has two files. gpu-<UUID>.lock is its own, whatever number it has to whom: in a container, after a card was
-moved, with another CUDA_DEVICE_ORDER. gpu<minor>.lock is that of earlier versions and of machines without NVML: it is
-taken too, so that old and new processes exclude each other. The instances of a GPU that is split by MIG share it.
+moved, with another CUDA_DEVICE_ORDER. gpu<minor>.lock is that of machines without NVML, and is taken too: it keeps out
+a process that knows the GPU by its number alone. The instances of a GPU that is split by MIG share it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from egoworld_resources.errors import LockBusy, Terminal, Transient
 from egoworld_resources.gpu.device import Device
-from egoworld_resources.leases.locks import open_lock
+from egoworld_resources.leases.locks import open_lock, try_lock
 
 
 class NoGpu(Terminal):
@@ -64,14 +63,12 @@ def lease(folder: Path, candidates: Sequence[Device], notes: Sequence[str] = ())
 
 def _held(folder: Path, device: Device) -> tuple[int, ...] | None:
     """Descriptors that hold a device, or None when somebody else has it."""
-    shared = fcntl.LOCK_SH if device.parent else fcntl.LOCK_EX
-    wanted = [(f"gpu{device.minor}.lock", shared)]
-    wanted += [(f"gpu-{device.uuid.replace('/', '_')}.lock", fcntl.LOCK_EX)] if device.uuid else []
+    wanted = [(f"gpu{device.minor}.lock", bool(device.parent))]
+    wanted += [(f"gpu-{device.uuid.replace('/', '_')}.lock", False)] if device.uuid else []
     held: list[int] = []
-    for name, kind in wanted:
+    for name, shared in wanted:
         held.append(open_lock(folder / name))
-        with suppress(BlockingIOError):
-            fcntl.flock(held[-1], kind | fcntl.LOCK_NB)
+        if try_lock(held[-1], shared=shared):
             continue
         for descriptor in held:
             os.close(descriptor)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egoworld_resources.disk import naming_a_full_disk
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.inbox.origins import FileOrigin, Origin, Refused, StillChanging, refuse_what_is_no_video
 from egoworld_resources.layout import readable, video_key
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.leases.scratch import scratch_file
 from egoworld_resources.store.protocol import Store
 
@@ -134,7 +134,7 @@ class Arrivals:
         self._store.record("refusals", key, None)
         facts = {"name": name, "sha256": sha256, "bytes": size, "suffix": suffix_of(name), "seen": seen}
         facts["origin"] = origin.where
-        with exclusive(self._store.incoming.parent / "arrivals.lock"):
+        with locked(self._store.incoming.parent / "arrivals.lock"):
             return self._settled(key, name, sha256, facts)
 
     def _settled(self, key: str, name: str, sha256: str, facts: dict[str, Any]) -> Arrival:

@@ -9,7 +9,10 @@ from pathlib import Path
 from egoworld_resources.kit.pieces import Piece, piece
 
 PACKAGE = "egoworld_resources"
-FILES = (f"{PACKAGE}/__init__.py", f"{PACKAGE}/errors.py", f"{PACKAGE}/environments/__init__.py")
+FILES = tuple(
+    f"{PACKAGE}/{name}.py"
+    for name in ("__init__", "errors", "environments/__init__", "leases/__init__", "leases/locks")
+)
 KIT = f"{PACKAGE}/kit"
 MAIN = f"import sys\n\nfrom {KIT.replace('/', '.')}.receiver.main import main\n\nsys.exit(main())\n"
 INTERPRETER = "interpreter.tar.gz"

@@ -1,19 +1,79 @@
-"""Files for their owner alone: written whole, and locked so that no other user of the machine can hold them.
+"""The one kind of lock there is, and files for their owner alone.
 
-Whoever may read a file may lock it with flock(2) and keep us waiting for ever. So lock files are for their owner alone,
-links are not followed, and a file that somebody else put there is refused.
+A lock is an open file description lock (Linux, fcntl(2)) on one byte of a file. Two holders of one process exclude each
+other too; a child that inherits the descriptor holds it with us; the kernel frees it when the last of them is gone,
+however it ended. flock(2) holds none of them up, and taking one needs a descriptor that may write: lock files are for
+their owner alone, links are not followed, and a file that somebody else put there is refused.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import struct
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.errors import BadConfiguration, LockBusy
 
 PRIVATE = 0o600
+RETRY_S = 0.02
+
+
+@contextmanager
+def locked(path: Path, wait_s: float | None = None, *, shared: bool = False) -> Generator[int]:
+    """Hold the lock of a file; yields its descriptor, for children that are to hold it until they end.
+
+    ``shared`` holds it together with others that share it. Raises LockBusy when it is not free within ``wait_s``;
+    None waits for as long as it takes. Raises BadConfiguration when another user could hold it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = open_lock(path)
+    try:
+        if wait_s is None:
+            lock(descriptor, shared=shared)
+        elif not lock_within(descriptor, wait_s, shared=shared):
+            raise LockBusy(f"{path} is held by another process")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int, byte: int = 0, *, shared: bool = False) -> None:
+    """Lock a byte of an open file, as soon as nobody else holds it."""
+    _fcntl(descriptor, fcntl.F_OFD_SETLKW, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, byte)
+
+
+def try_lock(descriptor: int, byte: int = 0, *, shared: bool = False) -> bool:
+    """Lock a byte of an open file if nobody else holds it now."""
+    try:
+        _fcntl(descriptor, fcntl.F_OFD_SETLK, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, byte)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def lock_within(descriptor: int, wait_s: float, *, shared: bool = False) -> bool:
+    """Lock an open file if it becomes free in time. The kernel's own wait has no end, so a bounded one tries again."""
+    until = time.monotonic() + wait_s
+    while not try_lock(descriptor, shared=shared):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(RETRY_S)
+    return True
+
+
+def unlock(descriptor: int, byte: int = 0) -> None:
+    """Free a byte of an open file."""
+    _fcntl(descriptor, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, byte)
+
+
+def _fcntl(descriptor: int, command: int, kind: int, byte: int) -> None:
+    fcntl.fcntl(descriptor, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
 
 
 def open_lock(path: Path) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -12,15 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from egoworld_resources.leases.locks import open_lock
+from egoworld_resources.leases.locks import lock, open_lock, try_lock, unlock
 
 
 class Leases:
-    """Locks that one holder has, by name; closing it frees them all.
-
-    They are open file description locks (Linux): two holders of one process exclude each other too, and any number
-    of names takes one descriptor.
-    """
+    """Locks that one holder has, by name; closing it frees them all. Any number of names takes one descriptor."""
 
     _descriptor = -1
 
@@ -29,39 +23,29 @@ class Leases:
 
     def hold(self, name: str) -> None:
         """Hold a name together with others, as soon as nobody has it alone."""
-        self._lock(fcntl.F_OFD_SETLKW, fcntl.F_RDLCK, name)
+        lock(self._descriptor, _byte_of(name), shared=True)
 
     def try_hold(self, name: str) -> bool:
         """Hold a name together with others if nobody has it alone now."""
-        return self._try(fcntl.F_RDLCK, name)
+        return try_lock(self._descriptor, _byte_of(name), shared=True)
 
     def hold_alone(self, name: str) -> None:
         """Hold a name alone, as soon as nobody else has it."""
-        self._lock(fcntl.F_OFD_SETLKW, fcntl.F_WRLCK, name)
+        lock(self._descriptor, _byte_of(name))
 
     def try_alone(self, name: str) -> bool:
         """Hold a name alone if nobody else has it now."""
-        return self._try(fcntl.F_WRLCK, name)
+        return try_lock(self._descriptor, _byte_of(name))
 
     def release(self, name: str) -> None:
         """Give a name back."""
-        self._lock(fcntl.F_OFD_SETLK, fcntl.F_UNLCK, name)
+        unlock(self._descriptor, _byte_of(name))
 
     def close(self) -> None:
         """Give all names back."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def _try(self, kind: int, name: str) -> bool:
-        try:
-            self._lock(fcntl.F_OFD_SETLK, kind, name)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _lock(self, command: int, kind: int, name: str) -> None:
-        fcntl.fcntl(self._descriptor, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, _byte_of(name), 1, 0))
 
     def __enter__(self) -> Self:
         return self

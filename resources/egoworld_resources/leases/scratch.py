@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from egoworld_resources.leases.locks import lock, try_lock
 
 LOCK = "owner.lock"
 
@@ -54,22 +55,20 @@ def sweep(root: Path) -> list[str]:
 
 
 def _swept(entry: Path) -> bool:
-    lock = entry / LOCK if entry.is_dir() else entry
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(entry / LOCK if entry.is_dir() else entry, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         with suppress(OSError):  # no lock yet, and nothing in it: its owner makes another one if it is alive
             entry.rmdir()
             return True
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_lock(descriptor):
+            return False
         if entry.is_dir():
             remove_tree(entry)
         else:
             entry.unlink(missing_ok=True)
-    except BlockingIOError:
-        return False
     finally:
         os.close(descriptor)
     return True
@@ -95,7 +94,7 @@ def _owned_file(root: Path) -> tuple[int, Path]:
 
 def _holds(descriptor: int) -> bool:
     """Take the lock of a new file; False, and the file closed, when it was swept before that."""
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    lock(descriptor)
     if os.fstat(descriptor).st_nlink:
         return True
     os.close(descriptor)

@@ -9,8 +9,8 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import UnknownName
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.server import dagster_parts, door, env_service, inbox_keeper, probes
 from egoworld_resources.server.environment import EnvFile, ServerSettings
 from egoworld_resources.server.launch import MARK, SUPERVISED, Launch, unprivileged
@@ -100,7 +100,7 @@ class Parts:
         self.folder.mkdir(parents=True, exist_ok=True)
         # Nobody but us looks into it; as root, the user that Postgres runs as has to pass through.
         self.folder.chmod(0o711 if unprivileged() else 0o700)
-        with exclusive(self.folder / ".preparing.lock"):
+        with locked(self.folder / ".preparing.lock"):
             self.env_file.ensure()
             dagster_parts.write_home(self.dagster_home)
             self.places.make()

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 import psycopg2
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, Terminal
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.programs.environment import environment_of
 from egoworld_resources.server.launch import LOOPBACK, Launch, reachable, unprivileged
 from egoworld_resources.server.tools import Tools, site_packages
@@ -134,7 +134,7 @@ def postgres(tools: Tools, cluster: Cluster, login_rules: str, statements: Itera
     """
     user = unprivileged()
     folder = binaries(tools, cluster.folder)
-    with exclusive(cluster.folder.parent / f".{cluster.folder.name}.lock"):
+    with locked(cluster.folder.parent / f".{cluster.folder.name}.lock"):
         if not (cluster.folder / "PG_VERSION").is_file():
             _make(folder, cluster, user)
         _settle(folder, cluster, user, list(statements))

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import Terminal
-from egoworld_resources.leases.locks import write_private
+from egoworld_resources.leases.locks import locked, write_private
 from egoworld_resources.s3.buckets import Buckets
 from egoworld_resources.server import dagster_parts, probes, schema, supervision
 from egoworld_resources.server.parts import Part, Parts
@@ -192,7 +191,7 @@ class Server:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with exclusive(self.folder / ".changing.lock"):
+        with locked(self.folder / ".changing.lock"):
             yield
 
 

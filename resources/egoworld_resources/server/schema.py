@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import Terminal
-from egoworld_resources.leases.locks import write_private
+from egoworld_resources.leases.locks import locked, write_private
 from egoworld_resources.server import roles
 from egoworld_resources.server.dagster_parts import program
 from egoworld_resources.server.postgres import PostgresAddress
@@ -30,7 +29,7 @@ def ensure(owner: PostgresAddress, mark: Path) -> None:
     """
     if _done(mark) == _digest(owner):
         return
-    with exclusive(mark.with_name(f".{mark.name}.lock")):
+    with locked(mark.with_name(f".{mark.name}.lock")):
         make(owner)
         roles.grant(owner)
         write_private(mark, _digest(owner))

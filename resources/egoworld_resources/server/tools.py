@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.environments.building.uv import Uv, find_uv
 from egoworld_resources.errors import BadConfiguration, Terminal, UnknownName
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.programs.environment import NETWORK, environment_of
 from egoworld_resources.settings import PROJECT, Settings
 
@@ -123,7 +123,7 @@ class Tools:
         whole = self.folder / name
         if whole.is_dir():
             return whole
-        with exclusive(self.folder / f".{name}.lock"):
+        with locked(self.folder / f".{name}.lock"):
             if whole.is_dir():
                 return whole
             log.info("fetching %s ...", name)

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, UnknownName
-from egoworld_resources.leases.locks import write_private
+from egoworld_resources.leases.locks import locked, write_private
 from egoworld_resources.s3.access import ROLES, S3Access
 from egoworld_resources.s3.buckets import Buckets, uploader
 from egoworld_resources.server import s3_accounts
@@ -119,7 +118,7 @@ class Uploaders:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Uploader]]:
         """Change what is known while nobody else does; nothing is written when that fails."""
-        with exclusive(self.path.with_name(f".{FILE}.lock")):
+        with locked(self.path.with_name(f".{FILE}.lock")):
             known = self.all()
             yield known
             facts = {one.name: {k: v for k, v in asdict(one).items() if k != "name"} for one in known.values()}
@@ -150,7 +149,7 @@ def settle(folder: Path, server: ServerSettings, gone: Uploader | None = None) -
     One at a time: a process that read the keys before another one changed them would put the old ones back.
     Raises StoreRefused, StoreUnreachable.
     """
-    with exclusive(folder / ".s3_accounts.lock"):
+    with locked(folder / ".s3_accounts.lock"):
         owner, accounts = server.s3_access, server.s3_accounts | Uploaders(folder).accounts(server.s3_access)
         if gone:
             s3_accounts.end(server.s3_server, owner, gone.access(owner), accounts)

@@ -20,8 +20,8 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, NullPool, create_engine, delete, event, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import DiskFull, IndexAway
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.leases.processes import Identity
 from egoworld_resources.store.noting import LAYOUT
 from egoworld_resources.store.rows import Place, Source, truth_of, write
@@ -133,7 +133,7 @@ class Index:
         """Put an empty index into the place of a file that is damaged."""
         if self.file is None:
             raise IndexAway(f"{self} does not hold the tables of the index; `make up` makes them")
-        with exclusive(self._lock):
+        with locked(self._lock):
             try:
                 with self.writing() as connection:
                     check = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
@@ -161,7 +161,7 @@ class Index:
         """While it lasts the file is not replaced."""
         if not self.file:
             return nullcontext()
-        return exclusive(self._lock, shared=True)
+        return locked(self._lock, shared=True)
 
     @property
     def _lock(self) -> Path:

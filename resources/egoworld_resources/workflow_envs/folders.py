@@ -2,8 +2,8 @@
 
 <base>/<folder of the key>/<generation>/   a whole env with its declaration and locks, ready.json written last
 <base>/<folder of the key>/current         symlink to the live generation
-<base>/.locks/change/<folder>              flock: one operation at a time
-<base>/.locks/run/<folder>                 flock, shared: code runs in the env
+<base>/.locks/change/<folder>              lock: one operation at a time
+<base>/.locks/run/<folder>                 lock, shared: code runs in the env
 <base>/.making/                            venvs that are being installed (slots.py)
 <base>/.logs/<operation>                   the output of uv, kept for a week
 <base>/.scratch/                           declarations that are being resolved; <base>/.removed/  envs on their way out
@@ -18,8 +18,9 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from egoworld_resources.environments.building.generations import Generations, exclusive
+from egoworld_resources.environments.building.generations import Generations
 from egoworld_resources.errors import LockBusy
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.leases.scratch import scratch_folder, sweep
 from egoworld_resources.workflow_envs.errors import EnvLocked, InvalidKey
 from egoworld_resources.workflow_envs.keys import EnvKey
@@ -59,19 +60,19 @@ class Places:
     @contextmanager
     def changing(self, key: EnvKey, wait_s: float) -> Generator[int]:
         """Alone with an env; yields the descriptor of the lock. Raises EnvLocked when it is not free in time."""
-        with _held(key, "another operation changes it"), exclusive(self._lock("change", key), wait_s) as held:
+        with _held(key, "another operation changes it"), locked(self._lock("change", key), wait_s) as held:
             yield held
 
     @contextmanager
     def running(self, key: EnvKey) -> Generator[None]:
         """Code runs in the env: it may be changed, in another generation, and not removed."""
-        with _held(key, "it is being removed"), exclusive(self._lock("run", key), 0, shared=True):
+        with _held(key, "it is being removed"), locked(self._lock("run", key), 0, shared=True):
             yield
 
     @contextmanager
     def unused(self, key: EnvKey, wait_s: float = 0) -> Generator[None]:
         """No code runs in the env. Raises EnvLocked when it does."""
-        with _held(key, "code runs in it"), exclusive(self._lock("run", key), wait_s):
+        with _held(key, "code runs in it"), locked(self._lock("run", key), wait_s):
             yield
 
     @contextmanager

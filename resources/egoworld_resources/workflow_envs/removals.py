@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from egoworld_resources.environments.building.generations import READY, exclusive, process_inside
+from egoworld_resources.environments.building.generations import READY, process_inside
 from egoworld_resources.errors import LockBusy
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.workflow_envs.actors import Actor
 from egoworld_resources.workflow_envs.base import FabricBase
 from egoworld_resources.workflow_envs.errors import AuditFailed, FabricError
@@ -44,7 +45,7 @@ class Removals(FabricBase):
         """
         file = self.config.envs_base_path / ".rests.json"
         try:
-            with exclusive(self.config.envs_base_path / ".locks" / "tidy", 0):
+            with locked(self.config.envs_base_path / ".locks" / "tidy", 0):
                 before, used = Look.read(file), self._used()
                 look = Look.now({key.folder: at for key, at in used.items()}, before)
                 look.write(file)

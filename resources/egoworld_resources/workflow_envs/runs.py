@@ -1,15 +1,14 @@
 """Code that is running below one folder, no matter who started it: limits for all of it, and stopping it early.
 
-<base>/.runs/door             flock: who begins, ends or looks, one at a time
-<base>/.runs/<mark>           what runs, as JSON; held by flock while it does, by the process that waits for it
+<base>/.runs/door             lock: who begins, ends or looks, one at a time
+<base>/.runs/<mark>           what runs, as JSON; locked while it does, by the process that waits for it
 <base>/.runs/<mark>.stop      who asked to stop it
 
-Files and flocks rather than memory: two services, commands and runs of Dagster share the machine and see each other.
+Files and locks rather than memory: two services, commands and runs of Dagster share the machine and see each other.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -21,13 +20,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from egoworld_resources.environments.building.generations import exclusive
+from egoworld_resources.leases.locks import lock, lock_within, locked, try_lock
 from egoworld_resources.workflow_envs.actors import Actor
 from egoworld_resources.workflow_envs.errors import RunCancelled, RunIdTaken, TooManyRuns
 from egoworld_resources.workflow_envs.keys import EnvKey
 
 STOP = ".stop"
 POLL_S = 0.05
+"""How often a run that waits for room looks whether there is some, and whether it is to stop."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,14 @@ class Runs:
 
     def ended(self, run: CodeRun, wait_s: float) -> bool:
         """Whether a run has ended within that time, its end written down."""
-        until = time.monotonic() + wait_s
-        while (self.folder / run.mark).exists() and any(one.mark == run.mark for one in self.running()):
-            if time.monotonic() > until:
-                return False
-            time.sleep(POLL_S)
-        return True
+        try:
+            held = os.open(self.folder / run.mark, os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        try:
+            return lock_within(held, wait_s, shared=True)
+        finally:
+            os.close(held)
 
     def _enter(self, run: CodeRun, wait_s: float, stop: Stop | None) -> tuple[Path, int]:
         until = time.monotonic() + wait_s
@@ -168,7 +170,7 @@ class Runs:
         file = self.folder / uuid4().hex
         held = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX)
+            lock(held)
             os.write(held, json.dumps(asdict(replace(run, mark=file.name, began=time.monotonic()))).encode())
         except OSError:
             file.unlink()
@@ -194,19 +196,16 @@ class Runs:
     @contextmanager
     def _door(self) -> Generator[None]:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with exclusive(self.folder / "door"):
+        with locked(self.folder / "door"):
             yield
 
 
 def _dead(file: Path) -> bool:
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return try_lock(descriptor, shared=True)
     finally:
         os.close(descriptor)
-    return True
 
 
 def _kind(origin: str) -> str:

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from egoworld_resources.artifacts.manifest import file_digest
-from egoworld_resources.environments.building.generations import Ready, exclusive, site_packages
+from egoworld_resources.environments.building.generations import Ready, site_packages
 from egoworld_resources.environments.building.installed_files import damaged_files, stamp_of, unrecorded
 from egoworld_resources.environments.building.venv import Building, Content
 from egoworld_resources.environments.declaration import read_toml
@@ -32,6 +32,7 @@ from egoworld_resources.environments.locking.resolve import linux_entries, write
 from egoworld_resources.environments.policy.licences import stated_licences
 from egoworld_resources.environments.policy.rules import Policy
 from egoworld_resources.errors import BadConfiguration
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.workflow_envs.backends import Declared, Wish
 from egoworld_resources.workflow_envs.building_wheels import MakeEnv, WheelBuilder
 from egoworld_resources.workflow_envs.bytecode import compile_packages
@@ -247,7 +248,7 @@ class UvBackend:
             self._resolve(at, ["lock"])
             project = _project(at)
             content = Content("build", _lock(at, project), project["requires-python"])
-            with _as_fabric_errors(), exclusive(at / ".lock") as held:
+            with _as_fabric_errors(), locked(at / ".lock") as held:
                 ready = self._building.make(content, at / "env", held, slots=slots)
             return at / "env" / ready.python
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import sys
 import tempfile
@@ -15,16 +14,13 @@ import psutil
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, ok, warning
 from egoworld_resources.doctor.places import TRACE, existing, own, written
 from egoworld_resources.doctor.subprocess_with_timeout import ask
+from egoworld_resources.leases.locks import try_lock, unlock
 
 ANOTHER_PROCESS = """
-import fcntl, sys
+import sys
+from egoworld_resources.leases.locks import try_lock
 with open(sys.argv[1], "r+") as file:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print("held")
-    else:
-        print("free")
+    print("free" if try_lock(file.fileno()) else "held")
 """
 
 OVER_THE_NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.", "afs", "ncp")
@@ -69,9 +65,9 @@ def _write(folder: Path) -> None:
 
 @check("locking")
 def locking(subject: Subject) -> Iterator[Finding]:
-    """A file that we hold by flock(2) is held for other processes, and free again after us."""
+    """A file that we lock is held for other processes, and free again after us."""
     places = {existing(folder): name for name, folder in reversed(written(subject).items())}
-    fix = "put it on a local disk (home or uv_cache in egoworld.toml): leases and builds rely on flock"
+    fix = "put it on a local disk (home or uv_cache in egoworld.toml): leases and builds rely on locks"
     for place, name in reversed(places.items()):
         try:
             answers = _held_and_freed(place, subject.patience_s)
@@ -79,7 +75,7 @@ def locking(subject: Subject) -> Iterator[Finding]:
             yield fault(name, f"{place}: {error.strerror or error}", fix)
             continue
         if answers == ["held", "free"]:
-            yield ok(name, f"flock keeps other processes out of {place}")
+            yield ok(name, f"locks keep other processes out of {place}")
         else:
             yield fault(name, f"{place}: to another process, a held and a freed lock read as {answers}", fix)
 
@@ -87,10 +83,10 @@ def locking(subject: Subject) -> Iterator[Finding]:
 def _held_and_freed(folder: Path, seconds: float) -> list[str]:
     """What another process sees of a lock while we hold it, and after."""
     with tempfile.NamedTemporaryFile(prefix=TRACE, dir=folder) as file:
-        command = [sys.executable, "-I", "-S", "-c", ANOTHER_PROCESS, file.name]
+        command = [sys.executable, "-I", "-c", ANOTHER_PROCESS, file.name]
         answers: list[str] = []
-        for operation in (fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN):
-            fcntl.flock(file, operation)
+        for act in (try_lock, unlock):
+            act(file.fileno())
             answer = ask(command, seconds / 2)
             answers.append(answer.out.strip() or answer.ending)
         return answers
@@ -102,7 +98,7 @@ def file_system(subject: Subject) -> Iterator[Finding]:
     place = existing(subject.settings.home).resolve()
     kind = _kind(place)
     if kind.startswith(OVER_THE_NETWORK):
-        fix = "put home on a local disk (EGOWORLD_HOME): SQLite and flock are not to be trusted over a network"
+        fix = "put home on a local disk (EGOWORLD_HOME): SQLite and locks are not to be trusted over a network"
         yield warning("home", f"{place} is on {kind}", fix)
     elif kind in VOLATILE:
         fix = "put home on a disk (EGOWORLD_HOME); in a container, on a volume"

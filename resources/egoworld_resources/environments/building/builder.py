@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.building.generations import Generations, Ready, exclusive, site_packages
+from egoworld_resources.environments.building.generations import Generations, Ready, site_packages
 from egoworld_resources.environments.building.installed_files import damaged_files, stamp_of
 from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.building.venv import Building, Content
@@ -20,6 +20,7 @@ from egoworld_resources.environments.contract import contract_folder
 from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged
 from egoworld_resources.environments.locking.lockfile import Lock
 from egoworld_resources.environments.policy.rules import Policy
+from egoworld_resources.leases.locks import locked
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class EnvBuilder:
         built = None if fresh else self.built(env)
         if built is not None:
             return built
-        with exclusive(self.root / f"{env}.lock") as held:
+        with locked(self.root / f"{env}.lock") as held:
             built = None if fresh else self.built(env)
             return built or self._build(found, lock, held, trust=not fresh)
 
@@ -107,7 +108,7 @@ class EnvBuilder:
 
     def collect(self, env: str) -> list[str]:
         """Remove generations that nothing uses; returns their names."""
-        with naming_a_shut_folder(env, self.root), exclusive(self.root / f"{env}.lock"):
+        with naming_a_shut_folder(env, self.root), locked(self.root / f"{env}.lock"):
             return self._generations(env).collect(self._grace_s)
 
     def _build(self, env: ModelEnv, lock: Lock, held: int, *, trust: bool) -> BuiltEnv:

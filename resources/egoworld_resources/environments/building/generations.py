@@ -2,32 +2,26 @@
 
 <root>/<env>/<generation>/   the venv, ready.json written last
 <root>/<env>/current         symlink to the live generation, swapped atomically
-<root>/<env>.lock            flock: one builder per env
+<root>/<env>.lock            one builder per env
 <root>/.making/              where a generation is made before it is renamed (slots.py)
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from egoworld_resources.errors import LockBusy
-from egoworld_resources.leases.locks import open_lock
 
 READY = "ready.json"
 CURRENT = "current"
 SUPERSEDED = "superseded"
 BUILD_LOCK = "egoworld-build.lock"
 """In a cache: who fetches and unpacks holds it alone, who installs what is there holds it together with others."""
-POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -64,39 +58,6 @@ class Ready:
             raise
         except (OSError, ValueError, TypeError):
             return None
-
-
-@contextmanager
-def exclusive(path: Path, wait_s: float | None = None, *, shared: bool = False) -> Generator[int]:
-    """Hold ``path`` by flock. A child that inherits the yielded descriptor keeps it held until the child ends too.
-
-    ``shared`` holds it together with others that share it. Raises LockBusy when it is not free within ``wait_s``;
-    None waits for as long as it takes. Raises BadConfiguration when another user could hold it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = open_lock(path)
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    try:
-        if wait_s is None:
-            fcntl.flock(descriptor, kind)
-        else:
-            _lock_within(descriptor, kind, wait_s, path)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _lock_within(descriptor: int, kind: int, wait_s: float, path: Path) -> None:
-    until = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= until:
-                raise LockBusy(f"{path} is held by another process") from error
-            time.sleep(POLL_S)
-        else:
-            return
 
 
 def site_packages(generation: Path) -> Path:

@@ -4,7 +4,7 @@ uv asks an interpreter at a path that it has not seen about itself, which takes 
 of one that it knows it keeps the answer. So a venv is made at such a path, relocatable, and then moved to its place.
 
 <root>/.making/<n>/             a venv on its way
-<root>/.making/<n>.lock         flock: one at a time
+<root>/.making/<n>.lock         one at a time
 <root>/.making/bare-<digest>/   an empty venv of one interpreter, copied and never changed
 """
 
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.environments.errors import EnvBuildFailed
 from egoworld_resources.errors import LockBusy
+from egoworld_resources.leases.locks import locked
 
 FOLDER = ".making"
 
@@ -60,5 +60,5 @@ def _first_free(folder: Path, stack: ExitStack) -> Slot:
     for number in count():
         path = folder / str(number)
         with suppress(LockBusy):
-            return Slot(path, stack.enter_context(exclusive(path.with_suffix(".lock"), 0)))
+            return Slot(path, stack.enter_context(locked(path.with_suffix(".lock"), 0)))
     raise AssertionError("numbers have no end")

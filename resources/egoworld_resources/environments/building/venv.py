@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
-from egoworld_resources.environments.building.generations import BUILD_LOCK, Ready, exclusive, site_packages
+from egoworld_resources.environments.building.generations import BUILD_LOCK, Ready, site_packages
 from egoworld_resources.environments.building.installed_files import Files, damaged_files, stamp_of
 from egoworld_resources.environments.building.slots import Slot, free_slot
 from egoworld_resources.environments.building.uv import Uv
@@ -23,6 +23,7 @@ from egoworld_resources.environments.building.wheelhouse import lock_here
 from egoworld_resources.environments.contract import path_line
 from egoworld_resources.environments.errors import EnvBuildFailed, EnvDamaged, IndexUnreachable, PythonMissing
 from egoworld_resources.environments.locking.lockfile import Lock
+from egoworld_resources.leases.locks import locked
 
 log = logging.getLogger(__name__)
 
@@ -134,13 +135,13 @@ class Building:
         sync = ["pip", "sync", "--python", slot.path / "bin" / "python", "--link-mode", "hardlink"]
         sync += ["--only-binary", ":all:", lock]
         mutex = self.uv.cache / BUILD_LOCK
-        with exclusive(mutex, shared=True) as shared, suppress(IndexUnreachable):
+        with locked(mutex, shared=True) as shared, suppress(IndexUnreachable):
             self.uv.run([*sync, "--offline"], cwd=slot.path, held=(held, slot.held, shared), what=what)
             files, damaged = _checked(slot.path, ledger)
             if not damaged:
                 return files
         # uv may ask an interpreter about itself, which then imports what packages brought: it never finds any there.
-        with exclusive(mutex) as alone:
+        with locked(mutex) as alone:
             self._make_venv(content, slot, held)
             self.uv.run(sync, cwd=slot.path, held=(held, slot.held, alone), what=what)
             files, damaged = _checked(slot.path, ledger)

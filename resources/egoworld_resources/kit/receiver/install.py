@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from egoworld_resources.errors import LockBusy
 from egoworld_resources.kit.receiver.checkout import changed_here, lay_out, refuse_changes
 from egoworld_resources.kit.receiver.manifest import MANIFEST, SIGNATURE, KitManifest, parse
 from egoworld_resources.kit.receiver.opening import open_kit
@@ -22,6 +22,7 @@ from egoworld_resources.kit.receiver.programs import Setup
 from egoworld_resources.kit.receiver.refused import KitRefused
 from egoworld_resources.kit.receiver.signature import check, wanted_fingerprint
 from egoworld_resources.kit.receiver.taking import Store, take
+from egoworld_resources.leases.locks import locked
 
 KIT = Path("data") / "kit"
 TRUSTED = "key.txt"
@@ -131,15 +132,12 @@ def _wanted(wish: Wish, place: Path) -> str:
 
 @contextmanager
 def _alone(place: Path) -> Generator[None]:
-    descriptor = os.open(place / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            stack.enter_context(locked(place / ".lock", 0))
+        except LockBusy as error:
             raise KitRefused(f"another process installs into {place.parents[1]} now; wait for it") from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _write(path: Path, content: bytes) -> None:

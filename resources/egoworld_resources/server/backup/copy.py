@@ -27,8 +27,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from egoworld_resources.artifacts.manifest import MANIFEST, stored_files
 from egoworld_resources.disk import naming_a_full_disk
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import StoreUnreachable
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.s3.access import Bucket, S3Access
 from egoworld_resources.s3.buckets import client, named_faults
 from egoworld_resources.server.backup import dumps
@@ -73,7 +73,7 @@ def back_up(whole: Whole, folder: Path, keep: int = 0) -> Backup:
     DumpFailed, DiskFull, StoreRefused, StoreUnreachable.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with exclusive(folder / ".lock"), naming_a_full_disk(folder):
+    with locked(folder / ".lock"), naming_a_full_disk(folder):
         began, contents = time.monotonic(), Contents(folder)
         contents.prepare()
         (folder / "backups").mkdir(exist_ok=True, mode=0o700)

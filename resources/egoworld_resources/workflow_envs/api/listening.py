@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, LockBusy
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.sockets import BACKLOG, listening, private_folder
 
 
@@ -46,7 +46,7 @@ def on_socket(path: Path) -> Generator[Listening]:
     path = path.absolute()
     private_folder(path.parent, found_as=0o755)
     try:
-        with exclusive(path.with_name(f".{path.name}.lock"), 0), listening(path) as taken:
+        with locked(path.with_name(f".{path.name}.lock"), 0), listening(path) as taken:
             try:
                 yield Listening(taken, f"http+unix://{path}")
             finally:

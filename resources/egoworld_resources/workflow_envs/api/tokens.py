@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from egoworld_resources.environments.building.generations import exclusive
 from egoworld_resources.errors import BadConfiguration, UnknownName
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.settings import Settings
 
 Role = Literal["reader", "writer"]
@@ -84,7 +84,7 @@ class Tokens:
         if role not in ROLES:
             raise BadConfiguration(f"unknown role {role!r}; known: {', '.join(ROLES)}")
         text = PREFIX + secrets.token_urlsafe(32)
-        with exclusive(self._lock, 10):
+        with locked(self._lock, 10):
             tokens = self.all()
             if any(token.name == name for token in tokens):
                 raise BadConfiguration(f"there is a token {name!r} already; revoke it first, or choose another name")
@@ -93,7 +93,7 @@ class Tokens:
 
     def revoke(self, name: str) -> None:
         """Make a token worthless. Raises UnknownName."""
-        with exclusive(self._lock, 10):
+        with locked(self._lock, 10):
             tokens = self.all()
             left = [token for token in tokens if token.name != name]
             if len(left) == len(tokens):

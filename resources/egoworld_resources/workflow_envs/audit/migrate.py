@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sqlalchemy import Connection, text
 
-from egoworld_resources.environments.building.generations import exclusive
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.workflow_envs.audit.database import Address
 from egoworld_resources.workflow_envs.errors import AuditFailed
 
@@ -49,7 +49,7 @@ def migrate(address: Address) -> None:
 def _file_lock(address: Address) -> AbstractContextManager[object]:
     if not address.file:
         return nullcontext()
-    return exclusive(address.file.with_name(f"{address.file.name}.lock"), WAIT_S)
+    return locked(address.file.with_name(f"{address.file.name}.lock"), WAIT_S)
 
 
 def _prepare_file(address: Address) -> None:

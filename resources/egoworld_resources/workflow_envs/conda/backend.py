@@ -17,8 +17,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from egoworld_resources.environments.building.generations import BUILD_LOCK, Ready, exclusive
+from egoworld_resources.environments.building.generations import BUILD_LOCK, Ready
 from egoworld_resources.environments.building.installed_files import Files
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.workflow_envs.backends import Declared, Wish
 from egoworld_resources.workflow_envs.conda import prefix
 from egoworld_resources.workflow_envs.conda.adapter import Rattler
@@ -134,7 +135,7 @@ class CondaBackend:
         packages = read_explicit(text)
         check_channels(packages, self.specs.channels)
         self._cache.mkdir(parents=True, exist_ok=True)
-        with exclusive(self._cache / BUILD_LOCK):
+        with locked(self._cache / BUILD_LOCK):
             archives = self.archives.fetched(packages)
             link_whole(self._rattler, archives, packages, generation, self._cache, trust=trust)
         for name in self.files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import subprocess
 import sys
 from pathlib import Path
@@ -70,37 +69,3 @@ def test_a_generation_that_a_process_runs_from_stays(generations: Generations) -
         assert generations.collect(grace_s=0) == []
         running.communicate(b"")
     assert generations.collect(grace_s=0) == [old.name]
-
-
-HOLD = """
-import sys
-from pathlib import Path
-from egoworld_resources.environments.building.generations import exclusive
-print("waiting", flush=True)
-with exclusive(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def holder(lock: Path) -> subprocess.Popen[str]:
-    program = [sys.executable, "-c", HOLD, str(lock)]
-    process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert line_of(process) == "waiting"
-    return process
-
-
-def line_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def test_the_lock_is_exclusive_and_falls_with_its_process(tmp_path: Path) -> None:
-    with holder(tmp_path / "env.lock") as first:
-        assert line_of(first) == "held"
-        with holder(tmp_path / "env.lock") as second:
-            assert second.stdout is not None
-            assert select.select([second.stdout], [], [], 0.5)[0] == [], "two processes held one lock"
-            first.kill()
-            assert line_of(second) == "held"
-            second.communicate("")
