@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 UV := .tools/bin/uv
-ENVIRONMENTS := $(PYTHON) -m egoworld_resources.environments
+ENVIRONMENTS := $(PYTHON) -m egoworld_resources
 
 # One cache for all envs, on the partition of the envs, so that they share files by hardlinks.
 export UV_CACHE_DIR ?= $(CURDIR)/data/uv-cache

@@ -31,7 +31,7 @@ BACKEND = ("editables", "hatchling", "packaging", "pathspec", "pluggy", "tomlkit
 MAKEFILE = """\
 export UV_CACHE_DIR ?= $(CURDIR)/data/uv-cache
 demo:
-\t@.venv/bin/python -I -m egoworld_resources.environments verify tiny_env > demo.txt
+\t@.venv/bin/python -I -m egoworld_resources verify tiny_env > demo.txt
 """
 
 

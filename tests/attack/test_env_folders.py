@@ -196,7 +196,7 @@ def test_model_envs_of_a_checkout(tmp_path: Path, uv: Path, way: str) -> None:
     folder = tmp_path / "data" / "envs"
     folder.mkdir(parents=True)
     under = WITHOUT_RIGHTS if os.geteuid() == 0 and shutil.which("setpriv") else ()
-    words = [*under, sys.executable, "-m", "egoworld_resources.environments", "build", "red"]
+    words = [*under, sys.executable, "-m", "egoworld_resources", "build", "red"]
     environ = {"PATH": f"{uv.parent}:/usr/bin:/bin", "UV_CACHE_DIR": str(tmp_path / "cache")}
     build = partial(subprocess.run, words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     with WAYS[way](folder):

@@ -368,7 +368,7 @@ def test_addresses_of_a_model_envs_lock(place: Place, uv: Path, tmp_path: Path) 
     lock = made_lock(tmp_path, "red", [made_wheel(tmp_path / "wheels", "tiny", "1.0", {"tiny.py": ""})])
     lock.write_text(lock.read_text().replace(str(tmp_path / "wheels"), f"http://127.0.0.1:{place.door.port}"))
     environ = {"PATH": f"{uv.parent}:{os.environ['PATH']}", "UV_CACHE_DIR": str(tmp_path / "cache")}
-    words = [sys.executable, "-m", "egoworld_resources.environments", "build", "red"]
+    words = [sys.executable, "-m", "egoworld_resources", "build", "red"]
     done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "changed by hand" in done.stderr

@@ -332,7 +332,7 @@ def test_uv_of_the_checkout_is_gone(tmp_path: Path, how: str) -> None:
         own.write_bytes(b"\x7fELF")
         own.chmod(0o644)
     environ = {"PATH": "/usr/bin:/bin", "UV_CACHE_DIR": str(tmp_path / "cache")}
-    words = [sys.executable, "-m", "egoworld_resources.environments", "build", "red"]
+    words = [sys.executable, "-m", "egoworld_resources", "build", "red"]
     done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert re.search(r"error: (no|cannot run) uv at \S+/.tools/bin/uv.*; put it back with: make setup", done.stderr)

@@ -66,7 +66,7 @@ class Checkout:
             "UV_DEFAULT_INDEX": self.index.url,
             "POSTGRES_PASSWORD": SECRET,
         }
-        command = [sys.executable, "-m", "egoworld_resources.environments", *words]
+        command = [sys.executable, "-m", "egoworld_resources", *words]
         return subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)
 
 

@@ -32,7 +32,10 @@ def serve(
 ) -> None:
     """Serve the API of envs and its page, on this machine only."""
     from egoworld_resources.workflow_envs.api.listening import on_port, on_socket
-    from egoworld_resources.workflow_envs.api.serving import serve
+    from egoworld_resources.workflow_envs.extra import of_extra
+
+    with of_extra():
+        from egoworld_resources.workflow_envs.api.serving import serve
 
     where = on_socket(socket) if socket else on_port(host, port, elsewhere=allow_remote)
     settings = Settings.load()

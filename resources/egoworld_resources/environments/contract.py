@@ -23,9 +23,12 @@ def runner_dependencies() -> list[str]:
 
 
 def root_dependencies(pyproject: Path, group: str | None = None) -> list[str]:
-    """What our own interpreter holds: the root project, the contract's needs and, with ``group``, that group."""
-    extra = strings(pyproject, f"dependency-groups.{group}") if group else []
-    return [*strings(pyproject, "project.dependencies"), *extra, *runner_dependencies()]
+    """What our own interpreter holds: the root project with its extras, the contract's needs and, if named, a group."""
+    project = read_toml(pyproject).get("project", {})
+    extras = [f"project.optional-dependencies.{extra}" for extra in project.get("optional-dependencies", {})]
+    groups = [f"dependency-groups.{group}"] if group else []
+    named = [one for key in ("project.dependencies", *extras, *groups) for one in strings(pyproject, key)]
+    return list(dict.fromkeys([*named, *runner_dependencies()]))
 
 
 def root_source(pyproject: Path, group: str | None = None) -> str:

@@ -78,7 +78,7 @@ class EnvDamaged(Terminal):
     def __init__(self, env: str, folder: Path, damaged: list[str]) -> None:
         super().__init__(
             f"env '{env}' at {folder}: {some_of(damaged)} changed after the installation; "
-            f"make a new generation with: python -m egoworld_resources.environments build --fresh {env}"
+            f"make a new generation with: python -m egoworld_resources build --fresh {env}"
         )
         self.damaged = tuple(damaged)
 

@@ -68,10 +68,17 @@ class Workbench:
     @cached_property
     def builder(self) -> EnvBuilder:
         from egoworld_resources.environments.building.builder import EnvBuilder
+        from egoworld_resources.workflow_envs.sdists import SdistWheels
 
         settings = self.settings
-        wheels = checkout_wheels(settings.project, settings.wheelhouse)
-        return EnvBuilder(self.layout.envs, self.catalog, settings.uv, settings.uv_cache_folder, wheels=wheels)
+        return EnvBuilder(
+            self.layout.envs,
+            self.catalog,
+            settings.uv,
+            settings.uv_cache_folder,
+            wheels=checkout_wheels(settings.project, settings.wheelhouse),
+            sdists=SdistWheels,
+        )
 
     @cached_property
     def _contract(self) -> str:

@@ -6,10 +6,11 @@ import errno
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from egoworld_resources.environments.building.generations import Generations, Ready, site_packages
 from egoworld_resources.environments.building.installed_files import damaged_files, stamp_of
@@ -34,11 +35,20 @@ class BuiltEnv:
     lock_digest: str
 
 
+class SdistBuilder(Protocol):
+    """Wheels of the packages that a lock has as sdists."""
+
+    def of(self, env: str, lock: Lock, python: str) -> Mapping[str, Path]:
+        """The wheel of each, by name. python: requires-python of the env."""
+        ...
+
+
 class EnvBuilder:
     """Builds model envs under ``root``; envs share files with uv's ``cache`` by hardlinks.
 
     ``root`` and ``cache`` should be on one partition. ``grace_s``: how long a superseded generation is kept;
-    ``wheels``: folder of wheels to install from before trying the addresses in the lock.
+    ``wheels``: folder of wheels to install from before trying the addresses in the lock; ``sdists``: what builds those
+    of envs under ``root``, as workflow_envs.sdists does; without it envs that list sdists cannot be built.
     """
 
     def __init__(
@@ -50,11 +60,13 @@ class EnvBuilder:
         *,
         grace_s: float = 600.0,
         wheels: Path | None = None,
+        sdists: Callable[[Building, Policy, Path], SdistBuilder] | None = None,
     ) -> None:
         self.root = root.absolute()
         self._catalog = catalog
         self._building = Building(Uv(uv, cache.absolute()), wheels)
         self._grace_s = grace_s
+        self._sdists = sdists
 
     def ensure(self, env: str, *, fresh: bool = False) -> BuiltEnv:
         """The env as its lock says, built if it is missing or incomplete.
@@ -123,10 +135,10 @@ class EnvBuilder:
         return self._as_built(env.name, generation, ready)
 
     def _built_here(self, env: ModelEnv, lock: Lock) -> Mapping[str, Path]:
-        from egoworld_resources.workflow_envs.sdists import SdistWheels  # only who builds from source needs it
-
+        if self._sdists is None:
+            raise EnvBuildFailed(f"env '{env.name}' lists sdists, and what builds it here builds none")
         policy = Policy.read(self._catalog.envs_folders[0] / "policy.toml")
-        return SdistWheels(self._building, policy, self.root).of(env.name, lock, env.python)
+        return self._sdists(self._building, policy, self.root).of(env.name, lock, env.python)
 
     def _generations(self, env: str) -> Generations:
         return Generations(self.root / env)

@@ -94,7 +94,7 @@ class Setup:
         """Every model env of the kit, by the project's own builder."""
         python = self.target / ".venv" / "bin" / "python"
         if self.manifest.envs:
-            self.run([python, "-m", "egoworld_resources.environments", "build", *self.manifest.envs])
+            self.run([python, "-m", "egoworld_resources", "build", *self.manifest.envs])
 
     def server(self) -> None:
         """The programs of `make up`, where it looks for them; only if the kit brings them."""

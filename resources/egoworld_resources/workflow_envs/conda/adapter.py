@@ -40,18 +40,18 @@ class Rattler:
 
     def parsed(self, text: str) -> Spec:
         """Raises InvalidPackages with rattler's own words."""
-        from rattler import MatchSpec
-
         with as_fabric_errors():
+            from rattler import MatchSpec
+
             spec = MatchSpec(text, strict=True, extras=False, conditionals=False, flags=False)
         channel = f"{spec.channel.base_url.rstrip('/')}/" if spec.channel else ""
         return Spec(str(spec), channel, spec.subdir, spec.namespace)
 
     def address(self, channel: str) -> str:
         """The address of a channel, from its name or its address; ends in "/"."""
-        from rattler import Channel
-
         with as_fabric_errors():
+            from rattler import Channel
+
             return Channel(channel).base_url.rstrip("/") + "/"
 
     def solve(
@@ -68,9 +68,9 @@ class Rattler:
 
     def offered(self, channels: Sequence[str], spec: str) -> dict[str, bool]:
         """The versions that all channels have of the package of ``spec``, and whether each of them fits it."""
-        from rattler import MatchSpec
-
         with as_fabric_errors():
+            from rattler import MatchSpec
+
             wanted = MatchSpec(spec)
             found = asyncio.run(_offered(self._gateway(channels), channels, [wanted.name.normalized]))
         return {str(record.version): wanted.matches(record) for record in found}

@@ -13,6 +13,7 @@ from egoworld_resources.workflow_envs.errors import (
     NoSpace,
     ResolutionFailed,
 )
+from egoworld_resources.workflow_envs.extra import missing
 
 FULL = ("No space left on device", "os error 28", "os error 122")
 UNREACHED = (
@@ -32,6 +33,8 @@ def as_fabric_errors() -> Iterator[None]:
         yield
     except FabricError:
         raise
+    except ModuleNotFoundError as error:
+        raise CondaFailed(missing(error)) from error
     except Exception as error:
         words = f"{error}".strip() or type(error).__name__
         raise _kind(type(error).__name__, words)(words) from error

@@ -1,4 +1,4 @@
-"""``python -m egoworld_resources.environments lock|build|verify|audit NAME...`` as the Makefile calls it."""
+"""``python -m egoworld_resources lock|build|verify|audit NAME...`` as the Makefile calls it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from egoworld_resources.environments.checkout import PROFILE, checkout_catalog, 
 from egoworld_resources.environments.locking.resolve import lock as make_lock
 from egoworld_resources.environments.policy import vulnerabilities as audits
 from egoworld_resources.errors import EgoworldError
+from egoworld_resources.workflow_envs.sdists import SdistWheels
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Locks and builds the model envs of this checkout.")
 
@@ -76,7 +77,8 @@ def _builder() -> tuple[EnvBuilder, Catalog]:
     project = Path.cwd()
     catalog, uv = checkout_catalog(project), checkout_uv(project)
     wheels = checkout_wheels(project)
-    return EnvBuilder(project / "data" / "envs", catalog, uv.program, uv.cache, wheels=wheels), catalog
+    root = project / "data" / "envs"
+    return EnvBuilder(root, catalog, uv.program, uv.cache, wheels=wheels, sdists=SdistWheels), catalog
 
 
 def main() -> None:
