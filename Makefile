@@ -45,7 +45,7 @@ if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip
 if missing and "--packages" in sys.argv:
     print(" ".join(missing))
 elif missing:
-    sys.exit("This system lacks libraries that egoworld needs. Mend it with one line, then run make again:\n\n    sudo apt-get install -y " + " ".join(missing) + "\n")
+    sys.exit("This system lacks libraries that egoworld needs. One line installs them; then run make again:\n\n    sudo apt-get install -y " + " ".join(missing) + "\n")
 endef
 export CHECK_SYSTEM
 

@@ -20,7 +20,7 @@ from egoworld_runner import ClipFailed
 from egoworld_runner.video import opened
 
 FEW = 2
-"""So many packets may be missing from any file."""
+"""Packets that may be missing from any file."""
 SHORT_S = 1.0
 """As much of a file's time may be missing from any file, s."""
 

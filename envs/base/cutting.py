@@ -51,7 +51,7 @@ def _grown(pixels: Pixels, radius: float) -> Pixels:
 
 
 class ColourCut:
-    """Splits one thing from its background; the two colour models are learnt anew at each cut, from the last ones."""
+    """Splits one thing from its background; each cut learns the two colour models again, from the last ones."""
 
     def __init__(self) -> None:
         self._background: NDArray[np.float64] = np.zeros((1, 65))

@@ -102,7 +102,7 @@ class EgoVideo:
         self._counted += 1
 
     def take_stats(self) -> dict[str, Any]:
-        """Statistics of the pictures since the last call; then start anew."""
+        """Statistics of the pictures since the last call; then start again from nothing."""
         stats = picture_stats(self._histogram, self._counted)
         self._all += self._histogram
         self._histogram[:] = 0

@@ -30,7 +30,7 @@ RING = 30.0
 """px around an object whose corners tell how its surroundings move."""
 
 FAINT = 0.01
-"""Chance below which a pixel far from an object is none of it."""
+"""Chance below which a pixel far from an object does not belong to it."""
 
 AROUND = 16
 """px around an object that its next outline and the colours beside it are looked for in, at least."""

@@ -77,7 +77,7 @@ def register(
     """The camera from the world for every frame in order, None where it cannot be trusted.
 
     A keyframe has the pose of the bundle adjustment. A frame between two is seen from both sides, up to
-    ``trust.reach`` frames away; so many frames are held in memory at most.
+    ``trust.reach`` frames away, and no more frames than that are held in memory.
     """
     camera = next(iter(model.cameras.values()))
     anchors = {int(image.name): image for image in model.images.values() if image.has_pose}

@@ -137,11 +137,11 @@ def _world(clip: Clip, inputs: Inputs, params: Params) -> StaticWorld:
 def _survey(clip: Clip, inputs: Inputs, params: Params, lens: Lens | None, shown: Clip) -> Survey:
     """A survey whose progress counts for the clip ``shown``: three passes over it are one progress."""
 
-    def told(frame: int, part: int) -> None:
+    def progress(frame: int, part: int) -> None:
         done = (frame - clip.start_frame) / max(1, len(clip))
         shown.progress(shown.start_frame + int((part + done) / 3 * (len(shown) - 1)))
 
-    return survey(_world(clip, inputs, params), lens, first_focal(clip, inputs, params), params, told)
+    return survey(_world(clip, inputs, params), lens, first_focal(clip, inputs, params), params, progress)
 
 
 def _poses(clip: Clip, world: StaticWorld, made: Survey, params: Params) -> Iterator[tuple[int, Pose | None]]:

@@ -56,13 +56,13 @@ class Survey:
         return self.model.compute_num_observations() if self.model else 0
 
 
-def survey(world: StaticWorld, lens: Lens | None, guess: float, params: Params, told: Progress) -> Survey:
+def survey(world: StaticWorld, lens: Lens | None, guess: float, params: Params, progress: Progress) -> Survey:
     """Motion, keyframes, parallax and, where there is any, the model. lens: at the video's size, None to find it.
 
     guess: first guess of the focal length, in long sides. Raises ClipFailed for a clip that is too short or too plain.
     """
     step = float(params["step"]) * max(world.size)
-    motion = measure(world.views(), step, lambda frame: told(frame, 0))
+    motion = measure(world.views(), step, lambda frame: progress(frame, 0))
     refuse(motion)
     out = Survey(motion, lens=lens)
     if motion.travelled[-1] < float(params["static_px"]):
@@ -75,7 +75,7 @@ def survey(world: StaticWorld, lens: Lens | None, guess: float, params: Params, 
     for view in world.views():
         if view.frame in chosen:
             out.found.append(sift.keyframe(view))
-        told(view.frame, 1)
+        progress(view.frame, 1)
     matches = matches_of(out.found)
     pairs = pairs_in(out.found, matches)
     work_lens = lens.resized(world.scale) if lens else None

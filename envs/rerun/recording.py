@@ -37,7 +37,7 @@ class Recording:
 
     Coordinates of the pictures are px of the video as displayed, times are ``frame`` (decode index) and ``time_s``.
     Its contents are the same for the same inputs, its bytes are not: the SDK gives rows random ids, and its encoder
-    orders metadata by a hash that is seeded anew in every process.
+    orders metadata by a hash that every process seeds differently.
     """
 
     def __init__(self, content: Content, path: Path, width: int) -> None:

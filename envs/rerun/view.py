@@ -40,7 +40,7 @@ def quiet_home(folder: str) -> dict[str, str]:
 
 
 def serve(recording: Path, port: int, data_port: int) -> int:
-    """Run until the server ends, or this process is told to end; returns the exit status."""
+    """Run until the server ends, or this process is asked to end; returns the exit status."""
     with tempfile.TemporaryDirectory(prefix="egoworld-view-") as home:
         server = subprocess.Popen(command(recording, port, data_port), env=quiet_home(home))
 

@@ -38,7 +38,7 @@ def ticks(bench: Workbench) -> Iterator[Ticks]:
 
 
 def taken(bench: Workbench, folder: Path, count: int) -> list[str]:
-    """So many videos in the store, of which nothing is made yet."""
+    """This number of videos in the store, of which nothing is made yet."""
     paths = [video(folder / f"{number}.mp4", shots=(4 + number,)) for number in range(count)]
     return [Arrivals(bench.store).take(path).video for path in paths]
 

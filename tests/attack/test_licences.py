@@ -126,7 +126,7 @@ def test_outputs_under_odd_words(site: Site, licence: str) -> None:
     site.states()
     site.configured_with(f'[licences.corrections.quick]\noutputs = "{licence}"\nreason = "its LICENSE"')
     allowed = licence == ""
-    assert (site.export()[0] == 0) is allowed, "no terms on outputs are none; all else is not commercial"
+    assert (site.export()[0] == 0) is allowed, "without terms on outputs nothing forbids it; all else is not commercial"
 
 
 def test_a_declaration_corrected_after_the_merge(site: Site) -> None:

@@ -296,7 +296,7 @@ def test_a_deadly_video_that_came_first(site: Site) -> None:
 
 
 def test_failures_of_an_older_version(site: Site) -> None:
-    """A failure that an older version recorded for a machine without a GPU is none any more; that of a video stays."""
+    """A failure that an older version recorded for a machine without a GPU no longer counts; that of a video stays."""
     bench, stage, (first, second) = site.bench(), stages()[STAGE], site.keys
     for key, kind in ((first, "NoGpu"), (second, "Terminal")):
         print_now = fingerprint(bench.recipe(stage), bench.state(stage, key).inputs)

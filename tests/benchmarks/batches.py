@@ -65,7 +65,7 @@ def idle_env(envs: Path) -> Path:
 
 
 def arrived(place: Place, bench: Workbench, count: int) -> list[str]:
-    """So many videos with equal pictures and different bytes, taken into the store."""
+    """This number of videos with equal pictures and different bytes, taken into the store."""
     sample = place.sample(1, 1.0, 320, 180)
     copies = [place.copy(sample, place.root / "batches", f"{n}.mp4") for n in range(count)]
     return [Arrivals(bench.store).take(path).video for path in copies]

@@ -66,7 +66,7 @@ def test_a_step_of_exposure_is_no_cut(tmp_path: Path) -> None:
 
 
 def test_a_cut_of_dark_still_pictures_is_found_where_it_is(tmp_path: Path) -> None:
-    """The jump of colours at a seek point of a dark flat picture is none."""
+    """The jump of colours at a seek point of a dark flat picture is not a cut."""
     rng = np.random.default_rng(0)
     dark = [rng.integers(6, 14, (64, 96, 3), dtype=np.uint8) for _ in range(2)]
     pictures = [dark[0]] * 15 + [dark[0] + np.uint8(90)] * 15

@@ -34,7 +34,7 @@ class Span:
 class VideoJob:
     """One video of a job.
 
-    frames: the index that the videos stage wrote (made anew when None); inputs: asset name to artifact folder,
+    frames: the index that the videos stage wrote (made again when None); inputs: asset name to artifact folder,
     None for an optional one that does not exist; output: folder that gets one folder per clip; clips: spans, or
     None for the whole video as one clip; name: what people call the file, for reasons (default: that of path).
     """

@@ -1,8 +1,8 @@
-"""A small process between whoever runs a job and the runner: no process that a model starts outlives it.
+"""A small process between a job's caller and the runner: no process that a model starts outlives it.
 
 ``python -I -S keeper.py PARENT COMMAND...`` runs COMMAND, in which a word {keeper} stands for the keeper's own pid, and
 ends as it ends. It adopts whatever the runner's children leave behind (PR_SET_CHILD_SUBREAPER, prctl(2)), also those
-that call setsid, and kills all of it when the runner is gone, when it is told to end (SIGTERM: after a while; SIGINT:
+that call setsid, and kills all of it when the runner is gone, when it is asked to end (SIGTERM: after a while; SIGINT:
 at once), or when PARENT dies. Standard library only: it is started by path, without site-packages, and stays small.
 """
 

@@ -33,13 +33,13 @@ MAX_PIXELS = 8192 * 8192
 """A larger declared picture is refused before a buffer of its size is asked for."""
 
 MAX_CORRUPT = 10_000
-"""A file with so many packets that cannot be decoded, and fewer frames, is given up."""
+"""A file with this many packets that cannot be decoded, and fewer frames, is given up."""
 
 NO_FILM = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 """Streams of pictures that are no film: cover art, a still beside the film, thumbnails for seeking."""
 
 SEEKS = 2
-"""So many seek points are tried before a video is decoded from its start."""
+"""Seek points that are tried before a video is decoded from its start."""
 
 HELD_S = 0.5
 """No picture is taken to stand for longer than this, s: a longer gap is a pause of the recording."""
@@ -61,7 +61,7 @@ FORMATS = (
 """What files are read as. Playlists and text formats are not among them: those would open other files."""
 
 Scanned = Callable[[int], None]
-"""Told of a running scan: frames so far."""
+"""Called during a scan with the number of frames so far."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def open_lock(path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            raise BadConfiguration(f"{path} must be a plain file to be locked and is none; remove it") from error
+            raise BadConfiguration(f"{path} must be a plain file to be locked, and is something else; remove it") from error
         if error.errno == errno.EACCES and path.exists():
             raise BadConfiguration(
                 f"{path} belongs to user {path.stat().st_uid} and cannot be locked by user {os.geteuid()}; "
@@ -114,7 +114,7 @@ def write_private(path: Path, text: str) -> None:
 def _see_to(descriptor: int, path: Path) -> None:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise BadConfiguration(f"{path} must be a plain file to be locked and is none; remove it")
+        raise BadConfiguration(f"{path} must be a plain file to be locked, and is something else; remove it")
     if found.st_uid not in (os.geteuid(), 0, path.parent.stat().st_uid):
         raise BadConfiguration(
             f"{path} belongs to user {found.st_uid}, who could hold it for ever; remove it, or work in another folder"

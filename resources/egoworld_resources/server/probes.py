@@ -86,7 +86,7 @@ def s3(server: str, at: S3Address, bucket: str) -> str:
 
 
 def files(socket: Path) -> str:
-    """A file that there is none of, asked for by a name: only the store knows that."""
+    """A file that does not exist, asked for by a name: only the store knows that."""
     status, _ = asked(socket, "GET", NO_FILE)
     if status != 404:
         raise Unhealthy(f"{socket}: {NO_FILE} is answered with {status}, not 404: the store does not answer it")

@@ -135,7 +135,7 @@ class Server:
                 file = self.parts.logs / f"{part.name}.log"
                 raise PartFailed(
                     f"{part.name} does not work: {error}\n{_tails([file, *_newest(part.own_logs)])}\n"
-                    "Mend it and make up again: what runs is left alone."
+                    "Correct it and run make up again: what runs is left alone."
                 ) from error
             log.info("%-17s %s (%s)", part.name, part.where, said)
 

@@ -138,7 +138,7 @@ def live_faults(store: Inspected, asset: str, video: str) -> Iterator[Fault]:
         try:
             there = store.version(name, video, data_version) is not None
         except DamagedArtifact:
-            there = True  # told with the version itself
+            there = True  # reported with the version itself
         if not there:
             why = "it is live" if name == asset else f"the live {asset} of {video} was made from it"
             yield Fault("missing", f"artifacts/{name}/{video}/{data_version}/{MANIFEST}", why)

@@ -77,7 +77,7 @@ def _small(rgb: Image, scale: int) -> Array:
 
 
 def _step_back(before: Array, now: Array) -> Array | None:
-    """The affine map [3x3] from the small picture ``now`` to ``before``; None when no background can be told."""
+    """The affine map [3x3] from the small picture ``now`` to ``before``; None when no background is recognised."""
     tops = range(0, now.shape[0] - BLOCK + 1, BLOCK // 2)
     lefts = range(0, now.shape[1] - BLOCK + 1, BLOCK // 2)
     corners = [(left, top) for top in tops for left in lefts]

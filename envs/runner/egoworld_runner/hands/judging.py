@@ -33,7 +33,7 @@ LONG_S = 0.5
 
 
 def not_a_hand(hand: Followed, fps: float, frames: int, background: Background) -> str:
-    """Why a followed hand is none, one of REJECTED; empty when it may be one.
+    """Why a followed hand is rejected, one of REJECTED; empty when it may be a hand.
 
     frames: of the whole clip. A clip that is itself shorter than BRIEF_S asks for a hand in half of its frames.
     """
@@ -63,7 +63,7 @@ def shape_change(joints: Sequence[Array]) -> float:
 def never_moved(hand: Followed) -> bool:
     """Whether a hand stays in one place of the picture for as long as it is seen.
 
-    While the camera rests too, such a hand cannot be told from a thing: a resting hand is kept, and counted.
+    While the camera rests too, such a hand looks like a thing: a resting hand is kept, and counted.
     """
     centres = np.array([one.keypoints_2d.mean(axis=0) for one in hand])
     size = float(np.median([one.size for one in hand]))

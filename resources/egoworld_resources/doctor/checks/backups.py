@@ -11,7 +11,7 @@ from egoworld_resources.server.backup.files import FACTS
 from egoworld_resources.server.backup.last import last_backup
 
 OLD = timedelta(days=2)
-MEND = "make backup TO=a folder on another disk; put it into cron"
+FIX = "make backup TO=a folder on another disk; put it into cron"
 
 
 @check("backup")
@@ -22,13 +22,13 @@ def backup(subject: Subject) -> Iterator[Finding]:
         return
     known = last_backup(server.folder(subject))
     if known is None:
-        yield warning("newest", "none of this server was made here", MEND)
+        yield warning("newest", "none of this server was made here", FIX)
         return
     age = datetime.now(UTC) - known.made_at
     found = f"{known.folder}, {age / timedelta(days=1):.1f} days old"
     if not (known.folder / FACTS).is_file():
-        yield warning("newest", f"{known.folder} is not there now", f"mount its disk, or {MEND}")
+        yield warning("newest", f"{known.folder} is not there now", f"mount its disk, or {FIX}")
     elif age > OLD:
-        yield warning("newest", found, MEND)
+        yield warning("newest", found, FIX)
     else:
         yield ok("newest", found)

@@ -55,5 +55,5 @@ def _queried(program: str) -> str:
     try:
         done = subprocess.run(command, env=environment_of(), capture_output=True, text=True, check=False, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
-        return ""  # a driver that does not answer is none
+        return ""  # a driver that does not answer counts as absent
     return done.stdout.partition("\n")[0].strip() if done.returncode == 0 else ""

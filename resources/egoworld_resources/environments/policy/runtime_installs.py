@@ -23,7 +23,7 @@ FETCHES_CODE = re.compile(r"\bhub\.load$")
 """torch.hub.load fetches a repository and runs it."""
 
 SCRIPTS = (".sh", ".bash", ".mk")
-MEND = "name it in dependencies of pyproject.toml and make the lock: a server has no network at run time"
+FIX = "name it in dependencies of pyproject.toml and make the lock: a server has no network at run time"
 
 
 def installations(folder: Path) -> Iterator[tuple[Path, Breach]]:
@@ -38,7 +38,7 @@ def installations(folder: Path) -> Iterator[tuple[Path, Breach]]:
         else:
             continue
         for line, words in places:
-            yield file, Breach("run time", f"line {line} installs at run time ({words})", MEND)
+            yield file, Breach("run time", f"line {line} installs at run time ({words})", FIX)
 
 
 def _in_python(file: Path) -> Iterator[tuple[int, str]]:

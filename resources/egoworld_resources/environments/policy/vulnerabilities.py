@@ -139,7 +139,7 @@ def _once_each(packages: Iterable[Package]) -> list[list[Package]]:
 
 
 def by_database(packages: Mapping[Package, list[str]], database: Path) -> Audit:
-    """Look packages up in OSV's export for PyPI. Raises BadConfiguration when the file is none."""
+    """Look packages up in OSV's export for PyPI. Raises BadConfiguration when the file is something else."""
     audit = Audit(dict(packages))
     by_name: dict[str, list[str]] = {}
     for name, version in packages:

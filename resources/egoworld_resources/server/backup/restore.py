@@ -135,7 +135,7 @@ def refuse_what_is_there(backup: Backup, whole: Whole, only: Collection[What]) -
                 for entry in page:
                     key, size = entry.get("Key", ""), entry.get("Size")
                     if key not in known or known[key].bytes != size:
-                        raise NotEmpty(f"s3://{whole.access.bucket(bucket)}/{key} is none of the backup's; {fix}")
+                        raise NotEmpty(f"s3://{whole.access.bucket(bucket)}/{key} is not in the backup; {fix}")
 
 
 def fill_buckets(backup: Backup, access: S3Access, s3: S3Client, force: bool) -> None:

@@ -20,7 +20,7 @@ SOON_S = 5
 
 
 class Bounded:
-    """So many calls of a kind at once; one more is refused at once. Used in the event loop alone."""
+    """At most this many calls of a kind run together; one more is refused at once. Used in the event loop alone."""
 
     def __init__(self, most: int, what: str) -> None:
         self.threads = CapacityLimiter(most)

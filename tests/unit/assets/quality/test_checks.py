@@ -212,7 +212,7 @@ def test_what_was_left_out_is_said(tmp_path: Path) -> None:
     reports = [ClipReport(unit=CLIP, state="done", notes=notes)]
     kept = checks.hands_kept(replace(some, clips=reports))
     assert (kept.passed, kept.blocking) == (False, False)
-    assert "75% of what the model took for hands is none" in kept.reason
+    assert "75% of what the model took for hands is not a hand" in kept.reason
     assert "3 seen too briefly, 27 part of the background" in kept.reason
     assert checks.hands_kept(some).passed
     found = checks.hands_found(replace(none, clips=reports))

@@ -107,7 +107,7 @@ def test_bytes_of_a_file_are_locks_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_stranger_who_has_the_file_by_flock_holds_up_nobody(tmp_path: Path) -> None:
-    """Whoever may read a file may take flock(2) of it, for as long as he likes."""
+    """Any user who may read a file may take flock(2) of it, and keep it."""
     paths = [tmp_path / name for name in ("a.lock", "gpu0.lock", "leases", "left/owner.lock")]
     strangers: list[int] = []
     for path in paths:

@@ -5,7 +5,7 @@ const KEPT = "egoworld token";
 const PAGE = 30;
 const EVERY_MS = 4000;
 const MANY = 8;
-const TOLD = new Set(["create", "add", "remove", "update", "sync"]); // what uv works for
+const LOGGED = new Set(["create", "add", "remove", "update", "sync"]); // what uv works for
 const at = (id) => document.getElementById(id);
 const seen = { envs: "", operations: "", disks: new Map(), texts: new Map(), open: new Set(), busy: new Map(), pages: 1, me: null };
 let timer = 0;
@@ -84,8 +84,8 @@ function diskOf(env) {
   const share = whole ? disk.own_bytes / whole : 0;
   const bar = element("i");
   bar.style.width = `${Math.round(100 * share)}%`;
-  const told = `${size(disk.own_bytes)} of ${size(whole)}`;
-  return [element("span", {}, told, element("span", { className: "bar", title: `${size(disk.shared_bytes)} are shared` }, bar))];
+  const shown = `${size(disk.own_bytes)} of ${size(whole)}`;
+  return [element("span", {}, shown, element("span", { className: "bar", title: `${size(disk.shared_bytes)} are shared` }, bar))];
 }
 
 function actions(env) {
@@ -104,7 +104,7 @@ function actions(env) {
     seen.busy.delete(name);
     await look();
   };
-  const sync = element("button", { type: "button", title: "Make it anew from its lock" }, "Sync");
+  const sync = element("button", { type: "button", title: "Make it again from its lock" }, "Sync");
   sync.onclick = () => change("POST", address(env, "/sync"), "syncing…");
   const remove = element("button", { type: "button" }, "Delete");
   remove.onclick = () => {
@@ -199,13 +199,13 @@ function operationRow(one) {
   const why = one.message && !one.running && one.result !== "ok";
   const below = why ? element("tr", { className: "more", hidden: !seen.open.has(one.id) },
     element("td", { colSpan: 7 }, element("p", { className: "message" }, one.message))) : "";
-  const told = element(why ? "button" : "span", { className: `${tone}${why ? " lock" : ""}` }, result);
+  const answer = element(why ? "button" : "span", { className: `${tone}${why ? " lock" : ""}` }, result);
   if (why) {
-    Object.assign(told, { type: "button", title: "Show why" });
-    told.setAttribute("aria-expanded", String(!below.hidden));
-    told.onclick = () => {
+    Object.assign(answer, { type: "button", title: "Show why" });
+    answer.setAttribute("aria-expanded", String(!below.hidden));
+    answer.onclick = () => {
       below.hidden = !below.hidden;
-      told.setAttribute("aria-expanded", String(!below.hidden));
+      answer.setAttribute("aria-expanded", String(!below.hidden));
       if (below.hidden) seen.open.delete(one.id);
       else seen.open.add(one.id);
     };
@@ -216,7 +216,7 @@ function operationRow(one) {
     cell("Who", [element("span", {}, one.actor, " ", element("span", { className: "quiet" }, one.origin))]),
     cell("Did", [one.action]),
     cell("Env", [element("span", { className: "path" }, nameOf(one))]),
-    cell("Result", [told]),
+    cell("Result", [answer]),
     cell("Took", [took(one.seconds)], "figure"),
     cell("Lock", [element("span", { className: "lock" }, lock)]));
   return below ? [row, below] : [row];
@@ -247,7 +247,7 @@ async function pagesOfOperations() {
 
 async function showRunning(running) {
   at("running-part").hidden = !running.length;
-  const log = (one) => (TOLD.has(one.action) ? ask(`operations/${one.id}/log`).catch(() => ({ text: "" })) : { text: "" });
+  const log = (one) => (LOGGED.has(one.action) ? ask(`operations/${one.id}/log`).catch(() => ({ text: "" })) : { text: "" });
   const logs = await Promise.all(running.map(log));
   at("running").replaceChildren(...running.map((one, index) => element("div", { className: "run" },
     element("p", {},
