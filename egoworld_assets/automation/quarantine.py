@@ -8,10 +8,12 @@ import dagster as dg
 
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.planning.plan import WANTS_WORK
+from egoworld_resources.artifacts.made import Artifact
 from egoworld_resources.artifacts.manifest import digest
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import EgoworldError, StoreRefused, StoreUnreachable
 from egoworld_resources.faults.waits import Item, Waiting, clock
+from egoworld_resources.making.state import State
 from egoworld_resources.making.views import Group, View, view_of
 from egoworld_resources.making.workbench import Workbench
 
@@ -63,27 +65,25 @@ def stopped(bench: Workbench) -> Iterator[dict[str, str | int]]:
     Every artifact is looked at, not the records of failures alone: a record may be lost, a manifest is the truth.
     """
     view = view_of(bench, list(stages().values()), None)
-    found = ((video, where) for group in view.groups() if (where := stopped_at(view, group)) for video in group.videos)
-    for video, where in sorted(found, key=lambda pair: pair[0]):
+    found = [one for group in view.groups() for one in stopped_in(view, group)]
+    for video, stage, state in sorted(found, key=lambda one: one[0]):
         name = (view.recorded("videos", video) or {}).get("name", video)
-        for stage in where:
-            state = bench.state(stage, video)
-            key = f"{stage.name}/{video}"
-            kind = "failures" if state.condition == "failed" else "quarantine"
-            record = bench.store.recorded(kind, key) or {}
-            made_at = state.manifest.made_at if state.manifest and kind == "quarantine" else ""
-            if state.condition in STOPPED:  # still
-                yield row(video, name, stage, state.condition, state.why, {"at": made_at, **record})
+        kind = "failures" if state.condition == "failed" else "quarantine"
+        record = bench.store.recorded(kind, f"{stage.name}/{video}") or {}
+        if not record and kind == "quarantine" and (made := bench.store.current(stage.name, video)):
+            record = {"at": made.made_at}
+        yield row(video, name, stage, state.condition, state.why, record)
 
 
-def stopped_at(view: View, group: Group) -> list[Stage]:
-    """Where videos that stand alike stopped."""
-    found: list[Stage] = []
+def stopped_in(view: View, group: Group) -> Iterator[tuple[str, Stage, State[Artifact]]]:
+    """Which videos of a group stopped at which stages; of those that stand alike the first one decides."""
     for stage in stages().values():
         with suppress(EgoworldError):  # of the env, the configuration or the store, never of the video
-            if view.state(stage, group.example).condition in STOPPED:
-                found.append(stage)
-    return found
+            for video in group.videos:
+                state = view.state(stage, video)
+                if state.condition not in STOPPED:
+                    break
+                yield video, stage, state
 
 
 def row(video: str, name: str, stage: Stage, state: str, why: str, record: dict[str, Any]) -> dict[str, str | int]:

@@ -121,7 +121,9 @@ def hands_found(draft: Draft) -> Verdict:
 def hands_kept(draft: Draft) -> Verdict:
     """Most of what the model took for hands are hands; a warning only, since what is not one was left out."""
     lost, kept = sum(_not_hands(draft).values()), draft.rows(draft.asset)
-    fault = f"{lost / (lost + kept):.0%} of what the model took for hands is not a hand{_left_out(draft)}" if lost else ""
+    fault = (
+        f"{lost / (lost + kept):.0%} of what the model took for hands is not a hand{_left_out(draft)}" if lost else ""
+    )
     return verdict("hands_kept", fault if lost > MAX_SHARE_LEFT_OUT * (lost + kept) else "", blocking=False)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from egoworld_runner import Clip, ClipFailed, Inputs, Params, Runner, tables
 
 GAP_S = 0.3
-"""The solver starts afresh for a hand that was gone for longer: the pose before says nothing about the pose after, s."""
+"""The solver starts afresh for a hand that was gone for longer: the last pose says nothing about the next one, s."""
 
 
 class DexRetarget(Runner):

@@ -86,7 +86,9 @@ def open_lock(path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, PRIVATE)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            raise BadConfiguration(f"{path} must be a plain file to be locked, and is something else; remove it") from error
+            raise BadConfiguration(
+                f"{path} must be a plain file to be locked, and is something else; remove it"
+            ) from error
         if error.errno == errno.EACCES and path.exists():
             raise BadConfiguration(
                 f"{path} belongs to user {path.stat().st_uid} and cannot be locked by user {os.geteuid()}; "

@@ -14,7 +14,9 @@ from egoworld_assets.automation.quarantine import COLUMNS, quarantine, stopped
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.manifest import Verdict
 from egoworld_resources.artifacts.stage import Draft, Stage
+from egoworld_resources.errors import UnknownName
 from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.state import State
 from egoworld_resources.making.workbench import Workbench
 from tests.made_up import video, workbench
 
@@ -79,6 +81,30 @@ def test_a_quarantined_video_is_reported_and_those_behind_it_are_not(
     bench.make(stages()["videos"], [key], "run", force=True)
     assert list(stopped(bench)) == []
     assert bench.store.recorded("quarantine", f"videos/{key}") is None
+
+
+def test_a_stage_that_cannot_be_judged_is_passed_over(bench: Workbench, tmp_path: Path) -> None:
+    """An unknown env is a fault of the configuration, not of the video."""
+    key = broken_video(bench, tmp_path, "bad.mp4")
+    wrong = Workbench(bench.settings.model_copy(update={"stages": {"videos": "unheard_of"}}))
+    with pytest.raises(UnknownName):
+        wrong.state(stages()["videos"], key)
+    assert list(stopped(wrong)) == []
+
+
+def test_a_stopped_artifact_is_judged_once(bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = broken_video(bench, tmp_path, "bad.mp4")
+    asked: list[str] = []
+    judge = Workbench.state
+
+    def counted(self: Workbench, stage: Stage, video: str) -> State:
+        asked.append(stage.name)
+        return judge(self, stage, video)
+
+    monkeypatch.setattr(Workbench, "state", counted)
+    [found] = stopped(bench)
+    assert found["video"] == key
+    assert asked == list(stages())
 
 
 def test_a_lost_record_loses_no_row(bench: Workbench, tmp_path: Path) -> None:
