@@ -20,7 +20,7 @@ from tests.benchmarks import made_store
 from tests.daemons import bench_of, daemon_of
 from tests.made_graph import Installation
 from tests.made_up import video, workbench
-from tests.sensors import Ticks, everything_in, instance_of
+from tests.sensors import Ticks, everything_in, instance_of, partitions_in
 
 ALWAYS = {"refresh_for_h": 1e6, "refresh_every_h": 1e6}
 """One night without end."""
@@ -43,18 +43,12 @@ def taken(bench: Workbench, folder: Path, count: int) -> list[str]:
     return [Arrivals(bench.store).take(path).video for path in paths]
 
 
-def partitions(ticks: Ticks, requests: list[dg.RunRequest]) -> list[str]:
-    """Of one partition, or of a range of them."""
-    order = ticks.instance.get_dynamic_partitions("videos")
-    return [key for request in requests for key in partitions_of(request.tags, order)]
-
-
 def test_a_night_with_several_stale_videos(ticks: Ticks, tmp_path: Path) -> None:
     """Several stale partitions in one tick of the nightly refresh: each gets a run with a key of its own."""
     keys = taken(ticks.bench, tmp_path, 3)
     assert ticks.tick("nightly_refresh") == [], "first the partitions are laid out"
     requests = ticks.tick("nightly_refresh")
-    assert partitions(ticks, requests) == sorted(keys)[:2], "no more than refresh_limit"
+    assert partitions_in(ticks.instance, requests) == sorted(keys)[:2], "no more than refresh_limit"
     assert len({request.run_key for request in requests}) == 2
     assert ticks.tick("nightly_refresh") == [], "the limit of the night is reached"
 
@@ -67,7 +61,7 @@ def test_a_tick_that_failed_loses_nothing_and_doubles_nothing(ticks: Ticks, tmp_
     ticks.queue(first)  # and then the power went: neither the second run nor the cursor was kept
     again = ticks.tick("nightly_refresh")
     assert [request.run_key for request in again] == [second.run_key]
-    assert partitions(ticks, [first, *again]) == keys[:2]
+    assert partitions_in(ticks.instance, [first, *again]) == keys[:2]
     assert ticks.tick("nightly_refresh") == []
 
 
@@ -78,9 +72,9 @@ def test_one_video_that_cannot_be_judged(ticks: Ticks, tmp_path: Path) -> None:
     broken = ticks.bench.layout.store / "records" / "videos" / f"{keys[0]}.json"
     whole = broken.read_text()
     broken.write_text("{ this is no JSON")
-    assert partitions(ticks, ticks.tick("nightly_refresh")) == keys[1:]
+    assert partitions_in(ticks.instance, ticks.tick("nightly_refresh")) == keys[1:]
     broken.write_text(whole)
-    assert partitions(ticks, ticks.tick("nightly_refresh")) == keys[:1], "looked at again in the same night"
+    assert partitions_in(ticks.instance, ticks.tick("nightly_refresh")) == keys[:1], "looked at again in the same night"
 
 
 def test_a_dry_run_changes_nothing(ticks: Ticks, tmp_path: Path) -> None:
@@ -97,7 +91,7 @@ def test_a_dry_run_changes_nothing(ticks: Ticks, tmp_path: Path) -> None:
     for schedule in repository.schedule_defs:
         ticks.schedule(schedule.name)
     assert everything_in(ticks.bench, ticks.instance) == before
-    assert partitions(ticks, ticks.tick("inbox")), "what a dry run left is still there to be taken"
+    assert partitions_in(ticks.instance, ticks.tick("inbox")), "what a dry run left is still there to be taken"
     ticks.tick("dead_runs")
     ended = ticks.instance.get_run_by_id(dead.run_id)
     assert ended

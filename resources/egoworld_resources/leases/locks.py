@@ -2,8 +2,8 @@
 
 A lock is an open file description lock (Linux, fcntl(2)) on one byte of a file. Two holders of one process exclude each
 other too; a child that inherits the descriptor holds it with us; the kernel frees it when the last of them is gone,
-however it ended. flock(2) holds none of them up, and taking one needs a descriptor that may write: lock files are for
-their owner alone, links are not followed, and a file that somebody else put there is refused.
+however it ended. flock(2) of the same file does not count. A user who may open a lock file could hold it for ever, so
+lock files are for their owner alone, links are not followed, and a file that somebody else put there is refused.
 """
 
 from __future__ import annotations
