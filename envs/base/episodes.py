@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from ego_video import EgoVideo, Letterbox
 from episode_values import ROBOT, JointLayout, features, grid, values_of_clip
 from lerobot_v3 import DatasetFiles, video
@@ -14,13 +15,18 @@ from numpy.typing import NDArray
 
 from egoworld_runner import Clip, ClipFailed, Inputs, Params, Runner, tables
 from egoworld_runner.lerobot import VIDEO_KEY, video_file
+from egoworld_runner.remarks import LEFT_OUT
+from egoworld_runner.tables import MOVING, ROTATION, STATIC
 from egoworld_runner.video import frames as decoded_frames
 
 READS = (tables.HandPose, tables.CameraPose, tables.ObjectPose, tables.RobotPose)
 MAY_REQUIRE = ("hand_poses", "masks", "tracks", "reconstructions", "object_poses", "robot_trajectories")
+MOST_REASONS = 3
 
-MEASURED = {"reconstructions": "registered", "tracks": "visible"}
-"""Tables with rows of frames in which nothing was measured, and the column that says so."""
+PLACED = pc.field("registered") & pc.field("kind").isin([MOVING, STATIC])
+"""A camera has a place where it moves or stands still; one that only turns has none."""
+MEASURED = {"reconstructions": (("registered", "kind"), PLACED), "tracks": (("visible",), pc.field("visible"))}
+"""Tables with rows of frames in which nothing was measured: the columns that say so, and the rows where it was."""
 
 
 class LeRobotEpisodes(Runner):
@@ -28,8 +34,9 @@ class LeRobotEpisodes(Runner):
 
     The state is the robot's joint positions (rad), right hand then left; the action of a frame is the state of the
     next one. A missing value is never NaN: the last one is held and its ``valid`` flag is 0. A clip in which an asset
-    named in ``require`` was measured in less than ``min_coverage`` of the frames gives no episode; a video without any
-    leaves no files, which a check reports.
+    named in ``require`` was measured in less than ``min_coverage`` of the frames gives no episode; a camera that only
+    turns has no place, so it is no required reconstruction. A video without any episode leaves no files, which a check
+    reports.
     """
 
     writes = ()
@@ -47,10 +54,12 @@ class LeRobotEpisodes(Runner):
             self._write(clip, inputs, params, chosen)
         clip.note("episodes", len(chosen))
         clip.note("episode_frames", sum(len(frames) for _, frames in chosen))
-        clip.note("clips_left_out", len(left_out) + len(short))
+        left_out += [f"clip {row['clip_id'][:8]} is shorter than two frames at {fps} fps" for row in short]
+        clip.note("clips_left_out", len(left_out))
         if not chosen:
-            why = [*left_out, *(f"clip {row['clip_id'][:8]} is shorter than two frames at {fps} fps" for row in short)]
-            clip.nothing("; ".join(why[:3]) or "the video has no clip")
+            clip.nothing(_few(left_out) or "the video has no clip")
+        elif left_out:
+            clip.note(LEFT_OUT, _few(left_out))
         yield from ()
 
     def _write(self, clip: Clip, inputs: Inputs, params: Params, chosen: Sequence[Any]) -> None:
@@ -119,16 +128,29 @@ def _choose(spans: Sequence[Any], inputs: Inputs, require: Sequence[str], least:
     kept, left_out = [], []
     for row in spans:
         shares = {name: _coverage(inputs, name, row) for name in require}
-        short = [
-            f"{name} has rows in {share:.0%} of its frames" if share else f"no rows in {name}"
-            for name, share in shares.items()
-            if share == 0 or share < least
-        ]
+        short = [_lack(inputs, name, row, share) for name, share in shares.items() if share == 0 or share < least]
         if short:
             left_out.append(f"clip {row['clip_id'][:8]}: {', '.join(short)} (min_coverage is {least:g})")
         else:
             kept.append(row)
     return kept, left_out
+
+
+def _lack(inputs: Inputs, name: str, span: Any, share: float) -> str:
+    """What a clip lacks of a required asset."""
+    if name == tables.CameraPose.table and name in inputs.artifacts:
+        rows = inputs.of_clip(span["clip_id"]).table(name, columns=("registered", "kind"))
+        turning = rows.filter(pc.field("registered") & (pc.field("kind") == ROTATION))
+        turns = len(turning) / (span["end_frame"] - span["start_frame"])
+        if turns:
+            return f"the camera only turns in {turns:.0%} of its frames, so its place is not known there"
+    return f"{name} has rows in {share:.0%} of its frames" if share else f"no rows in {name}"
+
+
+def _few(reasons: Sequence[str]) -> str:
+    """The first reasons, and how many more there are."""
+    more = len(reasons) - MOST_REASONS
+    return "; ".join([*reasons[:MOST_REASONS], *([f"and {more} more clips"] if more > 0 else [])])
 
 
 def _camera_facts(cameras: pa.Table) -> dict[str, str]:
@@ -142,10 +164,9 @@ def _coverage(inputs: Inputs, name: str, span: Any) -> float:
     """The share of a clip's frames in which an asset was measured."""
     if name not in inputs.artifacts:
         return 0.0
-    measured = MEASURED.get(name)
-    rows = inputs.of_clip(span["clip_id"]).table(name, columns=("frame", *([measured] if measured else [])))
-    if measured:
-        rows = rows.filter(rows[measured])
+    columns, measured = MEASURED.get(name, ((), None))
+    rows = inputs.of_clip(span["clip_id"]).table(name, columns=("frame", *columns))
+    rows = rows if measured is None else rows.filter(measured)
     return len(rows["frame"].unique()) / (span["end_frame"] - span["start_frame"])
 
 

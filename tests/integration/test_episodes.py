@@ -244,6 +244,26 @@ def test_a_camera_counts_where_it_is_registered(tmp_path: Path) -> None:
     assert "no rows in reconstructions" in report["notes"]["nothing"]
 
 
+@pytest.mark.parametrize("kind", ["rotation", "static"])
+def test_a_required_camera_has_a_place(tmp_path: Path, kind: str) -> None:
+    """One that only turns has none, and the clip that lacks it is named; one that stands still is in one place."""
+    made = make(tmp_path / "in")
+    path = made.artifacts["reconstructions"] / "reconstructions.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        if row["clip_id"] == made.id(1) and row["registered"]:
+            row["kind"] = kind
+    pq.write_table(pa.Table.from_pylist(rows, schema=tables.schema(tables.CameraPose)), path)
+    _, report = run(made, tmp_path / "out", require=["robot_trajectories", "reconstructions"])
+    notes = report["notes"]
+    if kind == "static":
+        assert (notes["episodes"], notes["clips_left_out"], notes.get("left_out")) == (2, 0, None)
+    else:
+        assert (notes["episodes"], notes["clips_left_out"]) == (1, 1)
+        assert f"clip {made.id(1)[:8]}: the camera only turns in " in notes["left_out"]
+        assert "so its place is not known there" in notes["left_out"]
+
+
 def test_without_requirements_and_optional_stages_the_pictures_remain(tmp_path: Path) -> None:
     made = make(tmp_path / "in", robot_clips=())
     few = {name: made.artifacts[name] for name in ("clips", "hand_poses")}

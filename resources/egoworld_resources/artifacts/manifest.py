@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_runner.remarks import NOTHING
+from egoworld_runner.remarks import LEFT_OUT, NOTHING
 
 MANIFEST = "manifest.json"
 
@@ -136,8 +136,11 @@ class Manifest(_Frozen):
         """What is missing in a good artifact: clips left out, clips of which there honestly is nothing, warnings."""
         left_out = [clip.reason for clip in self.clips if clip.state == "failed"]
         nothing = [str(clip.notes[NOTHING]) for clip in self.clips if NOTHING in clip.notes]
+        parts = [str(clip.notes[LEFT_OUT]) for clip in self.clips if LEFT_OUT in clip.notes]
         warnings = [f"{v.check}: {v.reason}" for v in self.checks if not v.blocking and not v.passed]
-        return "; ".join([*self._of_clips("left out", left_out), *self._of_clips("with nothing", nothing), *warnings])
+        of_clips = {"left out": left_out, "with nothing": nothing, "not whole": parts}
+        said = [line for what, reasons in of_clips.items() for line in self._of_clips(what, reasons)]
+        return "; ".join([*said, *warnings])
 
     def _of_clips(self, what: str, reasons: Sequence[str]) -> list[str]:
         if not reasons:

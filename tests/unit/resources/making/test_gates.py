@@ -92,6 +92,15 @@ def test_what_the_model_says_of_an_empty_clip_is_kept_beside_the_tables(tmp_path
     assert said == {made.clips[0].unit: "the lens is covered"}
 
 
+def test_what_a_model_leaves_out_of_a_clip_is_a_remark(tmp_path: Path) -> None:
+    """Status and the dataset's card show it; the rows that there are stay good."""
+    said = SAYS.replace("clip.nothing(", 'clip.note("left_out", ').replace("            return\n", "")
+    add_env(tmp_path / "more" / "envs", source=said)
+    made = made_with(workbench(tmp_path), tmp_path)
+    assert made.remark == "1 of 2 clips not whole: the lens is covered"
+    assert made.rows == {"brightness": 24}
+
+
 @pytest.mark.parametrize("shots", [(12,), (12, 12)])
 def test_good_clips_leave_no_remark(tmp_path: Path, shots: tuple[int, ...]) -> None:
     bench = workbench(tmp_path)
