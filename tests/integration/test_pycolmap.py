@@ -35,6 +35,7 @@ SHOT = (0, FRAMES)
 PLAIN = (0, 12)
 LENS = np.array([[FOCAL, 0, (WIDTH - 1) / 2], [0, FOCAL, (HEIGHT - 1) / 2], [0, 0, 1.0]])
 MOST_ERROR = 0.02
+PHOTOGRAPHS_IN, PHOTOGRAPHS = "OpenSfM/data/berlin/images", ("01", "02", "03")
 POSTER = (500, 250, 180, 180)
 """x, y, width and height in the wall's texture: a red picture, part of the static world."""
 CORNER = [(-2.4, -1.6, 3.2, 4.8, 3.2), (-2.4, 0.9, 1.4, 4.8, 2.4)]
@@ -314,6 +315,35 @@ def test_a_camera_that_only_turns_has_rotations_alone(ran: Ran) -> None:
     assert [path.name for path in ran.table("turned", SHOT).parent.iterdir() if path.suffix in (".ply", ".json")] == [
         "clip.json"
     ]
+
+
+def photographed(pose: Array, photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What the camera sees of a photograph that is infinitely far away and 100 degrees wide, turned by a pose."""
+    height, width = photograph.shape[:2]
+    far = width / 2 / np.tan(np.radians(50))
+    its = np.array([[far, 0, (width - 1) / 2], [0, far, (height - 1) / 2], [0, 0, 1.0]])
+    homography = LENS @ pose[:3, :3].T @ np.linalg.inv(its)
+    return np.asarray(cv2.warpPerspective(photograph, homography, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC), np.uint8)
+
+
+def test_no_place_is_invented_where_a_real_photograph_turns(
+    colmap: ModelEnvRuns, shared_data: Path, tmp_path: Path
+) -> None:
+    """A street with near and far things, turned by exact homographies: depth that it only seems to have is none."""
+    videos = {}
+    for name in PHOTOGRAPHS:
+        photograph = cv2.cvtColor(cv2.imread(str(shared_data / PHOTOGRAPHS_IN / f"{name}.jpg")), cv2.COLOR_BGR2RGB)
+        photograph = cv2.resize(photograph, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+        images = [photographed(pose, photograph) for pose in turns()]
+        assert all(image[[0, -1]][:, [0, -1]].any() for image in images), "the photograph fills the picture"
+        videos[name] = (make_video(tmp_path / f"{name}.mp4", images, options={"crf": "20"}), [SHOT])
+    ran = colmap.run(tmp_path / "ran", videos)
+    for name in PHOTOGRAPHS:
+        rows = ran.rows(name, SHOT)
+        assert {(row["registered"], row["kind"], row["intrinsics"]) for row in rows} == {(True, "rotation", None)}
+        poses = np.array([row["T_world_camera"] for row in rows]).reshape(-1, 4, 4)
+        assert not poses[:, :3, 3].any()
+        assert truth_errors.orientation_errors(poses[:, :3, :3], turns()[:, :3, :3]).max() < 0.5
 
 
 def test_a_camera_that_stands_still_has_one_pose(ran: Ran) -> None:
