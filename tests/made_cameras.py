@@ -142,15 +142,18 @@ def number_on_top(rgb: NDArray[np.uint8]) -> int:
     return number_in(rgb[2:14])
 
 
-def spoiled(path: Path, source: Path, packets: Iterable[int], *, zeros: bool = False) -> Path:
-    """The same file, some packets of it scrambled, or zeros as lost blocks read, behind their first bytes."""
+def spoiled(path: Path, source: Path, packets: Iterable[int], *, zeros: bool = False, most: int | None = None) -> Path:
+    """The same file, some packets of it scrambled, or zeros as lost blocks read, behind their first bytes.
+
+    most: how many bytes of each packet at most; None for all.
+    """
     data, rng = bytearray(source.read_bytes()), np.random.default_rng(5)
     with av.open(str(source)) as container:
         places = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
     for packet in packets:
         begin, size = places[packet]
         first = begin + min(30, size // 2)
-        count = begin + size - first
+        count = min(begin + size - first, most or size)
         data[first : first + count] = bytes(count) if zeros else rng.integers(0, 256, count, dtype=np.uint8).tobytes()
     path.write_bytes(data)
     return path

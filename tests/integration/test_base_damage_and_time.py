@@ -69,6 +69,21 @@ def test_damaged_pictures_and_what_rests_on_them_are_known_and_left_out(tmp_path
         assert np.diff(at[start:end]).max() == 1
 
 
+@pytest.mark.parametrize("checksums", ["1", "0"])
+def test_a_wrong_checksum_of_ffv1_is_damage(tmp_path: Path, checksums: str) -> None:
+    """Its decoder hides such slices without a word; where a file has no checksums nothing can be known."""
+    options = {"level": "3", "slicecrc": checksums, "g": str(KEYS)}
+    sound = make_video(tmp_path / "sound.mkv", [filmed(n) for n in range(LENGTH)], None, "ffv1", "yuv420p", options)
+    assert FrameIndex.scan(sound).sound
+    path = spoiled(tmp_path / "spoiled.mkv", sound, [47], most=8)
+    index = FrameIndex.scan(path)
+    right = [frame.rgb for frame in frames(sound, FrameIndex.scan(sound), 0, LENGTH)]
+    unlike = [n for n, frame in enumerate(frames(path, index, 0, LENGTH)) if (frame.rgb != right[n]).any()]
+    assert unlike[0] == 47
+    expected = range(47, 60) if checksums == "1" else ()
+    np.testing.assert_array_equal(np.flatnonzero(index.damaged), expected)
+
+
 def test_damage_gives_the_same_bytes_each_time(tmp_path: Path) -> None:
     """Also for one who reads damaged frames, and however many threads there are for sound files."""
     pictures = [filmed(n, width=640, height=480, step=1) for n in range(LENGTH)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from array import array
 
 import numpy as np
@@ -22,9 +23,26 @@ ZEROS = bytes(64)
 REORDERED = 32
 """A picture is shown at most this many pictures earlier or later than it is decoded."""
 
-
 AHEAD = 3
 """How many packets a reader of MPEG-TS is ahead, at most, of the one that it gives."""
+
+
+FOOTER = 8
+"""Bytes behind each slice of FFV1 with checksums: its size (3), a status and the checksum (RFC 9043, 4.9)."""
+
+MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""FFV1 counts the bits of a byte from the other end than zlib does."""
+
+
+def slices_hold(data: bytes) -> bool:
+    """Whether all slices of a packet of FFV1 have their right checksums. Its decoder says nothing of wrong ones."""
+    end = len(data)
+    while end >= FOOTER:
+        start = end - FOOTER - int.from_bytes(data[end - FOOTER : end - FOOTER + 3], "big")
+        if start < 0 or zlib.crc32(data[start:end].translate(MIRRORED), 0xFFFFFFFF) != 0xFFFFFFFF:
+            return False
+        end = start
+    return end == 0
 
 
 class Reports:
@@ -42,18 +60,30 @@ class Reports:
         self._packets: list[tuple[int, int]] = []
         self._frames: list[tuple[int, int]] = []
         self._lost: list[tuple[int, int]] = []
+        self._checked = False
+        self._unchecked: list[tuple[int, int]] = []
 
     def __bool__(self) -> bool:
         """Whether anything was reported."""
-        return bool(self.errors or self._packets or self._frames)
+        return bool(self.errors or self._packets or self._frames or self._wrong)
+
+    @property
+    def _wrong(self) -> list[tuple[int, int]]:
+        """Packets with wrong checksums, of a stream that has any."""
+        return self._unchecked if self._checked else []
 
     def packet(self, packet: Packet[VideoStream], codec: str) -> None:
         """A packet that is decoded next."""
         self._pts.append(MISSING if packet.pts is None else packet.pts)
         self._key.append(packet.is_keyframe)
         self._codec = codec
+        here = len(self._pts) - 1, self.frames
         if packet.is_corrupt or (codec in SILENT and ZEROS in bytes(packet)):
-            self._packets.append((len(self._pts) - 1, self.frames))
+            self._packets.append(here)
+        elif codec == "ffv1" and packet.size:
+            holds = slices_hold(bytes(packet))
+            self._checked |= holds
+            self._unchecked += [] if holds else [here]
 
     def error(self, cause: str) -> None:
         """The last packet could not be read or decoded."""
@@ -83,7 +113,7 @@ class Reports:
                 first -= 1
             found[first : _next(keys, frame + 1, len(pts))] = True
         lost = set(self._lost)
-        for packet, given in self._packets:
+        for packet, given in [*self._packets, *self._wrong]:
             if (packet, given) not in lost and self._joined(packet):
                 continue
             first = self._shown(packet, given, pts)
