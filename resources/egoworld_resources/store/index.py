@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, delete, event, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
@@ -54,29 +54,27 @@ class Index:
         """What is done inside changes a place of the store: noted before, settled after."""
         self.prepare()
         with ExitStack() as held:
-            mark = self._noted_in(held, place)
+            connection, mark = self._noted_in(held, place)
             try:
                 yield
             except BaseException:
                 with suppress(Exception):  # if it cannot be settled now, the next look does it
-                    self._settle(store, [place], [mark])
+                    self._settled(connection, store, place, mark)
                 raise
             try:
-                self._settle(store, [place], [mark])
+                self._settled(connection, store, place, mark)
             except IndexDamaged:
                 held.close()
                 self.renew()  # what is made in its place will read what the store says by now
 
-    def _noted_in(self, held: ExitStack, place: Place) -> int:
-        """Note what is about to change, in a file that is not replaced while ``held`` lasts."""
-        held.enter_context(self._held())
+    def _noted_in(self, held: ExitStack, place: Place) -> tuple[Connection, int]:
+        """Note what is about to change, in a file that is not replaced while ``held`` lasts; on which connection."""
         try:
-            return self._noted(place)
+            return self._noted(held, place)
         except IndexDamaged:
             held.close()
             self.renew()
-            held.enter_context(self._held())
-            return self._noted(place)
+            return self._noted(held, place)
 
     def settle_left(self, store: Source) -> None:
         """Look again at what writers were at when they were killed."""
@@ -118,10 +116,20 @@ class Index:
     @contextmanager
     def writing(self) -> Generator[Connection]:
         """A transaction; no other writes meanwhile."""
-        with _named(self), self._database().execution_options(writes=True).begin() as connection:
+        with ExitStack() as held, self._transaction(self._connected(held)) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, connection: Connection) -> Generator[Connection]:
+        with _named(self), connection.begin():
             if not self.file:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
             yield connection
+
+    def _connected(self, held: ExitStack) -> Connection:
+        """A connection that writes, for as long as ``held`` lasts."""
+        with _named(self):
+            return held.enter_context(self._database().execution_options(writes=True).connect())
 
     def distrust(self) -> None:
         """It may hold what the store does not, as after a restore: it is made again before it answers."""
@@ -168,17 +176,37 @@ class Index:
         assert self.file is not None
         return self.file.with_name(f".{self.file.name}.lock")
 
-    def _noted(self, place: Place) -> int:
+    def _noted(self, held: ExitStack, place: Place) -> tuple[Connection, int]:
+        held.enter_context(self._held())
         row = {**place._asdict(), "writer": str(Identity.mine()), "since": time.time()}
-        with self.writing() as connection:
-            return int((connection.execute(PENDING.insert().values(row)).inserted_primary_key or (0,))[0])
+        with self._transaction(self._connected(held)) as connection:
+            mark = int((connection.execute(PENDING.insert().values(row)).inserted_primary_key or (0,))[0])
+        return connection, mark
 
-    def _settle(self, store: Source, places: Iterable[Place], marks: Sequence[int]) -> None:
-        """Write what the store says now, read while no other writes, and take marks away."""
-        with self.writing() as connection:
-            write(connection, [(place, truth_of(store, place)) for place in places])
-            if marks:
-                connection.execute(delete(PENDING).where(PENDING.c.id.in_(marks)))
+    def _settled(self, connection: Connection, store: Source, place: Place, mark: int) -> None:
+        """Settle on the connection on which it was noted, or on a new one where the database has been away since."""
+        try:
+            self._settle(store, [place], [mark], connection)
+        except IndexAway:
+            if not connection.invalidated:
+                raise
+            self._settle(store, [place], [mark])
+
+    def _settle(
+        self, store: Source, places: Iterable[Place], marks: Sequence[int], on: Connection | None = None
+    ) -> None:
+        """Write what the store says now, read while no other writes, and take marks away.
+
+        On a connection that stays, SQLite does not wait for the disk here, as it did for the mark: what a power cut
+        takes is the newest that was written, so the mark comes back, and the store, which is the truth, is asked again.
+        """
+        with ExitStack() as held:
+            if on is not None and self.file:
+                cast("sqlite3.Connection", on.connection.driver_connection).execute("PRAGMA synchronous = NORMAL")
+            with self._transaction(on if on is not None else self._connected(held)) as connection:
+                write(connection, [(place, truth_of(store, place)) for place in places])
+                if marks:
+                    connection.execute(delete(PENDING).where(PENDING.c.id.in_(marks)))
 
     def _make_tables(self) -> None:
         if self.file and not self.file.is_file():
