@@ -24,6 +24,9 @@ export PIP_CERT ?= $(CERTIFICATES)
 endif
 export VIDEO
 
+# Everything here starts Python many times: what was compiled once stays compiled, also in images that say otherwise.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Tests wait for servers and daemons more than they compute: one more at a time than there are cores. Long files come first.
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 PYTEST = $(PYTHON) -m pytest -n $(WORKERS) --no-loadscope-reorder
@@ -181,6 +184,8 @@ missing-packages:
 	printf '../../../..\n../../../../resources\n' > _egoworld.pth
 	printf '../../../../envs/runner\n' > _editable_impl_egoworld_runner.pth
 	cd - > /dev/null
+	# Compiled now: Dagster is imported by every run, and model processes may not write where they import from.
+	.tools/venv/bin/python -m compileall -q -j 0 -x '/tests?/' .tools/venv/lib > /dev/null || true
 	rm -rf .venv
 	mv .tools/venv .venv
 	touch $@
