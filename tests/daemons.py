@@ -19,6 +19,7 @@ from egoworld_assets.automation.jobs import DATASET
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import PROJECT, Settings
+from tests import brisk_daemon
 from tests.faults import below, kill_pid
 from tests.made_graph import Installation
 
@@ -26,7 +27,7 @@ PATIENCE_S = 600.0
 
 
 class Daemon:
-    """`dagster-daemon run` on the home of an installation, and the Dagster instance that it shares with us.
+    """`dagster-daemon run`, brisk, on the home of an installation, and the Dagster instance that it shares with us.
 
     at_once: runs that may be executed at a time; with 0 they are only asked for.
     """
@@ -34,20 +35,27 @@ class Daemon:
     def __init__(self, installed: Installation, at_once: int = 2) -> None:
         self.home = installed.folder / "data" / "dagster"
         self.home.mkdir(parents=True, exist_ok=True)
-        facts = yaml.safe_load((PROJECT / "infra" / "dagster.yaml").read_text(encoding="utf-8"))
-        facts["concurrency"]["runs"]["max_concurrent_runs"] = at_once
-        (self.home / "dagster.yaml").write_text(yaml.safe_dump(facts), encoding="utf-8")
+        self.facts = yaml.safe_load((PROJECT / "infra" / "dagster.yaml").read_text(encoding="utf-8"))
+        self.facts["concurrency"]["runs"]["max_concurrent_runs"] = at_once
+        brisk_daemon.brisk(self.facts)
+        self.configure()
         self.environment = {n: v for n, v in os.environ.items() if not n.startswith("EGOWORLD_")}
         self.environment |= {"EGOWORLD_CONFIG": installed.config, "DAGSTER_HOME": str(self.home)}
+        self.environment |= brisk_daemon.ENVIRONMENT
         self.log = installed.folder / "daemon.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._ours: set[int] = set()
 
+    def configure(self) -> None:
+        """Say how the daemon works: a command on this home puts our own dagster.yaml there."""
+        (self.home / "dagster.yaml").write_text(yaml.safe_dump(self.facts), encoding="utf-8")
+
     def start(self) -> None:
         """Start it."""
+        self.configure()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dagster._daemon", "run", "-w", str(PROJECT / "workspace.yaml")],
+                [sys.executable, "-m", "tests.brisk_daemon", "run", "-w", str(PROJECT / "workspace.yaml")],
                 cwd=PROJECT,
                 env=self.environment,
                 stdout=log,
