@@ -9,6 +9,7 @@ STAGE = Stage(
     kinds=("opencv",),
     env="base",
     inputs=("videos", "clips", "hand_poses", "detections"),
+    annotations=("prompts",),
     checks=(checks.has_rows("masks"),),
     gates=(checks.masks_not_empty,),
 )

@@ -10,6 +10,7 @@ STAGE = Stage(
     env="pycolmap",
     inputs=("videos", "clips"),
     optional=("masks",),
+    annotations=("lens",),
     checks=(checks.found_or_said("reconstructions", "registered"), checks.cameras_show_parallax),
     gates=(checks.cameras_are_real, checks.cameras_move_smoothly),
 )

@@ -15,6 +15,7 @@ from egoworld_resources.faults.causes import Work, cause_of
 from egoworld_resources.faults.waits import NO_VIDEO
 from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
+from egoworld_runner.annotations import KINDS
 
 INBOX = "inbox"
 """The name of the sensor, and of what waits when it cannot take anything."""
@@ -48,8 +49,9 @@ def look_into_inbox(
         LOG.warning(f"refused: {reason}")
     arrived = by_partition(dict.fromkeys(arrival.video for arrival in tick.taken), bench.settings.shards)
     new = unknown(context.instance, list(arrived))
+    said = {arrival.video for arrival in tick.taken if arrival.state == "annotated"}
     return dg.SensorResult(
-        run_requests=requests_for(bench, context.instance, arrived, new),
+        run_requests=requests_for(bench, context.instance, arrived, new, said),
         dynamic_partitions_requests=[VIDEOS.build_add_request(new)],
         cursor=tick.cursor,
         skip_reason="; ".join(named(tick.refused)) if tick.refused and not arrived else None,
@@ -71,19 +73,23 @@ inbox = inbox_every(30)
 
 
 def requests_for(
-    bench: Workbench, instance: dg.DagsterInstance, arrived: Mapping[str, Sequence[str]], new: Sequence[str]
+    bench: Workbench,
+    instance: dg.DagsterInstance,
+    arrived: Mapping[str, Sequence[str]],
+    new: Sequence[str],
+    said: Collection[str] = (),
 ) -> list[dg.RunRequest]:
     """Runs of the whole flow for what arrived: a shard is one, videos go in batches.
 
     A look names again what it named before; what there was a run for is left out. new: partitions that Dagster
-    does not have yet.
+    does not have yet. said: videos about which a sidecar came; each has another run for what it says.
     """
     if bench.settings.shards:
-        return [request_for(bench, [shard], videos) for shard, videos in arrived.items()]
-    asked = had_a_run(instance, [partition for partition in arrived if partition not in new])
+        return [request_for(bench, [shard], videos, said) for shard, videos in arrived.items()]
+    asked = had_a_run(instance, [partition for partition in arrived if partition not in new and partition not in said])
     left = [partition for partition in arrived if partition not in asked]
     found = batches(in_order(instance, new), left, bench.settings.batch) if left else ()
-    return [request_for(bench, batch, batch) for batch in found]
+    return [request_for(bench, batch, batch, said) for batch in found]
 
 
 def had_a_run(instance: dg.DagsterInstance, partitions: Sequence[str]) -> Collection[str]:
@@ -93,8 +99,19 @@ def had_a_run(instance: dg.DagsterInstance, partitions: Sequence[str]) -> Collec
     return instance.get_latest_storage_id_by_partition(first, planned, set(partitions)) if partitions else ()
 
 
-def request_for(bench: Workbench, batch: Sequence[str], videos: Sequence[str]) -> dg.RunRequest:
-    """One run of the whole flow for these bytes of these videos; Dagster starts it once per run key."""
-    bytes_ = [(bench.store.recorded("videos", video) or {})["sha256"] for video in videos]
-    of_bytes = bytes_[0] if len(bytes_) == 1 else digest(bytes_)
-    return run_request(batch, f"{batch[0]}:{of_bytes}", console(bench))
+def request_for(
+    bench: Workbench, batch: Sequence[str], videos: Sequence[str], said: Collection[str] = ()
+) -> dg.RunRequest:
+    """One run of the whole flow for these bytes of these videos, and what was said of some; Dagster starts it once per
+    run key.
+    """
+    given = [(bench.store.recorded("videos", video) or {})["sha256"] for video in videos]
+    given += [version for video in videos if video in said for version in versions_said(bench, video)]
+    of_given = given[0] if len(given) == 1 else digest(given)
+    return run_request(batch, f"{batch[0]}:{of_given}", console(bench))
+
+
+def versions_said(bench: Workbench, video: str) -> list[str]:
+    """What holds of each kind that people may say about a video: its version, or that there is none."""
+    found = [bench.store.current(kind, video) for kind in KINDS]
+    return [made.data_version if made else "" for made in found]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from egoworld_assets.cli.console import Json, Known, Socket, Videos, console
+from egoworld_assets.cli.console import Json, Known, Planned, Socket, Videos, console
 from egoworld_assets.cli.errors import errors_shown
 from egoworld_assets.cli.families import Envs, Kits, Weights
 from egoworld_resources.errors import BadConfiguration, EgoworldError
@@ -76,6 +76,45 @@ def rights(
     workbench = bench()
     change_rights(workbench, video, licence, source, table, remove)
     show_rights(workbench, video, console, as_json)
+
+
+@command
+def prompt(
+    video: str,
+    frame: Annotated[
+        int | None, typer.Option(min=0, help="Frame in which the object is shown, 0 for the first.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="What it is, such as cup.")] = None,
+    name: Annotated[str | None, typer.Option("--object", help="Which one, where there are several.")] = None,
+    box: Annotated[str | None, typer.Option(help="x,y,width,height in px around it.")] = None,
+    inside: Annotated[list[str] | None, typer.Option(help="A point x,y on it; may be given often.")] = None,
+    outside: Annotated[list[str] | None, typer.Option(help="A point x,y beside it; may be given often.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take back all, or those of the frame or object.")] = False,
+    plan: Planned = False,
+    as_json: Json = False,
+) -> None:
+    """Show an object of a video by a box or points, for masks to follow; or list what was shown."""
+    from egoworld_assets.cli.annotations import PROMPTS, Shown, Telling, change_prompts, show_said
+
+    workbench, told = bench(), Telling(console, plan, as_json)
+    change_prompts(workbench, video, Shown(frame, label, name, box, inside or (), outside or ()), remove, told)
+    show_said(workbench, PROMPTS, video, told)
+
+
+@command
+def lens(
+    video: str,
+    file: Annotated[Path | None, typer.Argument(help="JSON with model, width, height, f or fx and fy, ...")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it back.")] = False,
+    plan: Planned = False,
+    as_json: Json = False,
+) -> None:
+    """Give a video the known lens of its camera, or show what was given: envs/pycolmap/README.md."""
+    from egoworld_assets.cli.annotations import LENS, Telling, change_lens, show_said
+
+    workbench, told = bench(), Telling(console, plan, as_json)
+    change_lens(workbench, video, file, remove, told)
+    show_said(workbench, LENS, video, told)
 
 
 @command

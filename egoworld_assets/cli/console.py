@@ -16,3 +16,6 @@ Socket = Annotated[Path | None, typer.Option(help="A Unix socket instead, in a f
 Videos = Annotated[list[str] | None, typer.Argument(help="Video files, folders or globs.")]
 Known = Annotated[list[str] | None, typer.Argument(help="Video keys or names; default all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Planned = Annotated[
+    bool, typer.Option("--plan", help="Only say what it would make stale and what that costs; change nothing.")
+]

@@ -101,6 +101,8 @@ def take(bench: Workbench, instance: dg.DagsterInstance, paths: Sequence[Path]) 
     for path in paths:
         try:
             arrival = arrivals.take(path, arrivals.name_for(path))
+            if arrival.state == "kept":
+                raise Refused(f"{arrival.name!r} is kept until the video comes that it is about; give that one")
             taken.append(arrival)
             state_beside(bench, path, arrival.duplicate_of or arrival.video)
         except Refused as error:

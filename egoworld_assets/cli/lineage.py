@@ -28,6 +28,9 @@ def lineage_tree(node: dict[str, Any], seen: set[str] | None = None) -> Tree:
     if version in seen:
         return Tree(f"[bold]{node['asset']}[/bold] {version[:12]} (above)")
     seen.add(version)
+    if "said_by" in node:
+        said = f"said {node['made_at']} by {node['said_by']} in {node['said_in']}"
+        return Tree(f"[bold]{node['asset']}[/bold] {version[:12]}  {escape(said)}")
     label = f", {node['label']}" if node["label"] else ""
     tree = Tree(
         f"[bold]{node['asset']}[/bold] {version[:12]}  made {node['made_at']} by env {node['env']} ({node['model']}"

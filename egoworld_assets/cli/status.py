@@ -17,6 +17,7 @@ from rich.table import Table
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import DamagedArtifact, EgoworldError
 from egoworld_resources.faults.waits import in_words
+from egoworld_resources.inbox.sidecars import video_beside, without_video
 from egoworld_resources.making.views import View
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.rights.source_videos import UNKNOWN, Rights, rights_of
@@ -138,9 +139,12 @@ def duplicates(bench: Workbench) -> list[dict[str, Any]]:
 
 
 def left_out(bench: Workbench) -> list[dict[str, Any]]:
-    """Files that are no video: refused, or in the inbox and not to be taken (yet); name, state and why."""
+    """Files that are no video: refused, in the inbox and not to be taken (yet), or about one that has not arrived."""
     refused = [facts for _, facts in bench.store.records("refusals")]
     entries = [{"name": facts["name"], "state": "refused", "why": facts["reason"]} for facts in refused]
+    for _, facts in without_video(bench.store):
+        why = f"it is about {video_beside(facts['name'])!r}, which has not arrived"
+        entries.append({"name": facts["name"], "state": "waiting", "why": why})
     return entries + [asdict(entry) for entry in bench.inbox.left_out()]
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import dagster as dg
 
+from egoworld_resources.annotations.said import value_of
 from egoworld_resources.artifacts.manifest import NOT_CONTENTS, Manifest, Recipe, digest
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.faults.causes import Cause
 from egoworld_resources.making.workbench import Outcome, Workbench
+from egoworld_runner.annotations import KINDS
 
 LOG = logging.getLogger("dagster.egoworld")
 """What sensors say, in the format of the process; Dagster's ``context.log`` of a tick always writes plain text."""
@@ -212,6 +214,7 @@ def metadata_of_one(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
         "bytes": sum(file.bytes for file in manifest.files),
         **{f"rows/{table}": rows for table, rows in manifest.rows.items()},
         **notes(manifest),
+        **said_by_people(bench, manifest),
         "env": env_of(manifest.recipe),
         "lock": manifest.recipe.lock[:12],
         "fingerprint": manifest.fingerprint[:12],
@@ -220,6 +223,13 @@ def metadata_of_one(bench: Workbench, outcome: Outcome) -> dict[str, Any]:
         "folder": dg.MetadataValue.path(bench.store.location(manifest)),
         "clips": dg.MetadataValue.json([report.model_dump(mode="json") for report in manifest.clips]),
     }
+
+
+def said_by_people(bench: Workbench, manifest: Manifest) -> dict[str, dg.MetadataValue[Any]]:
+    """What a person said about the video that this artifact was made by, one entry a kind."""
+    versions = ((kind, manifest.inputs.get(kind)) for kind in KINDS)
+    found = ((kind, bench.store.version(kind, manifest.video, version)) for kind, version in versions if version)
+    return {f"said/{kind}": dg.MetadataValue.json(value_of(bench.store, made)) for kind, made in found if made}
 
 
 def env_of(recipe: Recipe) -> str:

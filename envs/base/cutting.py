@@ -73,13 +73,16 @@ class ColourCut:
         possible: Pixels,
         covered: Pixels | None = None,
         rounds: int = 1,
+        margin: int = MARGIN,
+        enlarged: bool = False,
     ) -> Pixels:
         """Pixels of the thing. sure: inside; likely: inside unless colour objects; not possible: outside.
 
-        covered: pixels of something in front, whose colours belong to neither. Gives ``likely`` back where there is
-        too little to learn from.
+        covered: pixels of something in front, whose colours belong to neither. margin: px of surroundings that the
+        background is learnt from. enlarged: cut a small thing between pixels. Gives ``likely`` back where there is too
+        little to learn from.
         """
-        view = window(possible | likely, MARGIN)
+        view = window(possible | likely, margin)
         if view is None:
             return likely
         labels = np.full(likely.shape, cv2.GC_BGD, np.uint8)
@@ -90,9 +93,9 @@ class ColourCut:
         if covered is not None and covered[view].any():
             image = without(image, covered[view], (small == cv2.GC_BGD) & ~covered[view])
         factor = (MOST_PIXELS / small.size) ** 0.5
-        if factor < 1:
+        if factor < 1 or enlarged:
             size = (max(8, round(small.shape[1] * factor)), max(8, round(small.shape[0] * factor)))
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
             small = cv2.resize(small, size, interpolation=cv2.INTER_NEAREST_EXACT)
         inside = (small == cv2.GC_FGD) | (small == cv2.GC_PR_FGD)
         if inside.sum() < 20 or (~inside).sum() < 20:
@@ -103,7 +106,7 @@ class ColourCut:
         cv2.grabCut(np.ascontiguousarray(image), small, None, self._background, self._foreground, rounds, mode)
         self._learnt = True
         found = ((small == cv2.GC_FGD) | (small == cv2.GC_PR_FGD)).astype(np.float32)
-        if factor < 1:
+        if factor < 1 or enlarged:
             found = cv2.resize(found, likely[view].shape[::-1], interpolation=cv2.INTER_LINEAR)
         result = np.zeros_like(likely)
         result[view] = found > 0.5

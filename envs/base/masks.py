@@ -12,10 +12,14 @@ from hands import Picture
 from passes import FIRST_OBJECT, Passes
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
+from egoworld_runner.annotations.prompts import prompts
 
 
 class GrabCutMasks(Runner):
-    """Masks of hands (1 left, 2 right) and of objects (from 3, the surest first), also before and after they move."""
+    """Masks of hands (1 left, 2 right) and of objects (from 3, the surest first), also before and after they move.
+
+    Objects are those that were detected, and before them those that a person showed, in the frames where they did.
+    """
 
     writes = (tables.Mask,)
 
@@ -25,7 +29,8 @@ class GrabCutMasks(Runner):
         cv2.setRNGSeed(0)
         scale = min(1.0, float(params["work_width"]) / clip.width)
         size = (round(clip.width * scale), round(clip.height * scale))
-        passes = Passes(clip, size, inputs.rows("hand_poses"), inputs.rows("detections"))
+        shown = prompts(clip, inputs)
+        passes = Passes(clip, size, inputs.rows("hand_poses"), inputs.rows("detections"), shown)
         with tempfile.TemporaryFile() as scratch:
             for frame in clip.frames():
                 small = reduced(frame.rgb, size)
@@ -38,6 +43,9 @@ class GrabCutMasks(Runner):
                     break
         rows = passes.rows()
         yield from rows
+        if shown:
+            clip.note("shown", len(shown))
+            clip.note("shown_not_found", passes.not_found)
         clip.note("objects", len({row.obj_id for row in rows if row.obj_id >= FIRST_OBJECT}))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,8 +14,10 @@ from following import Followed, View, started
 from hands import SIDES, Hand, Picture, Pixels, bridged, hands_by_frame
 from linking import Box, Tracklet, link, meet, overlap, shared
 from pycocotools import mask as coco
+from shown import Shown, begun, shown_by_frame
 
 from egoworld_runner import Clip, tables
+from egoworld_runner.annotations.prompts import Prompt
 
 MOST_OBJECTS = 8
 FIRST_OBJECT = 3
@@ -37,6 +39,9 @@ MOST_AREA = 0.35
 LARGER = 1.8
 """A detected box larger by this factor than the mask inside it shows that only a part had been followed."""
 
+SURE = 1e6
+"""Score of the name that a person gave: more than all that a detector says in a clip."""
+
 
 @dataclass(eq=False)
 class Thing:
@@ -48,9 +53,11 @@ class Thing:
     seed: int
     state: Followed
     first: Followed
+    shown: str = ""
+    """The name by which a person showed it; empty for one that was detected."""
     rows: dict[int, tables.Mask] = field(default_factory=dict[int, tables.Mask])
-    shared: dict[int, int] = field(default_factory=dict[int, int])
-    same_as: int | None = None
+    shared: dict[Thing, int] = field(default_factory=dict["Thing", int])
+    same_as: Thing | None = None
     latest: tuple[int, Pixels] = (-1, np.zeros((0, 0), bool))
     """The frame that was looked at last, and its pixels there at working size."""
 
@@ -63,6 +70,11 @@ class Thing:
     def label(self) -> str:
         """Its surest name."""
         return max(self.votes, key=lambda name: self.votes[name])
+
+    @property
+    def itself(self) -> Thing:
+        """The thing that it turned out to be."""
+        return self if self.same_as is None else self.same_as.itself
 
     def also(self, votes: Mapping[str, float]) -> None:
         """Take what was known of another thing that is this one."""
@@ -79,6 +91,7 @@ class Passes:
         size: tuple[int, int],
         hand_poses: Sequence[Mapping[str, Any]],
         detections: Sequence[Mapping[str, Any]],
+        prompts: Sequence[Prompt] = (),
     ) -> None:
         scale = size[0] / clip.width
         self._clip, self._size = clip, size
@@ -89,7 +102,10 @@ class Passes:
         self._things: list[Thing] = []
         self._seeds = seeds(detections, scale, size, clip.fps)
         self._enlarge = Enlarging(size, (clip.width, clip.height))
-        self.last_seed = max(self._seeds, default=clip.start_frame - 1)
+        self._shown = shown_by_frame(prompts, scale, size)
+        self.not_found = 0
+        """Prompts of which nothing could be cut out."""
+        self.last_seed = max((*self._seeds, *self._shown), default=clip.start_frame - 1)
         """The last frame in which an object is cut out first: nothing behind it is looked at again."""
         self._last: View | None = None
         self._turned = False
@@ -98,6 +114,8 @@ class Passes:
         """One frame of the first pass: hands, the objects under way, and those first cut out here."""
         view = self._view(frame, rgb, self._cut_hands(frame, rgb))
         self._advance(view)
+        for prompt in self._shown.get(frame, []):
+            self._show(view, prompt)
         for track, box in self._seeds.get(frame, []):
             self._start(view, track, box)
         self._last = view
@@ -122,12 +140,12 @@ class Passes:
         """All masks, ordered by frame and obj_id; the object with the most evidence is the first."""
         for thing in self._things:
             if thing.same_as is not None:
-                other = self._things[thing.same_as]
+                other = thing.itself
                 other.rows = {**thing.rows, **other.rows}
                 other.also(thing.votes)
-        kept = sorted((t for t in self._things if t.same_as is None), key=lambda thing: (-thing.weight, thing.seed))
+        kept = sorted(one_by_name(self._things), key=lambda thing: (-thing.weight, thing.seed))
         rows = [row for found in self._hand_rows.values() for row in found]
-        for number, thing in enumerate(kept[:MOST_OBJECTS]):
+        for number, thing in enumerate(kept[: max(MOST_OBJECTS, sum(bool(thing.shown) for thing in kept))]):
             rows += [replace(row, obj_id=FIRST_OBJECT + number, label=thing.label) for row in thing.rows.values()]
         return sorted(rows, key=lambda row: (row.frame, row.obj_id))
 
@@ -149,14 +167,14 @@ class Passes:
         return every
 
     def _advance(self, view: View) -> None:
-        for number, thing in enumerate(self._things):
+        for thing in self._things:
             waiting = self._turned and view.frame >= thing.seed
             if waiting or not thing.state.alive or thing.same_as is not None or self._last is None:
                 continue
             thing.state.step(self._last, view)
-            self._note(view, number, thing)
+            self._note(view, thing)
 
-    def _note(self, view: View, number: int, thing: Thing) -> None:
+    def _note(self, view: View, thing: Thing) -> None:
         seen = thing.state.visible(view)
         if seen is None:
             return
@@ -164,50 +182,100 @@ class Passes:
         if pixels is not None:
             thing.rows[view.frame] = mask_row(view.frame, FIRST_OBJECT, thing.label, pixels, thing.state.likeness)
             thing.latest = view.frame, self._enlarge.reduced(pixels)
-            self._compare(view.frame, number, thing, seen)
+            self._compare(view.frame, thing, seen)
 
-    def _compare(self, frame: int, number: int, thing: Thing, seen: Pixels) -> None:
-        """See whether an older object lies under the same pixels, time and again: then this is that one."""
-        for other, older in enumerate(self._things[:number]):
-            if older.same_as is not None or frame not in older.rows:
+    def _compare(self, frame: int, thing: Thing, seen: Pixels) -> None:
+        """See whether an older object lies under the same pixels, time and again: then this is that one.
+
+        What a person showed is the one that stays, and never another one that was shown.
+        """
+        for older in self._things[: self._things.index(thing)]:
+            if older.same_as is not None or frame not in older.rows or (older.shown and thing.shown):
                 continue
             if older.latest[0] != frame:
                 older.latest = frame, self._decoded(older.rows[frame])
             theirs = older.latest[1]
             areas = int((theirs & seen).sum()), int(theirs.sum()), int(seen.sum())
             share = shared(*areas, named_alike=older.label == thing.label)
-            thing.shared[other] = thing.shared.get(other, 0) + 1 if share > SAME_SHARE else 0
-            if thing.shared[other] >= SAME_FRAMES:
-                thing.same_as = other
+            thing.shared[older] = thing.shared.get(older, 0) + 1 if share > SAME_SHARE else 0
+            if thing.shared[older] < SAME_FRAMES:
+                continue
+            if not thing.shown:
+                thing.same_as = older
                 return
+            older.same_as = thing
 
     def _start(self, view: View, track: Tracklet, box: Box) -> None:
         votes = track.votes
         replaced: list[Thing] = []
+        for thing, held in self._under(view, box):
+            if thing.shown or box.area < LARGER * held.area:
+                thing.also(votes)
+                return
+            replaced.append(thing)
+        state = started(view, box)
+        if state is not None:
+            self._begin(view, votes, state, replaced)
+
+    def _show(self, view: View, shown: Shown) -> None:
+        state = begun(view, shown)
+        around = window(state.shape > 0.5, 0) if state else None
+        if state is None or around is None:
+            self.not_found += 1
+            return
+        label, name = shown.prompt.label, shown.prompt.name
+        box = box_of(view.frame, around, label)
+        replaced = [thing for thing, _ in self._under(view, box) if not thing.shown]
+        self._begin(view, {label: SURE}, state, replaced, name)
+
+    def _under(self, view: View, box: Box) -> Iterator[tuple[Thing, Box]]:
+        """Things under way that lie under a box, each with its own box."""
         for thing in self._things:
             seen = thing.state.visible(view) if thing.state.alive and thing.same_as is None else None
             around = window(seen, 0) if seen is not None else None
             if around is not None:
-                rows, columns = around
-                edges = columns.start, rows.start, columns.stop, rows.stop
-                held = Box(view.frame, *edges, 1.0, label=thing.label)
+                held = box_of(view.frame, around, thing.label)
                 if overlap(held, box) > SAME_SHARE:
-                    if box.area < LARGER * held.area:
-                        thing.also(votes)
-                        return
-                    replaced.append(thing)
-        state = started(view, box)
-        if state is not None:
-            self._things = [thing for thing in self._things if thing not in replaced]
-            first = Followed(state.shape.copy(), state.unknown.copy(), state.cutter.copy(), state.colours)
-            self._things.append(Thing(votes, view.frame, state, first))
-            for thing in replaced:
-                self._things[-1].also(thing.votes)
-            self._note(view, len(self._things) - 1, self._things[-1])
+                    yield thing, held
+
+    def _begin(
+        self, view: View, votes: dict[str, float], state: Followed, replaced: Sequence[Thing], shown: str = ""
+    ) -> None:
+        """Follow a thing from here on, in place of others that turned out to be parts of it."""
+        self._things = [thing for thing in self._things if thing not in replaced]
+        first = Followed(state.shape.copy(), state.unknown.copy(), state.cutter.copy(), state.colours)
+        thing = Thing(votes, view.frame, state, first, shown)
+        self._things.append(thing)
+        for other in replaced:
+            thing.also(other.votes)
+        self._note(view, thing)
 
     def _decoded(self, row: tables.Mask) -> Pixels:
         pixels = coco.decode({"size": [row.height, row.width], "counts": row.rle.encode("ascii")})
         return self._enlarge.reduced(pixels)
+
+
+def one_by_name(things: Sequence[Thing]) -> list[Thing]:
+    """What there is, each once: a thing that was shown in several frames has the masks of the nearest of them."""
+    alone = [thing for thing in things if thing.same_as is None]
+    named: dict[str, list[Thing]] = {}
+    for thing in alone:
+        if thing.shown:
+            named.setdefault(thing.shown, []).append(thing)
+    for same in named.values():
+        frames = {frame for thing in same for frame in thing.rows}
+        nearest = {
+            frame: min((thing for thing in same if frame in thing.rows), key=lambda thing: abs(thing.seed - frame))
+            for frame in frames
+        }
+        same[0].rows = {frame: thing.rows[frame] for frame, thing in nearest.items()}
+    return [thing for thing in alone if not thing.shown or named[thing.shown][0] is thing]
+
+
+def box_of(frame: int, around: tuple[slice, slice], label: str) -> Box:
+    """The box of some rows and columns."""
+    rows, columns = around
+    return Box(frame, columns.start, rows.start, columns.stop, rows.stop, 1.0, label=label)
 
 
 def mask_row(frame: int, obj_id: int, label: str, pixels: Picture, score: float) -> tables.Mask:

@@ -18,6 +18,7 @@ from survey import Survey, relensed, shared, survey
 from world import write_lens, write_points
 
 from egoworld_runner import Clip, ClipFailed, Inputs, Params, Runner, tables
+from egoworld_runner.annotations.lens import given_lens
 from egoworld_runner.camera_paths import MOST_TREMBLE, tremble
 from egoworld_runner.lenses import BadLens, Lens, parse
 from egoworld_runner.tables import MOVING, ROTATION, STATIC
@@ -112,10 +113,12 @@ def first_focal(clip: Clip, inputs: Inputs, params: Params) -> float:
 
 
 def known_lens(clip: Clip, inputs: Inputs, params: Params) -> Lens | None:
-    """The lens that the configuration gives for the camera of this video; None when it gives none.
+    """The lens that was given for this video, else by the configuration for its camera; None when there is none.
 
     Raises ClipFailed for one that cannot be used.
     """
+    if (own := given_lens(clip, inputs)) is not None:
+        return own
     lenses = params["lenses"]
     rows = inputs.of_video().rows("videos") if inputs.has("videos") else []
     name = rows[0]["camera"] if rows else ""

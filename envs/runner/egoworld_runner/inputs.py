@@ -82,6 +82,11 @@ class Inputs:
         found = json.loads(said.read_text(encoding="utf-8")) if said and said.is_file() else {}
         return {clip: str(why) for clip, why in found.items() if self.clip_id in (None, clip)}
 
+    def annotation(self, kind: str) -> Any:
+        """What a person said about the video (annotations.py), as JSON gives it; None when nobody said anything."""
+        given = self.artifacts.get(kind)
+        return json.loads((given / f"{kind}.json").read_text(encoding="utf-8")) if given else None
+
     def folder(self, asset: str) -> Path:
         """The files that an earlier stage left for this clip; for the whole video, the artifact itself.
 

@@ -63,7 +63,8 @@ class Stage:
     """One asset module's stage.
 
     env: the model env that serves it unless configured otherwise. inputs: assets that must exist and be
-    valid. optional: assets that are passed in if they exist. unit: whether the model sees clip by clip or the whole
+    valid. optional: assets that are passed in if they exist. annotations: kinds of what a person said about the video
+    that it goes by; where nobody did, they are no input. unit: whether the model sees clip by clip or the whole
     video. checks: what the artifact must be as a whole. gates: what each clip must be; one that is not is left out
     while another one is good. shows_quarantined: optional inputs are passed in even when quarantined (a preview shows
     what is wrong). description, kinds: what the UI of Dagster shows of the asset.
@@ -73,6 +74,7 @@ class Stage:
     env: str
     inputs: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
     unit: Literal["clip", "video"] = "clip"
     checks: tuple[Check, ...] = ()
     gates: tuple[Check, ...] = ()

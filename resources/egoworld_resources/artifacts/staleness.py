@@ -10,6 +10,7 @@ from typing import Any
 
 from egoworld_resources.artifacts.made import Artifact
 from egoworld_resources.artifacts.manifest import NOT_CONTENTS, Recipe, canonical
+from egoworld_runner.annotations import KINDS
 
 
 def fingerprint(recipe: Recipe, inputs: Mapping[str, str | None]) -> str:
@@ -56,12 +57,20 @@ def recipe_reasons(old: Recipe, new: Recipe) -> Iterator[str]:
 def input_reasons(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> Iterator[str]:
     """What sets the versions of two sets of inputs apart, in words."""
     for name in sorted({*old, *new}):
-        if name not in old:
+        if name in KINDS:
+            yield from _said(name, old.get(name), new.get(name))
+        elif name not in old:
             yield f"input {name} is new"
         elif name not in new:
             yield f"input {name} is no longer used"
         elif old[name] != new[name]:
             yield f"input {name} has new contents" if old[name] and new[name] else f"input {name} came or went"
+
+
+def _said(kind: str, old: str | None, new: str | None) -> Iterator[str]:
+    """What became of what a person said about the video."""
+    if old != new:
+        yield f"{kind} {'changed' if old and new else 'given' if new else 'taken back'}"
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any], shorten: int | None = None) -> str:

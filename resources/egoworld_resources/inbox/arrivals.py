@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egoworld_resources.disk import naming_a_full_disk
+from egoworld_resources.inbox import sidecars
 from egoworld_resources.inbox.origins import FileOrigin, Origin, Refused, StillChanging, refuse_what_is_no_video
 from egoworld_resources.layout import readable, video_key
 from egoworld_resources.leases.locks import locked
@@ -21,20 +22,28 @@ __all__ = ["Arrival", "Arrivals", "Refused", "suffix_of"]
 
 MOST_REFUSED = 1_000
 """Refused files of one uploader that are remembered by name; of more nothing is written down."""
+MOST_KEPT = 1_000
+"""Sidecars of one uploader that are kept until their videos come."""
 
 
 @dataclass(frozen=True)
 class Arrival:
     """What became of a file. video: its key; state "unchanged" when these bytes were already taken under this name.
 
-    known: the file itself had been seen before, so nothing was read.
+    known: the file itself had been seen before, so nothing was read. Of a sidecar: "annotated" when the video is here
+    that it is about, "kept" until it is.
     """
 
     video: str
     name: str
-    state: Literal["new", "replaced", "unchanged", "duplicate"]
+    state: Literal["new", "replaced", "unchanged", "duplicate", "annotated", "kept"]
     duplicate_of: str | None = None
     known: bool = False
+
+    @property
+    def to_be_made(self) -> bool:
+        """Whether there is a video of its own from which something may have to be made."""
+        return self.state not in ("duplicate", "kept")
 
 
 class Arrivals:
@@ -43,24 +52,31 @@ class Arrivals:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._refused: dict[str, str] | None = None
+        self._kept: dict[str, str] | None = None
 
     def take(self, path: Path, name: str | None = None) -> Arrival:
-        """Copy a file of this machine in and record it under its name (default: the file name).
+        """Copy a file of this machine in and record it under its name (default: the file name), its sidecar first.
 
         Raises Refused, as ``bring`` does.
         """
+        beside = path.with_name(f"{path.name}{sidecars.SUFFIX}")
+        if os.path.lexists(beside):
+            called = f"{name or path.name}{sidecars.SUFFIX}"
+            self._bring(FileOrigin(beside), called, from_inbox=name is not None, any_kind=False)
         return self._bring(FileOrigin(path), name or path.name, from_inbox=name is not None, any_kind=True)
 
     def bring(self, origin: Origin, name: str) -> Arrival:
-        """Copy a file in from the inbox and record it under its name there.
+        """Copy a file in from the inbox and record it under its name there; of a sidecar take what it says.
 
         Raises Refused for anything that does not begin as a video does, and when it changes while it is read.
         """
         return self._bring(origin, name, from_inbox=True, any_kind=False)
 
     def _bring(self, origin: Origin, name: str, *, from_inbox: bool, any_kind: bool) -> Arrival:
-        key, name = video_key(name), readable(name)
+        exact, key, name = name, video_key(name), readable(name)
         try:
+            if sidecars.video_beside(exact):
+                return self._said(origin, exact, key)
             return self._take(origin, name, key, any_kind=any_kind)
         except Refused as error:
             facts = {"name": name, "reason": str(error), "inbox": from_inbox, "origin": origin.where}
@@ -95,6 +111,8 @@ class Arrivals:
 
     def known(self, origin: Origin, name: str) -> bool:
         """Whether this very file was taken before and has not changed since."""
+        if sidecars.video_beside(name):
+            return sidecars.known(self._store, origin, name)
         key = video_key(name)
         facts = self._store.recorded("duplicates", key) or self._store.recorded("videos", key)
         return facts is not None and facts["seen"] == origin.identity() != ""
@@ -118,6 +136,26 @@ class Arrivals:
         """Drop what is known of refused inbox files that are gone; present: all names of the inbox."""
         refusals = self.refused_at()
         self.forget(set(refusals).difference(map(video_key, present)) if refusals else ())
+
+    def _said(self, origin: Origin, name: str, key: str) -> Arrival:
+        """Take what a sidecar says; of an uploader whose MOST_KEPT sidecars wait for videos nothing more is kept."""
+        video = video_key(sidecars.video_beside(name))
+        with locked(self._store.incoming.parent / "arrivals.lock"):
+            known = sidecars.known(self._store, origin, name)
+            if not known and self._store.recorded("videos", video) is None:
+                self._keep(video, readable(name))
+            here = sidecars.take(self._store, origin, name)
+        self._store.record("refusals", key, None)
+        return Arrival(video, readable(name), "annotated" if here else "kept", known=known)
+
+    def _keep(self, video: str, name: str) -> None:
+        """Raise Refused when too many sidecars of an uploader wait for their videos."""
+        if self._kept is None:
+            self._kept = {key: uploader_of(facts["name"]) for key, facts in sidecars.without_video(self._store)}
+        whose = uploader_of(name)
+        if video not in self._kept and sum(one == whose for one in self._kept.values()) >= MOST_KEPT:
+            raise Refused(f"{name!r}: {MOST_KEPT:,} other sidecars wait for their videos; bring the videos first")
+        self._kept[video] = whose
 
     def _take(self, origin: Origin, name: str, key: str, *, any_kind: bool) -> Arrival:
         before = self._store.recorded("videos", key) or {}
@@ -144,6 +182,7 @@ class Arrivals:
         if owner and owner != key:
             self._store.record("duplicates", key, {**facts, "duplicate_of": owner})
             return Arrival(key, name, "duplicate", owner)
+        sidecars.taken_up(self._store, key, facts)
         self._store.record("owners", sha256, {"video": key})
         at = datetime.now(UTC).isoformat(timespec="seconds")
         self._store.record("videos", key, {"arrived_at": at, **before, **facts})

@@ -293,7 +293,7 @@ class Walk:
             if not arrival.known:
                 self._budget.spend(file.key)
             self.done[file.key] = file.identity()
-            self.taken += [arrival] if arrival.state != "duplicate" else []
+            self.taken += [arrival] if arrival.to_be_made else []
 
 
 def waiting(key: str) -> str:

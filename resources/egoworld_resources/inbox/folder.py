@@ -236,7 +236,7 @@ def take_ready(
             continue
         if not arrival.known:
             budget.spend(file.name)
-        if arrival.state != "duplicate":
+        if arrival.to_be_made:
             taken.append(arrival)
     return taken, refused, left
 

@@ -136,7 +136,7 @@ def _works(
 
 def _work(store: Store, stage: Stage, video: str, state: State[Manifest], scratch: Path) -> VideoWork:
     """What a stage is given: the very versions that ``state`` named, whatever became live since."""
-    versions = {asset: state.inputs[asset] for asset in (*stage.inputs, *stage.optional)}
+    versions = {asset: version for asset, version in state.inputs.items() if asset != SOURCE}
     found = {asset: store.version(asset, video, v) if v else None for asset, v in versions.items()}
     facts = store.recorded("videos", video) or {}
     return VideoWork(

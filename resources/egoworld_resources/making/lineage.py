@@ -30,6 +30,7 @@ def lineage_of(bench: Workbench, made: Manifest) -> dict[str, Any]:
         "params": dict(recipe.params),
         "licences": [bearing.as_json() for bearing in bench.licences.bearing_on(made)],
         "inputs": [],
+        **{name: made.source[name] for name in ("said_by", "said_in") if name in made.source},
     }
     for asset, version in made.inputs.items():
         if asset == SOURCE:

@@ -37,7 +37,7 @@ class Overview:
 
     def __init__(self, bench: Workbench, index: Index, stages: Sequence[Stage], videos: Sequence[str] | None) -> None:
         self._bench, self._index, self._stages = bench, index, stages
-        needed = {name for stage in stages for name in (stage.name, *stage.inputs, *stage.optional)}
+        needed = {name for one in stages for name in (one.name, *one.inputs, *one.optional, *one.annotations)}
         self.look = Look(index, sorted(needed), videos)
         self._given: dict[tuple[str, str], Numbers] = {}
 
@@ -99,8 +99,9 @@ class Overview:
         """A number that is the same for videos of which this stage's artifact stands alike, whatever its inputs do."""
         column = self.look.columns[stage.name]
         changes = np.zeros(len(column.version), dtype=np.int64)
-        for name in sorted(column.used):
-            changes = _together(changes, _change(column.used[name], self._now(stage, name)))
+        for name in sorted({*column.used, *stage.annotations}):
+            used = column.used.get(name, np.zeros_like(column.version))
+            changes = _together(changes, _change(used, self._now(stage, name)))
         return _together(_together(column.kind, changes), self._odd(stage, column))
 
     def _now(self, stage: Stage, name: str) -> Numbers:
@@ -112,6 +113,10 @@ class Overview:
     def _usable(self, stage: Stage, name: str) -> Numbers:
         if name == SOURCE:
             return self.look.source
+        if name in stage.annotations:
+            said = self.look.columns[name]
+            of = said.used.get(SOURCE, np.zeros_like(said.version))
+            return np.where(of == self.look.source, said.version, 0)
         if name not in (*stage.inputs, *stage.optional):
             return np.zeros(len(self.look.videos), dtype=np.int64)
         column = self.look.columns[name]
@@ -148,6 +153,8 @@ class Overview:
         except EgoworldError:
             return ""
         numbers = {name: int(self._now(stage, name)[line]) for name in (SOURCE, *stage.inputs, *stage.optional)}
+        said = {name: int(self._now(stage, name)[line]) for name in stage.annotations}
+        numbers |= {name: number for name, number in said.items() if number}
         self.look.learn(list(numbers.values()))
         return fingerprint(recipe, {name: self.look.text(number) or None for name, number in numbers.items()})
 

@@ -94,4 +94,8 @@ def inputs_of(store: Facts[Artifact], stage: Stage, video: str) -> tuple[dict[st
             missing = missing or (f"{asset} is quarantined: {found.quarantine}" if needed else "")
         else:
             inputs[asset] = found.data_version
+    for kind in stage.annotations:
+        said = store.current(kind, video)
+        if said and said.inputs[SOURCE] == source["sha256"]:
+            inputs[kind] = said.data_version
     return inputs, missing

@@ -80,6 +80,8 @@ class LicenceBook:
         return tuple(self._judged("input", made.asset, licence, None) for licence in made.licences)
 
     def _of(self, asset: str, recipe: Recipe) -> Iterable[Bearing]:
+        if not recipe.model:
+            return  # a person said it: no code made it, and no terms of a model bear on it
         now = self._declared(recipe)
         correction = self._correction(recipe)
         code, outputs = (now.licence, now.outputs) if now else (recipe.licence, recipe.outputs)

@@ -104,6 +104,10 @@ class FolderStore(Noting):
             self._write_whole(final.parent / CURRENT, json.dumps({"data_version": manifest.data_version}))
         return final
 
+    def retire(self, asset: str, video: str) -> None:
+        with self._changing(asset, video):
+            (self.root / "artifacts" / asset / video / CURRENT).unlink(missing_ok=True)
+
     def current(self, asset: str, video: str) -> Manifest | None:
         """The live version's manifest, or None. Raises DamagedArtifact when it is named but not readable."""
         pointer = f"{self.root}/artifacts/{asset}/{video}/{CURRENT}"

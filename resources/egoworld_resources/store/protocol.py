@@ -50,6 +50,10 @@ class Store(Protocol):
         """Take a finished folder in, manifest last, and make it the live version; returns where it is readable."""
         ...
 
+    def retire(self, asset: str, video: str) -> None:
+        """Let no version of an asset be live any more. What was made from one still finds it; gc removes it in time."""
+        ...
+
     def current(self, asset: str, video: str) -> Manifest | None:
         """The live version's manifest, or None. Raises DamagedArtifact when it is named but not readable."""
         ...

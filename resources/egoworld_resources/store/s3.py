@@ -108,6 +108,10 @@ class S3Store(Noting):
         self._objects.upload([file for file in files if not whole or held.get(file.key) != file.bytes])
         return whole
 
+    def retire(self, asset: str, video: str) -> None:
+        with self._changing(asset, video):
+            self._records.write(LIVE, f"{asset}/{video}", None)
+
     def current(self, asset: str, video: str) -> Manifest | None:
         body = self._records.read(LIVE, f"{asset}/{video}")
         return None if body is None else self._manifest(body, name(LIVE, f"{asset}/{video}"))

@@ -55,6 +55,10 @@ class Snapshot:
         self._current.cache_clear()
         return self._store.put(staged, manifest)
 
+    def retire(self, asset: str, video: str) -> None:
+        self._current.cache_clear()
+        self._store.retire(asset, video)
+
     def current(self, asset: str, video: str) -> Manifest | None:
         return self._current(asset, video)
 
