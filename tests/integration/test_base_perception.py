@@ -16,14 +16,20 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco
 
-from egoworld_resources.sample import truth_folder
+from egoworld_resources.sample import SampleOptions, truth_folder
+from egoworld_resources.sample.arrays import SampleTruth
 from egoworld_runner import FrameIndex, clip_id, tables
 from egoworld_runner.job import Job, Span, VideoJob
+from tests.accuracy.sample_flow import rendered
 
 BASE = Path(__file__).parents[2] / "envs" / "base"
 INPUTS = {"detections": ("hand_poses",), "masks": ("hand_poses", "detections"), "tracks": ("masks",)}
 OBJECTS = (3, 4)
 HAND = 1
+GAP = 4
+"""Frames that motion is seen over, and one more."""
+NEAR = 10
+WIDE = SampleOptions(seed=11, seconds=6.0, width=480, height=270, fps=15, k1=-0.2)
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,11 @@ class Flow:
         return [row for row in found if self.span[0] <= row["frame"] < self.span[1]]
 
 
-@pytest.fixture(scope="module")
-def flow(small_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Flow:
-    """The second shot of a small sample, with the true joints as hand poses."""
-    folder = tmp_path_factory.mktemp("flow")
-    index = FrameIndex.scan(small_sample)
+def with_true_hands(folder: Path, video: Path, half: int) -> Flow:
+    """A shot of a sample, with the true joints as hand poses, through all stages."""
+    index = FrameIndex.scan(video)
     index.write(folder / "frames.parquet")
-    flow = Flow(folder, small_sample, (len(index) // 2, len(index)))
+    flow = Flow(folder, video, (half * len(index) // 2, (half + 1) * len(index) // 2))
     schema = tables.schema(tables.HandPose)
     poses = [
         dict.fromkeys(schema.names)
@@ -77,6 +81,13 @@ def flow(small_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Flow:
     target = folder / "hand_poses" / flow.clip
     target.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(poses, schema=schema), target / "hand_poses.parquet")
+    return flow
+
+
+@pytest.fixture(scope="module")
+def flow(small_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Flow:
+    """The second shot of a small sample."""
+    flow = with_true_hands(tmp_path_factory.mktemp("flow"), small_sample, 1)
     for stage in INPUTS:
         flow.run(stage)
     return flow
@@ -121,6 +132,47 @@ def test_masks_of_the_hand_and_of_the_object_hold_all_through_the_clip(flow: Flo
     assert np.mean(np.array(thing) > 0.5) >= 0.85
     assert all(row["area"] == int(coco.area(rle(row))) for row in rows)
     assert [(row["frame"], row["obj_id"]) for row in rows] == sorted({(row["frame"], row["obj_id"]) for row in rows})
+
+
+def at_rest(flow: Flow) -> tuple[range, range]:
+    """Frames in which the object rests, before it is taken and after it was set down."""
+    start, end = flow.span
+    moves = start + np.flatnonzero(SampleTruth(truth_folder(flow.video)).moving[start:end])
+    return range(start, int(moves[0])), range(int(moves[-1]) + 1, end)
+
+
+def assert_found_at_rest(flow: Flow) -> None:
+    """It is cut out in nine of ten frames before it is taken and after it was set down, and nothing else is."""
+    things = [row for row in flow.rows("masks") if row["obj_id"] >= OBJECTS[0]]
+    assert {row["obj_id"] for row in things} == {OBJECTS[0]}
+    for rest in at_rest(flow):
+        assert len(rest) >= 8
+        true = [row for row in flow.truth("masks") if row["obj_id"] in OBJECTS and row["frame"] in rest]
+        assert np.mean(np.array(shared(things, true)) > 0.5) >= 0.9
+
+
+def test_an_object_at_rest_is_found_from_where_a_hand_takes_it_backwards_too(flow: Flow) -> None:
+    """It is detected where it moves alone; the masks know it in the whole clip."""
+    assert_found_at_rest(flow)
+    before, after = at_rest(flow)
+    boxes = [row["frame"] for row in flow.rows("detections") if row["label"] == "object"]
+    assert min(boxes) > before[-1] - GAP
+    assert max(boxes) < after[0] + GAP
+
+
+def test_static_things_that_a_wide_lens_bends_at_the_border_are_no_objects(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A homography does not explain how they move in the picture; a dozen boxes, books and posters stand there."""
+    flow = with_true_hands(tmp_path, rendered(tmp_path_factory.mktemp("wide"), WIDE), 0)
+    flow.run("detections")
+    flow.run("masks")
+    assert_found_at_rest(flow)
+    true = {row["frame"]: coco.toBbox(rle(row)) for row in flow.truth("masks") if row["obj_id"] in OBJECTS}
+    for row in (row for row in flow.rows("detections") if row["label"] == "object"):
+        x, y, width, height = true[row["frame"]]
+        assert x - NEAR < (row["x0"] + row["x1"]) / 2 < x + width + NEAR
+        assert y - NEAR < (row["y0"] + row["y1"]) / 2 < y + height + NEAR
 
 
 def test_the_name_of_a_thing_goes_from_its_boxes_to_masks_and_tracks(flow: Flow, tmp_path: Path) -> None:
