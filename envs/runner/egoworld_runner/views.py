@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import chain
 
-import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
 Thumbnail = NDArray[np.float32]
+"""A picture scaled down to SIZE by the mean of areas, float32 [36, 64, 3]."""
 
 SIZE = (64, 36)
 """Width and height of thumbnails, px."""
+BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)
+"""Of red, green and blue (ITU-R BT.601)."""
 INNER = 0.6
 """As large a part of a picture, from its middle, is looked for in the other: the camera moves."""
 LIKENESS = 0.75
@@ -27,11 +30,6 @@ REPEATED = 1.0
 """Mean difference in levels, below which flat pictures are alike, and below which a picture is repeated."""
 LOOK = 6
 """A flash is over after fewer pictures."""
-
-
-def thumbnail(rgb: Picture) -> Thumbnail:
-    """A small copy, float32 [36, 64, 3]."""
-    return cv2.resize(rgb, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def repeated(one: Thumbnail, other: Thumbnail) -> bool:
@@ -49,13 +47,23 @@ def alike(one: Thumbnail, other: Thumbnail) -> bool:
     return max(_found(one, other), _found(other, one)) >= LIKENESS
 
 
+def differ(before: Sequence[Thumbnail], after: Sequence[Thumbnail]) -> bool:
+    """Whether another place is seen behind a frame: no picture on one side is like the one beside it."""
+    pairs = chain(((before[-1], one) for one in after), ((one, after[0]) for one in before[:-1]))
+    return not any(alike(one, other) for one, other in pairs)
+
+
 def _found(one: Thumbnail, other: Thumbnail) -> float:
     """The best correlation of the middle of one picture with any part of the other, of their brightness."""
-    grey, within = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (one, other))
+    grey, within = one @ BRIGHTNESS, other @ BRIGHTNESS
     width, height = (round(INNER * size) for size in SIZE)
     left, top = (SIZE[0] - width) // 2, (SIZE[1] - height) // 2
     part = grey[top : top + height, left : left + width]
-    return float(cv2.matchTemplate(within, part, cv2.TM_CCOEFF_NORMED).max()) if part.std() > 0 else 0.0
+    part = part - part.mean()
+    places = sliding_window_view(within, part.shape)
+    spread = np.sqrt(places.var(axis=(2, 3)) * part.size * (part**2).sum())
+    products = np.einsum("abij,ij->ab", places, part)
+    return float(np.divide(products, spread, out=np.zeros_like(products), where=spread > 0).max())
 
 
 class Views:
@@ -73,8 +81,7 @@ class Views:
         return sum(number >= frame for number, _ in self._seen)
 
     def differ(self, frame: int) -> bool:
-        """Whether another place is seen from a frame on: no picture of LOOK on one side is like the one beside it."""
+        """Whether another place is seen from a frame on, by LOOK pictures on each side."""
         before = [picture for number, picture in self._seen if number < frame][-LOOK:]
         after = [picture for number, picture in self._seen if number >= frame][:LOOK]
-        pairs = chain(((before[-1], one) for one in after), ((one, after[0]) for one in before[:-1]))
-        return not any(alike(one, other) for one, other in pairs)
+        return differ(before, after)
