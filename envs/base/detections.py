@@ -12,7 +12,7 @@ import numpy as np
 from cutting import disc
 from hands import Array, Hand, Picture, Pixels, Skin, bridged, colour_of, hands_by_frame
 from linking import Box, Tracklet, link
-from motion import Motion, MotionField, pixel_grid
+from motion import Motion, MotionField
 
 from egoworld_runner import Clip, Inputs, Params, Runner, tables
 from egoworld_runner.hand_boxes import hand_boxes
@@ -93,7 +93,6 @@ class RegionFinder:
         self._width, self._height = round(clip.width * scale), round(clip.height * scale)
         gap = max(1, round(GAP_S * clip.fps))
         self._field = MotionField(self._height, self._width, gap)
-        self._grid = pixel_grid(self._height, self._width)
         self._recent: deque[Bodies] = deque(maxlen=gap + 1)
         self._skin = Skin()
         self._hands = hands
@@ -127,30 +126,31 @@ class RegionFinder:
     def _bodies(self, hands: list[Hand], colour: Array) -> Bodies:
         shape = (self._height, self._width)
         unit = self._width / 320
-        skin = cv2.morphologyEx(self._skin.likely(colour).astype(np.uint8), cv2.MORPH_OPEN, disc(unit))
+        skin = cv2.morphologyEx(self._skin.likely(colour).view(np.uint8), cv2.MORPH_OPEN, disc(unit))
         skin = cv2.dilate(cv2.morphologyEx(skin, cv2.MORPH_CLOSE, disc(5 * unit)), disc(unit))
-        body, grip, near, reach = skin.astype(bool), *(np.zeros(shape, bool) for _ in range(3))
+        body, grip, near, reach = skin.view(bool), *(np.zeros(shape, bool) for _ in range(3))
         for hand in hands:
             self._skin.learn(colour, hand.flesh(shape, 0.08))
-            body |= hand.flesh(shape, 0.16) | hand.behind(self._grid)
+            body |= hand.flesh(shape, 0.16) | hand.behind(shape)
             grip |= hand.flesh(shape, 0.45)
             near |= hand.flesh(shape, 0.9) | hand.forearm(shape, 4.0)
             reach |= hand.flesh(shape, 2 * REACH)
         return Bodies(body, grip, near, reach)
 
     def _boxes(self, moving: Pixels, motion: Motion, bodies: Bodies) -> list[Box]:
-        total, labels, stats, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8), connectivity=8)
+        total, labels, stats, _ = cv2.connectedComponentsWithStats(moving.view(np.uint8), connectivity=8)
         picture = self._width * self._height
         boxes: list[Box] = []
         for label in range(1, total):
             x, y, w, h, area = (int(v) for v in stats[label])
             if not LEAST_AREA * picture <= area <= MOST_AREA * picture or area < LEAST_FILL * w * h:
                 continue
-            inside = labels == label
-            if bodies.grip[inside].mean() > MOST_GRIP:
+            around = np.s_[y : y + h, x : x + w]
+            inside = labels[around] == label
+            if bodies.grip[around][inside].mean() > MOST_GRIP:
                 continue
-            contrast = float(np.median(motion.residual[inside] / motion.threshold[inside]))
-            touching = bool(bodies.near[inside].any())
+            contrast = float(np.median(motion.residual[around][inside] / motion.threshold[around][inside]))
+            touching = bool(bodies.near[around][inside].any())
             score = float(np.clip(ALONE + 0.15 * contrast, 0, 0.6)) + (TOUCHING if touching else 0.0)
             border = x <= 1 or y <= 1 or x + w >= self._width - 1 or y + h >= self._height - 1
             boxes.append(Box(motion.frame, x, y, x + w, y + h, score, border))
@@ -159,9 +159,9 @@ class RegionFinder:
 
 def filled(motion: Motion, width: int) -> Pixels:
     """The surfaces whose moving edges are seen: the gaps between them closed where flow says motion, specks removed."""
-    grown = cv2.morphologyEx(motion.moving.astype(np.uint8), cv2.MORPH_CLOSE, disc(5 * width / 320)).astype(bool)
-    surface = (grown & (motion.residual > 0.5 * motion.threshold)).astype(np.uint8)
-    return cv2.morphologyEx(surface, cv2.MORPH_OPEN, disc(1.5 * width / 320)).astype(bool)
+    grown = cv2.morphologyEx(motion.moving.view(np.uint8), cv2.MORPH_CLOSE, disc(5 * width / 320)).view(bool)
+    surface = (grown & (motion.residual > 0.5 * motion.threshold)).view(np.uint8)
+    return cv2.morphologyEx(surface, cv2.MORPH_OPEN, disc(1.5 * width / 320)).view(bool)
 
 
 def worth(track: Tracklet, fps: float, width: float) -> bool:

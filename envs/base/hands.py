@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -37,7 +38,7 @@ class Hand:
         """1 for the left hand, 2 for the right one."""
         return 1 + SIDES.index(self.side)
 
-    @property
+    @cached_property
     def palm(self) -> float:
         """Length of the palm, px."""
         return palm_length(self.joints)
@@ -51,7 +52,7 @@ class Hand:
         for finger in FINGERS:
             cv2.polylines(canvas, [points[list(finger)]], isClosed=False, color=1, thickness=thickness, shift=3)
         cv2.polylines(canvas, [points[list(PALM)]], isClosed=True, color=1, thickness=thickness, shift=3)
-        return canvas.astype(bool)
+        return canvas.view(bool)
 
     def forearm(self, shape: tuple[int, int], length: float, width: float = 0.75) -> Pixels:
         """A bar from the wrist away from the fingers, ``length`` and ``width`` in palms."""
@@ -61,16 +62,16 @@ class Hand:
         away = away / max(float(np.linalg.norm(away)), 1e-6)
         ends = np.rint(np.stack([wrist, wrist + away * length * self.palm]) * 8).astype(np.int32)
         cv2.polylines(canvas, [ends], isClosed=False, color=1, thickness=max(1, round(width * self.palm)), shift=3)
-        return canvas.astype(bool)
+        return canvas.view(bool)
 
-    def behind(self, grid: Array) -> Pixels:
-        """Pixels behind the wrist, where the arm is: a cone of 45 degrees to both sides; grid: x, y of every pixel."""
+    def behind(self, shape: tuple[int, int]) -> Pixels:
+        """Pixels behind the wrist, where the arm is: a cone of 45 degrees to both sides; shape: height, width."""
         wrist, knuckles = self.joints[0], self.joints[[5, 9, 13, 17]].mean(axis=0)
         away = (wrist - knuckles) / max(float(np.linalg.norm(wrist - knuckles)), 1e-6)
-        offset = grid - wrist
-        along = offset @ away + 0.15 * self.palm
-        aside = np.abs(offset @ np.array([-away[1], away[0]], np.float32))
-        return (along > 0) & (aside < 0.6 * self.palm + along)
+        y, x = (np.arange(size, dtype=np.float32) - at for size, at in zip(shape, wrist[::-1], strict=True))
+        along = np.add.outer(y * away[1], x * away[0] + np.float32(0.15 * self.palm))
+        aside = np.abs(np.add.outer(y * away[0], x * -away[1]))
+        return (along > 0) & (aside < np.float32(0.6 * self.palm) + along)
 
 
 def hands_by_frame(rows: Iterable[Mapping[str, Any]], scale: float, least: float = 0.0) -> dict[int, list[Hand]]:
@@ -117,7 +118,7 @@ class Skin:
         pixels = colour[inside]
         if len(pixels) < 30:
             return
-        light, red, blue = (np.abs(channel - np.median(channel)) for channel in np.ascontiguousarray(pixels.T))
+        light, red, blue = (np.abs(channel - middle_level(channel)) for channel in np.ascontiguousarray(pixels.T))
         near = pixels[(light < 60) & (red < 14) & (blue < 14)]
         if len(near) < 20:
             return
@@ -136,6 +137,13 @@ class Skin:
         inverse = np.linalg.inv(self._spread).astype(np.float32)
         x, y, z = np.moveaxis((away.reshape(-1, 3) @ inverse).reshape(away.shape) * away, 2, 0)
         return x + y + z < SKIN_SPREAD**2
+
+
+def middle_level(levels: Array) -> np.float32:
+    """The median of whole numbers from 0 to 255, by counting them."""
+    below = np.cumsum(np.bincount(levels.astype(np.uint8), minlength=256))
+    low, high = np.searchsorted(below, ((len(levels) - 1) // 2, len(levels) // 2), side="right")
+    return np.float32((low + high) / 2)
 
 
 def colour_of(rgb: Picture) -> Array:

@@ -57,6 +57,7 @@ class _View:
     frame: int
     rgb: Picture
     gray: Picture
+    light: Array
     ignore: Pixels
     near: Pixels
 
@@ -77,7 +78,8 @@ class MotionField:
         ignore: pixels that do not tell the camera's motion. near: where motion is likely, so that noise alone is the
         measure; elsewhere motion must also exceed the parallax of the room.
         """
-        self._views.append(_View(frame, rgb, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), ignore, near))
+        gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        self._views.append(_View(frame, rgb, gray, _light(gray, self._scale), ignore, near))
         if len(self._views) <= 2 * self._gap:
             return None
         now = self._views[self._gap]
@@ -102,15 +104,15 @@ class MotionField:
         residual = length(self._grid + flow - camera)
         warped = cv2.remap(other.rgb, camera, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         inside = cv2.remap(np.ones_like(other.gray), camera, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
-        shade = _shade(now.rgb, warped, self._scale)
+        shade = _shade(now.light, _light(cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY), self._scale))
         differences = (np.abs(a - shade * b) for a, b in zip(cv2.split(now.rgb), cv2.split(warped), strict=True))
         error = reduce(np.maximum, differences)
         error = cv2.GaussianBlur(error, (0, 0), 0.8 * self._scale)
         error[inside == 0] = 0.0
         static = residual[~now.ignore]
-        fitting = static[static < self._scale]
-        parallax = float(np.median(static))
-        return residual, (min(parallax, float(np.median(fitting)) if len(fitting) else parallax), parallax), error
+        fitting = int(np.count_nonzero(static < self._scale))
+        parallax, noise = _medians(static, len(static), fitting or len(static))
+        return residual, (min(parallax, noise), parallax), error
 
     def _camera(self, flow: Array, static: Pixels) -> Array | None:
         """Where the camera's motion alone would have each pixel in the other frame: a homography by RANSAC."""
@@ -132,13 +134,22 @@ def length(vectors: Array) -> Array:
     return np.sqrt(x * x + y * y)
 
 
-def _shade(now: Picture, before: Picture, scale: float) -> Array:
-    """By how much each pixel's surroundings became darker, 1 where they did not: a shadow is no object."""
+def _medians(values: Array, *counts: int) -> list[float]:
+    """The median of as many of the least of the values as each of ``counts`` says, all from one partition."""
+    places = [(count - 1) // 2 for count in counts] + [count // 2 for count in counts]
+    ordered = np.partition(values, sorted(set(places)))
+    return [float((ordered[(count - 1) // 2] + ordered[count // 2]) / 2) for count in counts]
+
+
+def _light(gray: Picture, scale: float) -> Array:
+    """The mean brightness of each pixel's surroundings."""
     size = 2 * round(4 * scale) + 1
-    means = [
-        cv2.blur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (size, size)) for image in (now, before)
-    ]
-    return np.clip(means[0] / np.maximum(means[1], 1.0), DEEPEST_SHADOW, 1.0)
+    return cv2.blur(gray.astype(np.float32), (size, size))
+
+
+def _shade(now: Array, before: Array) -> Array:
+    """By how much each pixel's surroundings became darker, 1 where they did not: a shadow is no object."""
+    return np.clip(now / np.maximum(before, 1.0), DEEPEST_SHADOW, 1.0)
 
 
 def _gradient(gray: Picture) -> Array:

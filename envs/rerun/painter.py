@@ -183,6 +183,8 @@ class Painter:
                 )
 
     def _write(self, picture: Picture, texts: list[Label]) -> Picture:
+        if not texts:
+            return picture
         image = Image.fromarray(picture)
         draw = ImageDraw.Draw(image, "RGBA")
         placed: list[tuple[float, float, float, float]] = []

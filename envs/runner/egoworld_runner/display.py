@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -61,11 +62,11 @@ class Display:
             return 90 if self.top_bottom else 270
         return 180 if self.top_bottom else 0
 
-    def rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """The frame as uint8 HxWx3 RGB, as shown."""
+    def rgb(self, frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+        """The frame as uint8 HxWx3 RGB, as shown. reformatter: one for all frames of a video, so it prepares once."""
         stretched = (self.width, self.height) != (frame.width, frame.height)
         size: dict[str, Any] = {"width": self.width, "height": self.height, "interpolation": "BICUBIC"}
-        rgb: NDArray[Any] = frame.to_ndarray(format="rgb24", **(size if stretched else {}))
+        rgb: NDArray[Any] = reformatter.reformat(frame, format="rgb24", **(size if stretched else {})).to_ndarray()
         if self.transposed:
             rgb = rgb.transpose(1, 0, 2)
         return np.ascontiguousarray(rgb[:: -1 if self.top_bottom else 1, :: -1 if self.left_right else 1])

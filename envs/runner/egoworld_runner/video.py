@@ -21,6 +21,7 @@ from av.error import ArgumentError, FFmpegError
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -295,14 +296,14 @@ def frames(path: Path, index: FrameIndex, start: int, end: int, step: int = 1) -
     Seeks to the last seek point at or before ``start``. Raises BadVideo when the file gives other frames than its
     index says. Damaged frames are the same each time: one thread decodes a file that has any.
     """
-    wanted = start
+    wanted, reformatter = start, VideoReformatter()
     for at, frame, display in _from(path, index, start):
         if at < wanted:
             continue
         if at != wanted or at >= end:
             break
         try:
-            rgb = display.rgb(frame)
+            rgb = display.rgb(frame, reformatter)
         except (FFmpegError, OSError, ValueError) as error:
             what = f"frame {at} ({frame.format.name}) cannot be turned into RGB ({_cause(error)})"
             raise BadVideo(f"{path.name}: {what}; re-encode it as H.264") from error
