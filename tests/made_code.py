@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from egoworld_resources.sandbox import Bounds, Cancel, Outcome
 
-ORDINARY = 12345
-"""A user id that is nobody's here."""
+ORDINARY = 20_000 + os.getpid() % 40_000
+"""A user id that is nobody's here, one for each process of tests: the kernel counts processes by user, and those
+of another worker would begin and end in the middle of a count."""
 NO_MORE = 'echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --inh-caps=-all --ambient-caps=-all "$@"'
 SECRET = "the key of another workflow"
 
