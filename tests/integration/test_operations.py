@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
+from sqlalchemy import inspect
 from sqlalchemy.exc import DatabaseError
 
+import made_old_audit
 from egoworld_resources.server.postgres import PostgresAddress
 from egoworld_resources.workflow_envs.actors import Actor
 from egoworld_resources.workflow_envs.audit import Operations
-from egoworld_resources.workflow_envs.audit.table import METADATA, NAME, VERSION_TABLE
+from egoworld_resources.workflow_envs.audit.table import NAME, VERSION_TABLE
 from egoworld_resources.workflow_envs.errors import AuditFailed
 from made_operations import ANN, PARTS, Database, begun, told, url_of
 
@@ -113,17 +113,49 @@ def test_an_operation_ends_once(operations: Operations) -> None:
     assert [done.result for done in operations.history()] == ["ok"]
 
 
-def test_the_migrations_make_the_table_that_queries_see(database: Database, operations: Operations) -> None:
-    operations.init()
-    assert database.raw(f"SELECT version_num FROM {VERSION_TABLE}") == [("0001",)]
+def shape(database: Database) -> dict[str, object]:
+    """Everything of the audit's tables that a database tells."""
     engine = database.engine()
-    with engine.connect() as connection:
-        options = {"compare_type": True, "version_table": VERSION_TABLE}
-        context = MigrationContext.configure(connection, opts=options)
-        differences = compare_metadata(context, METADATA)
+    found = inspect(engine)
+    known = {
+        table: [
+            {column["name"]: (str(column["type"]), column["nullable"]) for column in found.get_columns(table)},
+            found.get_pk_constraint(table),
+            found.get_unique_constraints(table),
+            found.get_check_constraints(table),
+            sorted(
+                (one["name"] or "", one["column_names"], [str(where) for where in one["dialect_options"].values()])
+                for one in found.get_indexes(table)
+            ),
+        ]
+        for table in (NAME, VERSION_TABLE)
+    }
     engine.dispose()
-    named_only_in_migrations = ("remove_index", "remove_constraint")
-    assert [found for found in differences if found[0] not in named_only_in_migrations] == []
+    asked = "name FROM sqlite_master" if engine.dialect.name == "sqlite" else "tgname FROM pg_trigger"
+    filtered = " WHERE type = 'trigger'" if engine.dialect.name == "sqlite" else " WHERE NOT tgisinternal"
+    return {**known, "triggers": sorted(database.raw(f"SELECT {asked}{filtered}"))}
+
+
+def test_an_audit_that_alembic_made_is_taken_up(database: Database) -> None:
+    """As it stands, rows and all; and what is made now is the same."""
+    of_sqlite = database.url.startswith("sqlite")
+    if of_sqlite:
+        Path(database.url.removeprefix("sqlite:///")).parent.mkdir()
+    database.raw(*(made_old_audit.SQLITE if of_sqlite else made_old_audit.POSTGRES))
+    known = shape(database)
+    operations = Operations(database.url, statement_s=60)
+    operations.init()
+    assert shape(database) == known
+    operations.end(begun(operations), "ok")
+    operations.init()
+    assert len(operations.history()) == 1
+    operations.close()
+    away = [f"DROP TABLE {NAME}", f"DROP TABLE {VERSION_TABLE}"]
+    database.raw(*away, *([] if of_sqlite else ["DROP FUNCTION env_operations_refuse"]))
+    operations.init()
+    assert shape(database) == known
+    assert operations.history() == []
+    operations.close()
 
 
 def test_it_shares_a_database_with_another_user_of_alembic(database: Database) -> None:

@@ -62,7 +62,7 @@ class Staging:
         part.rename(file)
 
     def need_space(self, missing: int) -> None:
-        """Raise DiskFull unless so many bytes more have room."""
+        """Raise DiskFull unless there is room for this many more bytes."""
         self.files.mkdir(parents=True, exist_ok=True)
         place = os.statvfs(self.files)
         free = place.f_bavail * place.f_frsize

@@ -14,10 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from egoworld_resources.errors import LockBusy
 from egoworld_resources.programs.redaction import redacted_value
 from egoworld_resources.workflow_envs.actors import Actor
+from egoworld_resources.workflow_envs.audit.creation import create
 from egoworld_resources.workflow_envs.audit.database import STATEMENT_S, Address
 from egoworld_resources.workflow_envs.audit.entries import Began, Operation, plain
 from egoworld_resources.workflow_envs.audit.faults import audit_failed
-from egoworld_resources.workflow_envs.audit.migrate import migrate
 from egoworld_resources.workflow_envs.audit.table import OPERATIONS
 
 STARTS, ENDS = literal_column("'start'"), literal_column("'end'")
@@ -52,12 +52,10 @@ class Operations:
         return self._address.shown
 
     def init(self) -> None:
-        """Make or migrate the table, once however many processes ask, and see that the database answers."""
-        from alembic.util import CommandError
-
+        """Make the table, once however many processes ask, and see that the database answers."""
         try:
-            migrate(self._address)
-        except (SQLAlchemyError, CommandError, OSError, LockBusy) as error:
+            create(self._address)
+        except (SQLAlchemyError, OSError, LockBusy) as error:
             raise audit_failed(self._address.shown, error) from error
 
     def close(self) -> None:

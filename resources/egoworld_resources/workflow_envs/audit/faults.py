@@ -25,11 +25,6 @@ KNOWN = (
         ("no such table",),
         "has no table env_operations; start the service again, which makes it, or restore the database from a backup",
     ),
-    _Known(
-        (),
-        ("Can't locate revision",),
-        "was migrated by a newer version of egoworld; install that version, or name another database",
-    ),
     _Known(("53100", "SQLITE_FULL"), ("No space left",), "has no space left; free some on its disk"),
     _Known(
         ("42501",), ("permission denied",), "does not allow its user to do this; grant SELECT and INSERT on its tables"

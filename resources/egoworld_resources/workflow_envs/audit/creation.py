@@ -1,20 +1,19 @@
-"""The audit's schema, updated by the first process that opens it and checked by all."""
+"""The audit's tables, made by the first process that opens it and checked by all."""
 
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import AbstractContextManager, nullcontext
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, inspect, select, text
 
 from egoworld_resources.leases.locks import locked
 from egoworld_resources.workflow_envs.audit.database import Address
+from egoworld_resources.workflow_envs.audit.table import METADATA, VERSION, VERSION_TABLE, VERSIONS
 from egoworld_resources.workflow_envs.errors import AuditFailed
 
-MIGRATIONS = "egoworld_resources.workflow_envs.audit:migrations"
 WAIT_S = 60.0
-"""How long one server waits for another that migrates."""
+"""How long one server waits for another that makes them."""
 ADVISORY_LOCK = 0x656E765F6F7073  # "env_ops"
 
 TRIGGERS = {
@@ -28,21 +27,20 @@ TRIGGERS = {
     ),
 }
 
-_ONE_AT_A_TIME = threading.Lock()  # alembic keeps what it works on in module globals
 
+def create(address: Address) -> None:
+    """Make the tables where there are none yet, in one transaction; threads and processes do so one at a time.
 
-def migrate(address: Address) -> None:
-    """Bring the schema to the newest revision, in one transaction; databases and processes are excluded meanwhile.
-
-    Raises AuditFailed when the triggers are gone, and the errors of SQLAlchemy, alembic and the file system.
+    Raises AuditFailed when another version made them or the triggers are gone, and the errors of SQLAlchemy and the
+    file system.
     """
-    with _ONE_AT_A_TIME, _file_lock(address):
+    with _file_lock(address):
         if address.file:
             _prepare_file(address)
         with address.engine(WAIT_S, pooled=False).begin() as connection:
             if not address.file:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-            _upgrade(connection)
+            _make(connection, address.shown)
             _check(connection, address.shown)
 
 
@@ -67,13 +65,17 @@ def _prepare_file(address: Address) -> None:
         raise AuditFailed(f"the audit database {address.shown} cannot use a write-ahead log; put it on a local disk")
 
 
-def _upgrade(connection: Connection) -> None:
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", MIGRATIONS)
-    command.upgrade(config, "head")
+def _make(connection: Connection, shown: str) -> None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        METADATA.create_all(connection)
+        connection.execute(insert(VERSIONS).values(version_num=VERSION))
+    found = str(connection.execute(select(VERSIONS.c.version_num)).scalar())
+    if found != VERSION:
+        raise AuditFailed(
+            f"the audit database {shown} was made by a newer version of egoworld ({found}); install that version, or "
+            "name another database",
+            database=shown,
+        )
 
 
 def _check(connection: Connection, shown: str) -> None:

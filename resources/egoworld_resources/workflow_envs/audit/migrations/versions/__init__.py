@@ -1,1 +1,0 @@
-"""One module per revision, never changed once it is in use."""
