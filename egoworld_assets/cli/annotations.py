@@ -72,7 +72,7 @@ def numbers(text: str, option: str) -> list[float]:
     return [int(one) if one.is_integer() else one for one in found]
 
 
-def change_prompts(bench: Workbench, video: str, shown: Shown, remove: bool, told: Telling) -> None:
+def change_prompts(bench: Workbench, video: str, shown: Shown, remove: bool, output: Telling) -> None:
     """Add an object that was shown, or take back those that are meant; all where none is named."""
     if remove and shown.given:
         raise BadConfiguration("--remove takes --frame, --label and --object, to name what it takes back")
@@ -83,18 +83,18 @@ def change_prompts(bench: Workbench, video: str, shown: Shown, remove: bool, tol
     key = find_video(bench, video)
     before = said(bench.store, PROMPTS, key)
     kept = [one for one in (before.value if before and before.of_these_bytes else []) if not shown.meant(one)]
-    change(bench, PROMPTS, key, kept if remove else [*kept, shown.as_json()], told)
-    if not remove and not told.as_json:
-        warn_of_no_clip(bench, key, shown.frame or 0, told.console)
+    change(bench, PROMPTS, key, kept if remove else [*kept, shown.as_json()], output)
+    if not remove and not output.as_json:
+        warn_of_no_clip(bench, key, shown.frame or 0, output.console)
 
 
-def change_lens(bench: Workbench, video: str, file: Path | None, remove: bool, told: Telling) -> None:
+def change_lens(bench: Workbench, video: str, file: Path | None, remove: bool, output: Telling) -> None:
     """Give a video the lens of a JSON file, or take it back."""
     if remove and file:
         raise BadConfiguration("give either a file or --remove")
     if remove or file:
         value = lens_in(file) if file else None
-        change(bench, LENS, find_video(bench, video), value, told)
+        change(bench, LENS, find_video(bench, video), value, output)
 
 
 def lens_in(file: Path) -> Any:
@@ -106,7 +106,7 @@ def lens_in(file: Path) -> Any:
     return value.get(LENS, value) if isinstance(value, Mapping) else value
 
 
-def change(bench: Workbench, kind: str, video: str, value: Any, told: Telling) -> None:
+def change(bench: Workbench, kind: str, video: str, value: Any, output: Telling) -> None:
     """Make a value what holds, or only say what that would make stale, and what it costs. Raises BadConfiguration."""
     facts = bench.store.recorded("videos", video) or {}
     if value is not None:
@@ -114,14 +114,14 @@ def change(bench: Workbench, kind: str, video: str, value: Any, told: Telling) -
             check(kind, value, pictures_of(bench.store, video))
         except BadAnnotation as error:
             raise BadConfiguration(f"{facts['name']}: {error}") from error
-    if told.plan:
+    if output.plan:
         bench = Workbench(bench.settings, store=supposed(bench.store, kind, video, value, facts))
-        show(planned(bench, [video]), told.console, told.as_json)
+        show(planned(bench, [video]), output.console, output.as_json)
         return
     done = annotate(bench.store, kind, video, value, facts, f"egoworld {kind.removesuffix('s')}")
-    if not told.as_json:
-        told.console.print(escape(f"{facts['name']}: {kind} {done or 'unchanged'}"), soft_wrap=True, highlight=False)
-        show(planned(bench, [video]), told.console)
+    if not output.as_json:
+        output.console.print(escape(f"{facts['name']}: {kind} {done or 'unchanged'}"), soft_wrap=True, highlight=False)
+        show(planned(bench, [video]), output.console)
 
 
 def warn_of_no_clip(bench: Workbench, video: str, frame: int, console: Console) -> None:
@@ -131,17 +131,17 @@ def warn_of_no_clip(bench: Workbench, video: str, frame: int, console: Console) 
         console.print(f"[yellow]frame {frame} is in no clip: nothing comes of it[/yellow]", highlight=False)
 
 
-def show_said(bench: Workbench, kind: str, video: str, told: Telling) -> None:
+def show_said(bench: Workbench, kind: str, video: str, output: Telling) -> None:
     """Print what holds of a kind about a video, who said it, when and where; nothing after a plan."""
-    if told.plan:
+    if output.plan:
         return
-    console = told.console
+    console = output.console
     key = find_video(bench, video)
     found = said(bench.store, kind, key)
     made = found.manifest if found else None
     who = {"version": made.data_version, "at": made.made_at, **made.source} if made else {}
     note = "" if found is None or found.of_these_bytes else "about other bytes of this name, so it does not hold"
-    if told.as_json:
+    if output.as_json:
         print(json.dumps({kind: found.value if found else None, "note": note, **who}, indent=2, ensure_ascii=False))
     elif found:
         for one in found.value if isinstance(found.value, list) else [found.value]:

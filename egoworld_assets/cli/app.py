@@ -96,9 +96,9 @@ def prompt(
     """Show an object of a video by a box or points, for masks to follow; or list what was shown."""
     from egoworld_assets.cli.annotations import PROMPTS, Shown, Telling, change_prompts, show_said
 
-    workbench, told = bench(), Telling(console, plan, as_json)
-    change_prompts(workbench, video, Shown(frame, label, name, box, inside or (), outside or ()), remove, told)
-    show_said(workbench, PROMPTS, video, told)
+    workbench, output = bench(), Telling(console, plan, as_json)
+    change_prompts(workbench, video, Shown(frame, label, name, box, inside or (), outside or ()), remove, output)
+    show_said(workbench, PROMPTS, video, output)
 
 
 @command
@@ -112,9 +112,9 @@ def lens(
     """Give a video the known lens of its camera, or show what was given: envs/pycolmap/README.md."""
     from egoworld_assets.cli.annotations import LENS, Telling, change_lens, show_said
 
-    workbench, told = bench(), Telling(console, plan, as_json)
-    change_lens(workbench, video, file, remove, told)
-    show_said(workbench, LENS, video, told)
+    workbench, output = bench(), Telling(console, plan, as_json)
+    change_lens(workbench, video, file, remove, output)
+    show_said(workbench, LENS, video, output)
 
 
 @command

@@ -18,7 +18,7 @@ from egoworld_assets.cli.console import console
 from egoworld_resources.environments.checkout import checkout_catalog
 from egoworld_resources.layout import readable
 from egoworld_resources.settings import Settings
-from egoworld_resources.weights.importing import Progress as Told
+from egoworld_resources.weights.importing import Progress as OnProgress
 from egoworld_resources.weights.repository import Model, model_named, models_in, users_of
 from egoworld_resources.weights.staging import unfinished
 from egoworld_resources.weights.verify import Difference, verify
@@ -57,7 +57,7 @@ def show_verified(home: Path, names: Sequence[str], *, quick: bool, as_json: boo
 
 
 @contextmanager
-def progress_shown(about: str) -> Iterator[Told]:
+def progress_shown(about: str) -> Iterator[OnProgress]:
     """A bar with speed and remaining time, on a terminal; nothing elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     shown = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), disable=not sys.stdout.isatty())

@@ -15,7 +15,7 @@ from egoworld_resources.weights.staging import OTHER_NAME, Staging, staging
 from egoworld_resources.weights.verify import Unreadable, digest_of, digests_of, files_below, verify
 
 Progress = Callable[[int, int], None]
-"""Is told how many bytes are whole, and of how many."""
+"""Called with how many bytes are whole, and of how many."""
 
 
 @dataclass(frozen=True)
