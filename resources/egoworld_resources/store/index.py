@@ -30,6 +30,8 @@ from egoworld_resources.store.tables import ABOUT, METADATA, PENDING
 log = logging.getLogger(__name__)
 
 WAIT_S = 60
+LONG_S = 60.0
+"""A row of a writer that lives is looked at again after this time: the database may have been away when it settled."""
 FORGOTTEN_S = 86_400.0
 """A row of a writer on another machine, of which nothing is known, is dropped after this time."""
 ONE_AT_A_TIME = 0x65676F77  # "egow": of Postgres' advisory locks
@@ -81,7 +83,8 @@ class Index:
         for row in self.ask(lambda connection: connection.execute(select(PENDING)).all()):
             writer = Identity.parse(row.writer)
             ended = writer is None or writer.ended
-            if ended or not (writer and writer.here):
+            long = row.since < time.time() - LONG_S
+            if ended or long or not (writer and writer.here):
                 known = ended or row.since < time.time() - FORGOTTEN_S
                 place, marks = Place(row.kind, row.asset, row.video), [row.id] * known
                 self._guarded(partial(self._settle, store, [place], marks))
