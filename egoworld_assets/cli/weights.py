@@ -22,6 +22,8 @@ Source = Annotated[str, typer.Option(help="Where the files are from, if they com
 Revision = Annotated[str, typer.Option(help="Their full commit there.")]
 Licence = Annotated[str, typer.Option(help="SPDX id of the licence of these weights, or LicenseRef-...")]
 
+Globs = Annotated[list[str] | None, typer.Option(help="Paths of the repository, * crosses folders; may be repeated.")]
+
 
 @app.command(name="list")
 @errors_shown
@@ -64,6 +66,34 @@ def import_delivery(
     origin = Origin(source, licence, revision) if source else None
     with progress_shown(f"import {delivery}") as progress:
         folder = import_model(delivery, Settings.load().model_home, name=name, origin=origin, progress=progress)
+    _say(f"{folder} is whole")
+
+
+@app.command()
+@errors_shown
+def download(
+    source: Annotated[str, typer.Argument(help="huggingface:OWNER/NAME or modelscope:OWNER/NAME.")],
+    revision: Revision = "",
+    name: Name = "",
+    licence: Licence = "",
+    include: Globs = None,
+    exclude: Globs = None,
+    workers: Annotated[int, typer.Option(min=1, max=32, help="Files at once.")] = 4,
+    stall_s: Annotated[float, typer.Option(min=1, help="Seconds without a byte that end a transfer.")] = 60.0,
+) -> None:
+    """Take a model in from a hub at a full commit: whole or not at all, every byte compared; run again, it goes on."""
+    from egoworld_assets.cli.weights_shown import progress_shown
+    from egoworld_resources.weights.clients import open_hub
+    from egoworld_resources.weights.download import Order, allowed, download
+
+    settings = Settings.load()
+    hub, _, repo = source.partition(":")
+    if repo.count("/") != 1 or not all(repo.split("/")):
+        raise BadConfiguration(f"'{source}' must be HUB:OWNER/NAME, such as huggingface:facebook/sam2.1-hiera-small")
+    allowed(source, settings.weights_sources)
+    order = Order(repo, revision, name, licence, include or (), exclude or (), workers)
+    with progress_shown(f"download {source}") as progress:
+        folder = download(open_hub(settings, hub, stall_s), order, settings.model_home, progress)
     _say(f"{folder} is whole")
 
 

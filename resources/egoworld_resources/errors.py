@@ -8,6 +8,7 @@ EgoworldError
 │   ├── StoreUnreachable   the S3 server does not answer as it should
 │   ├── IndexAway          the database of what is made does not answer, or cannot be written
 │   ├── SandboxFailed      a program could not be run apart (sandbox)
+│   ├── HubUnreachable     a hub of models does not answer, stalls or breaks off (weights)
 │   └── IndexUnreachable   the package index does not answer (environments)
 ├── FabricError            envs of workflows: each with a code and an HTTP status (workflow_envs/errors.py)
 └── Terminal               trying again gives the same; the message says what to do

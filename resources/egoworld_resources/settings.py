@@ -46,6 +46,10 @@ class Settings(BaseSettings):
         "server's parts, default <home>/production/logs.",
     )
     model_home: Path = Field(Path("models"), description="Folder of weights that no package carries.")
+    weights_sources: tuple[str, ...] = Field(
+        ("modelscope:*/*", "huggingface:*/*"),
+        description="Repositories that models may be downloaded from, HUB:OWNER/NAME; globs.",
+    )
     extra: Extra = Field(default_factory=Extra, description="More, by name: extra.model_paths.")
     inbox: Path | None = Field(None, description="Folder watched for new videos; default <home>/inbox.")
     project: Path = Field(PROJECT, description="Folder with envs/ and locks/.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from egoworld_resources.errors import Terminal
+from egoworld_resources.errors import Terminal, Transient
 
 
 class WeightsMissing(Terminal):
@@ -11,3 +11,7 @@ class WeightsMissing(Terminal):
 
 class WeightsRefused(Terminal):
     """A model is not taken in: its files are not those that were promised, or nothing says what they should be."""
+
+
+class HubUnreachable(Transient):
+    """A hub of models does not answer, stalls or breaks off; what arrived is kept."""
