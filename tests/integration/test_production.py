@@ -130,6 +130,28 @@ def test_s3_is_reached_through_the_proxy_but_not_its_administration(server: Serv
     assert session.send(s3_accounts.signed(through, "PATCH", "/list-users")).status_code == 405
 
 
+INDEXED = """
+import json, sys
+from egoworld_resources import Settings, open_store
+from egoworld_resources.store.known import known
+
+store, video = open_store(Settings.load()), sys.argv[1]
+said = {}
+for asset in store.assets():
+    found = store.index.ask(lambda connection: known(connection, "artifact", asset, [video])).values()
+    said[asset] = [store.current(asset, video).data_version, *(made.data_version for made in found)]
+print(json.dumps([str(store.index), said]))
+"""
+
+
+def test_what_the_daemon_made_stands_in_the_servers_index(server: Server, worked: str) -> None:
+    done = in_env(server, "python", "-c", INDEXED, worked)
+    index, said = json.loads(done.stdout)
+    assert index == "the index of the store in Postgres", done.stderr
+    assert {"videos", "episodes", "previews"} <= set(said)
+    assert [versions for versions in said.values() if len(versions) != 2 or len(set(versions)) != 1] == []
+
+
 def test_what_an_uploader_brings_the_pipelines_key_makes_a_dataset_of(server: Server, worked: str) -> None:
     done = in_env(server, "egoworld", "status", "--json")
     states = {(entry["video"], entry["asset"]): entry["state"] for entry in json.loads(done.stdout)["assets"]}
