@@ -94,7 +94,7 @@ def test_a_lens_makes_the_camera_stale_and_nothing_before_it(made_home: Path, tm
 
 def size_of(installed: Installation, key: str) -> tuple[int, int]:
     """Width and height of a video, px."""
-    found = pictures_of(Workbench(Settings(home=installed.folder / "data")).store, key)
+    found = pictures_of(Workbench(Settings.load(home=installed.folder / "data")).store, key)
     assert found
     return found.width, found.height
 
@@ -128,7 +128,7 @@ SIDECAR = {"prompts": [{"frame": 1, "label": "cup", "box": [4, 5, 20, 20]}]}
 def test_a_sidecar_in_the_inbox_is_taken_up_whichever_comes_first(tmp_path: Path, first: str) -> None:
     inbox = tmp_path / "inbox" / "alice"
     inbox.mkdir(parents=True)
-    bench = Workbench(Settings(home=tmp_path / "data", inbox=tmp_path / "inbox", settle_s=0))
+    bench = Workbench(Settings.load(home=tmp_path / "data", inbox=tmp_path / "inbox", settle_s=0))
     with instance_of(bench) as instance:
         ticks = Ticks(bench, instance)
         steps = [
@@ -164,7 +164,7 @@ def test_a_bad_sidecar_is_refused_by_name_and_the_video_goes_on(tmp_path: Path, 
     text, why = HOSTILE[kind]
     (inbox / "a.mp4.egoworld.json").write_bytes(text)
     video(inbox / "a.mp4")
-    bench = Workbench(Settings(home=tmp_path / "data", inbox=inbox, settle_s=0))
+    bench = Workbench(Settings.load(home=tmp_path / "data", inbox=inbox, settle_s=0))
     with instance_of(bench) as instance:
         asked = partitions_in(instance, Ticks(bench, instance).tick("inbox"))
     assert asked == bench.store.keys("videos")
