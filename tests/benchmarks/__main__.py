@@ -29,6 +29,7 @@ LETTERS = {
     "i": "server_flow",
     "j": "fabric",
     "k": "sandbox",
+    "l": "stages",
 }
 """The module of each benchmark; (d) is counted in the run of (a)."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.manifest import stored_files
+from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.making.reproduce import file_differences
 from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.running.process import Process
@@ -101,26 +102,30 @@ def straight_plan(bench: Workbench, path: Path) -> Path:
     """What the straight script needs to know, taken from what the flow made: the same stages of the same videos."""
     listed: list[dict[str, Any]] = []
     for stage in stages().values():
-        recipe = bench.recipe(stage)
-        model = bench.catalog.model(stage.name, recipe.env)
-        python = bench.builder.ensure(recipe.env).python
         made = [m for video in bench.store.videos(stage.name) if (m := bench.store.current(stage.name, video))]
-        listed.append(
-            {
-                "name": stage.name,
-                "unit": stage.unit,
-                "python": str(python),
-                "environment": Process(python, path.parent / "straight").environment(),
-                "folder": str(model.folder),
-                "entry": model.runner,
-                "device": recipe.device,
-                "params": dict(recipe.params),
-                "weights": {name: str(file) for name, file in local_weights(model.weights, python).items()},
-                "inputs": [*stage.inputs, *stage.optional],
-                "videos": {m.video: [n for n, v in m.inputs.items() if v and n != SOURCE] for m in made},
-            }
-        )
+        given = {m.video: [name for name, version in m.inputs.items() if version and name != SOURCE] for m in made}
+        listed.append(plan_of(bench, stage, path.parent, given))
     facts = dict(bench.store.records("videos"))
     sources = {v: (str(bench.store.source(fact["sha256"], fact["suffix"])), fact["name"]) for v, fact in facts.items()}
     path.write_text(json.dumps({"stages": listed, "sources": sources}, indent=1), encoding="utf-8")
     return path
+
+
+def plan_of(bench: Workbench, stage: Stage, folder: Path, videos: Mapping[str, list[str]]) -> dict[str, Any]:
+    """What the straight script needs to know of one stage; videos: the assets that each is given. folder: for it."""
+    recipe = bench.recipe(stage)
+    model = bench.catalog.model(stage.name, recipe.env)
+    python = bench.builder.ensure(recipe.env).python
+    return {
+        "name": stage.name,
+        "unit": stage.unit,
+        "python": str(python),
+        "environment": Process(python, folder / "straight").environment(),
+        "folder": str(model.folder),
+        "entry": model.runner,
+        "device": recipe.device,
+        "params": dict(recipe.params),
+        "weights": {name: str(file) for name, file in local_weights(model.weights, python).items()},
+        "inputs": [*stage.inputs, *stage.optional],
+        "videos": dict(videos),
+    }
