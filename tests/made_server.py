@@ -98,6 +98,28 @@ def in_env(server: Server, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
 
 
+INDEXED = """
+import json, sys
+from egoworld_resources import Settings, open_store
+from egoworld_resources.store.known import known
+
+store, video = open_store(Settings.load()), sys.argv[1]
+said = {}
+for asset in store.assets():
+    found = store.index.ask(lambda connection: known(connection, "artifact", asset, [video])).values()
+    said[asset] = [store.current(asset, video).data_version, *(made.data_version for made in found)]
+print(json.dumps([str(store.index), said]))
+"""
+
+
+def indexed(server: Server, key: str) -> tuple[str, dict[str, list[str]]]:
+    """The name of the server's index, and of each artifact of a video its version by the store and by the index."""
+    done = in_env(server, "python", "-c", INDEXED, key)
+    assert done.returncode == 0, done.stderr
+    name, versions = json.loads(done.stdout)
+    return name, versions
+
+
 def in_proxy(
     server: Server, login: str | None, path: str = "/server_info", body: bytes | None = None
 ) -> tuple[int, str]:

@@ -37,7 +37,7 @@ def end_with_input() -> None:
 def listed(request: dict[str, Any]) -> dict[str, Any]:
     """Commit, licence and files of a repository.
 
-    The hub does not say which commit a branch stands at: without a full commit, that of the file changed last is told.
+    The hub does not say which commit a branch stands at: without a full commit, that of the file changed last is given.
     """
     api = HubApi()
     found = api.legacy.list_repo_files(request["repo"], MODEL, revision=request["revision"] or "master")

@@ -35,7 +35,7 @@ from egoworld_resources.server.proxy import ROOT_CERTIFICATE, ask
 from egoworld_resources.server.running import Server
 from egoworld_resources.settings import PROJECT
 from egoworld_resources.store.s3 import S3Store
-from tests.made_server import ROWS, brought, in_env, in_proxy, s3_client, server_up
+from tests.made_server import ROWS, brought, in_env, in_proxy, indexed, s3_client, server_up
 from tests.servers import temporary_home
 
 PARTS = [
@@ -130,24 +130,9 @@ def test_s3_is_reached_through_the_proxy_but_not_its_administration(server: Serv
     assert session.send(s3_accounts.signed(through, "PATCH", "/list-users")).status_code == 405
 
 
-INDEXED = """
-import json, sys
-from egoworld_resources import Settings, open_store
-from egoworld_resources.store.known import known
-
-store, video = open_store(Settings.load()), sys.argv[1]
-said = {}
-for asset in store.assets():
-    found = store.index.ask(lambda connection: known(connection, "artifact", asset, [video])).values()
-    said[asset] = [store.current(asset, video).data_version, *(made.data_version for made in found)]
-print(json.dumps([str(store.index), said]))
-"""
-
-
 def test_what_the_daemon_made_stands_in_the_servers_index(server: Server, worked: str) -> None:
-    done = in_env(server, "python", "-c", INDEXED, worked)
-    index, said = json.loads(done.stdout)
-    assert index == "the index of the store in Postgres", done.stderr
+    index, said = indexed(server, worked)
+    assert index == "the index of the store in Postgres"
     assert {"videos", "episodes", "previews"} <= set(said)
     assert [versions for versions in said.values() if len(versions) != 2 or len(set(versions)) != 1] == []
 

@@ -24,7 +24,7 @@ FRUITLESS = 2
 """How often a hub may be asked without more of the model arriving than ever before."""
 
 Progress = Callable[[int, int], None]
-"""Is told how many bytes are here, and of how many."""
+"""Gets how many bytes are here, and of how many."""
 
 
 @dataclass(frozen=True)

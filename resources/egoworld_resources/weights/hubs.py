@@ -127,7 +127,7 @@ class Hub:
     ) -> Mapping[str, str]:
         """Fetch files into their parts; reasons by path of those that did not arrive, "" for the hub as a whole.
 
-        arrived: is told the path of each that the client has all of; grown: how many bytes all parts have now.
+        arrived: gets the path of each that the client has all of; grown: how many bytes all parts have now.
         """
         wanted = [{"part": str(part), "path": file.path, "bytes": file.bytes} for part, file in files.items()]
         request = {"verb": "fetch", "repo": repo, "revision": commit, "workers": workers, "files": wanted}
