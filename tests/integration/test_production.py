@@ -39,19 +39,9 @@ from tests.made_server import ROWS, brought, in_env, in_proxy, indexed, s3_clien
 from tests.servers import temporary_home
 
 PARTS = [
-    "postgres",
-    "s3",
-    "code-location",
-    "webserver",
-    "webserver-viewer",
-    "daemon",
-    "files",
-    "metrics",
-    "envs",
-    "inbox-keeper",
-    "door",
-    "proxy",
-]
+    "postgres", "s3", "code-location", "webserver", "webserver-viewer", "daemon", "files", "metrics", "envs",
+    "inbox-keeper", "door", "proxy",
+]  # fmt: skip
 SET = b'{"query":"mutation{setConcurrencyLimit(concurrencyKey:\\"cpu\\",limit:3)}"}'
 SHEETS = (
     '{assetNodeOrError(assetKey:{path:["previews"]}){... on AssetNode{assetMaterializations(limit:1)'
