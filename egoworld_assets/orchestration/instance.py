@@ -34,7 +34,11 @@ def dagster_home(bench: Workbench) -> Path:
 def instance_of(bench: Workbench) -> dg.DagsterInstance:
     """The Dagster instance of this installation."""
     dagster_home(bench)
-    return dg.DagsterInstance.get()
+    instance = dg.DagsterInstance.get()
+    # A kill while Dagster made its tables leaves a file without them: whoever reads events makes them, and who asks for
+    # partitions finds none.
+    instance.event_log_storage.get_maximum_record_id()
+    return instance
 
 
 @contextmanager
