@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from egoworld_resources.artifacts.made import Made
 from egoworld_resources.artifacts.stage import Stage
-from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.making.job import VIDEOS
-from egoworld_resources.making.views import OneByOne, View
+from egoworld_resources.making.views import OneByOne, View, facts_of
 from egoworld_resources.making.workbench import SOURCE, Workbench
 
 SAMPLED_VIDEOS = 40
@@ -53,14 +51,12 @@ def frames_of(bench: Workbench, video: str) -> int:
 
 def frames_expected(view: View, videos: Sequence[str], per_byte: float | None) -> dict[str, float | None]:
     """Frames of videos as they are now: probed or, where these bytes were not yet, judged by the size of the file."""
-    probed = view.made(VIDEOS, videos)
-    found: dict[str, float | None] = {}
-    for video in videos:
-        facts, made = recorded(view, video), probed.get(video)
-        if made and made.frames and made.inputs.get(SOURCE) == facts.get("sha256"):
-            found[video] = made.frames
-        else:
-            found[video] = per_byte * facts["bytes"] if per_byte and facts.get("bytes") else None
+    probed = view.frames(videos)
+    found: dict[str, float | None] = {video: probed.get(video) for video in videos}
+    for video in videos if per_byte else ():
+        if video not in probed:
+            size = facts_of(view, video).get("bytes")
+            found[video] = per_byte * size if per_byte and size else None
     return found
 
 
@@ -68,7 +64,7 @@ def frames_per_byte(view: View) -> float | None:
     """The median over probed videos; None when there is none."""
     shares: list[float] = []
     for video, made in sampled(view, VIDEOS).items():
-        facts = recorded(view, video)
+        facts = facts_of(view, video)
         if facts.get("bytes") and facts.get("sha256") == made.inputs.get(SOURCE):
             shares.append(made.frames / facts["bytes"])
     return median(shares) if shares else None
@@ -86,11 +82,3 @@ def sampled(view: View, asset: str) -> Mapping[str, Made]:
     videos = view.having(asset)
     count = min(SAMPLED_VIDEOS, len(videos))
     return view.made(asset, [videos[number * len(videos) // count] for number in range(count)])
-
-
-def recorded(view: View, video: str) -> Mapping[str, Any]:
-    """What is recorded of a video; nothing of one whose record is damaged, which status shows."""
-    try:
-        return view.recorded("videos", video) or {}
-    except DamagedArtifact:
-        return {}

@@ -15,7 +15,7 @@ from egoworld_resources.artifacts.staleness import fingerprint
 from egoworld_resources.errors import EgoworldError, IndexAway
 from egoworld_resources.faults.causes import is_the_videos
 from egoworld_resources.making.state import SOURCE, State, state_of
-from egoworld_resources.making.views import Amounts, Arrivals, Group, Marked
+from egoworld_resources.making.views import PROBED, Amounts, Arrivals, Group, Marked, probed_frames
 from egoworld_resources.store.index import Index
 from egoworld_resources.store.known import known
 from egoworld_resources.store.look import Column, Look, Numbers, some_with
@@ -84,6 +84,15 @@ class Overview:
         for number in np.argsort(first):
             yield Group([self.look.videos[line] for line in parts[number]])
 
+    def frames(self, videos: Sequence[str]) -> Mapping[str, int]:
+        """Frames of videos whose bytes, as they are now, were probed."""
+        if PROBED not in self.look.columns:
+            return probed_frames(self, videos)
+        column, counted = self.look.columns[PROBED], self.look.amounts(PROBED)["frames"]
+        same = (column.used.get(SOURCE, np.zeros_like(column.version)) == self.look.source) & (column.version != 0)
+        found = np.where(same, counted, 0).astype(np.int64)
+        return {video: int(frames) for video in videos if (frames := found[self.look.line(video)])}
+
     def amounts(self, asset: str) -> Amounts:
         """What the live artifacts of the videos come to."""
         found = {name: float(each.sum()) for name, each in self.look.amounts(asset).items()}
@@ -129,7 +138,8 @@ class Overview:
         """1 where the fingerprint is not that of recipe and inputs, 2 where it is the one of now all the same."""
         found = np.zeros(len(column.odd), dtype=np.int64)
         lines = np.flatnonzero(column.odd)
-        self.look.learn([int(number) for number in column.odd[lines]])
+        self.look.learn(column.odd[lines].tolist())
+        self._learn_inputs(stage, lines)
         for line in lines:
             now = self._print(stage, int(line))
             found[line] = 2 if now == self.look.text(int(column.odd[line])) else 1
@@ -139,12 +149,18 @@ class Overview:
         """What is recorded as failed: as it is now, or as it was before."""
         failed = self.look.failures[stage.name]
         self.look.learn([reason for _, reason, _ in failed.values()])
+        self._learn_inputs(stage, np.array(list(failed), dtype=np.int64))
         words: dict[int, str] = {}
         for line, (made_of, reason, kind) in failed.items():
             record = {"reason": self.look.text(reason), **({"kind": kind} if kind is not None else {})}
             now = is_the_videos(record) and made_of == self._print(stage, line)
             words[line] = f"now {kind} {record['reason']}" if now else "before"
         return _of_lines(words, len(self.look.videos))
+
+    def _learn_inputs(self, stage: Stage, lines: Numbers) -> None:
+        """Read the versions of what a stage would be given for some videos at once."""
+        for name in (SOURCE, *stage.inputs, *stage.optional, *stage.annotations):
+            self.look.learn(self._now(stage, name)[lines].tolist())
 
     def _print(self, stage: Stage, line: int) -> str:
         """The fingerprint that an artifact would have now; empty when that cannot be said."""
@@ -155,7 +171,6 @@ class Overview:
         numbers = {name: int(self._now(stage, name)[line]) for name in (SOURCE, *stage.inputs, *stage.optional)}
         said = {name: int(self._now(stage, name)[line]) for name in stage.annotations}
         numbers |= {name: number for name, number in said.items() if number}
-        self.look.learn(list(numbers.values()))
         return fingerprint(recipe, {name: self.look.text(number) or None for name, number in numbers.items()})
 
 

@@ -12,7 +12,7 @@ from egoworld_resources.artifacts.made import Artifact, Made
 from egoworld_resources.artifacts.manifest import Recipe
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.making.state import State
+from egoworld_resources.making.state import SOURCE, State
 from egoworld_resources.store.protocol import Inspected
 from egoworld_resources.store.snapshot import Snapshot
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Marked = Mapping[tuple[str, str], str]
 """A word by (stage, video) that also sets videos apart, such as what one waits for."""
+PROBED = "videos"
+"""The asset that counts the frames of a video."""
 FEW = 64
 """Videos whose manifests are read sooner than a database is loaded."""
 
@@ -65,6 +67,7 @@ class View(Protocol):
     def recorded(self, kind: str, key: str) -> dict[str, Any] | None: ...
     def having(self, asset: str) -> Sequence[str]: ...
     def made(self, asset: str, videos: Sequence[str]) -> Mapping[str, Made]: ...
+    def frames(self, videos: Sequence[str]) -> Mapping[str, int]: ...
     def groups(self, marked: Marked | None = None) -> Iterable[Group]: ...
     def amounts(self, asset: str) -> Amounts: ...
     def arrivals(self) -> Arrivals: ...
@@ -101,6 +104,10 @@ class OneByOne:
                 found[video] = Made.of(manifest)
         return found
 
+    def frames(self, videos: Sequence[str]) -> Mapping[str, int]:
+        """Frames of videos whose bytes, as they are now, were probed."""
+        return probed_frames(self, videos)
+
     def groups(self, marked: Marked | None = None) -> Iterable[Group]:  # noqa: ARG002
         return (Group([video]) for video in self.videos)
 
@@ -116,6 +123,23 @@ class OneByOne:
         facts = [facts for key, facts in self._bench.store.records("videos") if key in wanted]
         newest = max((str(one.get("arrived_at", "")) for one in facts), default="")
         return Arrivals(len(facts), sum(int(one["bytes"]) for one in facts), newest)
+
+
+def probed_frames(view: View, videos: Sequence[str]) -> Mapping[str, int]:
+    """Frames of videos whose bytes, as they are now, were probed: one video after the other."""
+    found: dict[str, int] = {}
+    for video, made in view.made(PROBED, videos).items():
+        if made.frames and made.inputs.get(SOURCE) == facts_of(view, video).get("sha256"):
+            found[video] = made.frames
+    return found
+
+
+def facts_of(view: View, video: str) -> Mapping[str, Any]:
+    """What is recorded of a video; nothing of one whose record is damaged, which status shows."""
+    try:
+        return view.recorded("videos", video) or {}
+    except DamagedArtifact:
+        return {}
 
 
 def view_of(
