@@ -36,8 +36,8 @@ def instance_of(bench: Workbench) -> dg.DagsterInstance:
     home = dagster_home(bench)
     instance = dg.DagsterInstance.get()
     if home == bench.layout.dagster:
-        # A kill while Dagster made its tables leaves a file without them: whoever reads events makes them, and who asks
-        # for partitions finds none. Those of a server are made by `make up`, and not every part of it may read events.
+        # A kill while Dagster made its tables leaves a file without them. Reading events makes them, asking for
+        # partitions does not. Those of a server are made by `make up`, and not every part of it may read events.
         instance.event_log_storage.get_maximum_record_id()
     return instance
 
