@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from egoworld_resources.artifacts.manifest import digest
-from egoworld_resources.disk import naming_a_full_disk, sync_tree
+from egoworld_resources.disk import naming_a_full_disk, sync, sync_tree
 from egoworld_resources.errors import DiskFull, LockBusy
 from egoworld_resources.leases.named import Leases
 from egoworld_resources.leases.scratch import remove_tree
@@ -55,8 +55,7 @@ class Staging:
 
     def keep(self, part: Path, path: str) -> None:
         """Give a part, whose digest was found right, its name; it is on the disk before."""
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
+        sync(part)
         file = self.files / path
         file.parent.mkdir(parents=True, exist_ok=True)
         part.rename(file)
@@ -85,7 +84,7 @@ class Staging:
             (self.files / MANIFEST).write_text(manifest.text(), encoding="utf-8")
             sync_tree(self.files)
         self.files.rename(self.target)
-        sync_folder(self.home)
+        sync(self.home)
         self.clear()
         return self.target
 
@@ -120,12 +119,3 @@ def unfinished(home: Path) -> list[Path]:
     with suppress(FileNotFoundError):
         return sorted(entry for entry in (home / INCOMING).iterdir() if entry.is_dir())
     return []
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
