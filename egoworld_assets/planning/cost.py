@@ -8,9 +8,9 @@ from statistics import median
 
 from egoworld_resources.artifacts.made import Made
 from egoworld_resources.artifacts.stage import Stage
-from egoworld_resources.making.job import VIDEOS
+from egoworld_resources.making.state import SOURCE, VIDEOS
 from egoworld_resources.making.views import OneByOne, View, facts_of
-from egoworld_resources.making.workbench import SOURCE, Workbench
+from egoworld_resources.making.workbench import Workbench
 
 SAMPLED_VIDEOS = 40
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from egoworld_resources.artifacts.manifest import Recipe
 from egoworld_resources.environments.catalog import StageModel
+from egoworld_resources.making.state import VIDEOS
 from egoworld_resources.weights import ModelPaths, local_weights
 from egoworld_runner.job import WHOLE, Job, Span, VideoJob
 
 if TYPE_CHECKING:
     from egoworld_resources.weights.bucket import WeightsBucket
-
-VIDEOS = "videos"
 
 
 @dataclass(frozen=True)

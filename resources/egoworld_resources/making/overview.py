@@ -14,8 +14,8 @@ from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.artifacts.staleness import fingerprint
 from egoworld_resources.errors import EgoworldError, IndexAway
 from egoworld_resources.faults.causes import is_the_videos
-from egoworld_resources.making.state import SOURCE, State, state_of
-from egoworld_resources.making.views import PROBED, Amounts, Arrivals, Group, Marked, probed_frames
+from egoworld_resources.making.state import SOURCE, VIDEOS, State, state_of
+from egoworld_resources.making.views import Amounts, Arrivals, Group, Marked, probed_frames
 from egoworld_resources.store.index import Index
 from egoworld_resources.store.known import known
 from egoworld_resources.store.look import Column, Look, Numbers, some_with
@@ -86,9 +86,9 @@ class Overview:
 
     def frames(self, videos: Sequence[str]) -> Mapping[str, int]:
         """Frames of videos whose bytes, as they are now, were probed."""
-        if PROBED not in self.look.columns:
+        if VIDEOS not in self.look.columns:
             return probed_frames(self, videos)
-        column, counted = self.look.columns[PROBED], self.look.amounts(PROBED)["frames"]
+        column, counted = self.look.columns[VIDEOS], self.look.amounts(VIDEOS)["frames"]
         same = (column.used.get(SOURCE, np.zeros_like(column.version)) == self.look.source) & (column.version != 0)
         found = np.where(same, counted, 0).astype(np.int64)
         return {video: int(frames) for video in videos if (frames := found[self.look.line(video)])}

@@ -15,6 +15,8 @@ from egoworld_resources.faults.causes import Cause, is_the_videos
 
 Condition = Literal["fresh", "stale", "missing", "failed", "quarantined", "blocked"]
 SOURCE = "source"
+VIDEOS = "videos"
+"""The asset that counts the frames of a video."""
 
 
 A = TypeVar("A", bound=Artifact, covariant=True)

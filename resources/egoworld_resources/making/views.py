@@ -12,7 +12,7 @@ from egoworld_resources.artifacts.made import Artifact, Made
 from egoworld_resources.artifacts.manifest import Recipe
 from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.making.state import SOURCE, State
+from egoworld_resources.making.state import SOURCE, VIDEOS, State
 from egoworld_resources.store.protocol import Inspected
 from egoworld_resources.store.snapshot import Snapshot
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Marked = Mapping[tuple[str, str], str]
 """A word by (stage, video) that also sets videos apart, such as what one waits for."""
-PROBED = "videos"
-"""The asset that counts the frames of a video."""
 FEW = 64
 """Videos whose manifests are read sooner than a database is loaded."""
 
@@ -128,7 +126,7 @@ class OneByOne:
 def probed_frames(view: View, videos: Sequence[str]) -> Mapping[str, int]:
     """Frames of videos whose bytes, as they are now, were probed: one video after the other."""
     found: dict[str, int] = {}
-    for video, made in view.made(PROBED, videos).items():
+    for video, made in view.made(VIDEOS, videos).items():
         if made.frames and made.inputs.get(SOURCE) == facts_of(view, video).get("sha256"):
             found[video] = made.frames
     return found
