@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from egoworld_assets.episodes import STAGE as EPISODES
-from egoworld_resources.artifacts.manifest import Manifest
+from egoworld_assets.orchestration.registry import stages
+from egoworld_resources.artifacts.manifest import Manifest, digest
 from egoworld_resources.dataset import considered
 from egoworld_resources.dataset.episodes import ArtifactLineage, EpisodeArtifact
 from egoworld_resources.dataset.lineage import LINEAGE, licence_changes, merged_videos
 from egoworld_resources.errors import BadConfiguration, EgoworldError, Transient
 from egoworld_resources.leases.locks import locked
+from egoworld_resources.making.views import View, view_of
 from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.rights.bearing import LicenceBook
-from egoworld_resources.rights.source_videos import rights_of
+from egoworld_resources.rights.source_videos import rights_of, rights_stamp
 
 if TYPE_CHECKING:
     from egoworld_resources.dataset.merge import MergeReport
@@ -27,16 +29,33 @@ def merge_usable(bench: Workbench) -> MergeReport:
 
     target = bench.layout.dataset
     with locked(target.with_suffix(".lock")), bench.store.reading():
+        declared = declarations(bench)
         found = usable_episodes(bench)
         report = merge(found, target, previous=target if target.is_dir() else None)
-        considered.note(target, found, written=report.written)
+        considered.note(target, found, written=report.written, declared=declared)
     return report
 
 
 def usable_episodes(bench: Workbench) -> list[EpisodeArtifact]:
     """The episodes of every video whose current state is fresh: not stale, failed or quarantined."""
-    found = (usable(bench, video) for video in bench.store.videos(EPISODES.name))
+    found = (usable(bench, video) for video in usable_videos(bench))
     return [artifact_of(bench, made, bench.store.folder(made)) for made in found if made]
+
+
+def usable_videos(bench: Workbench) -> list[str]:
+    """Videos whose episodes are fresh: judged by the index of the store where they are many."""
+    view = view_of(bench, [EPISODES], None)
+    return sorted(video for group in view.groups() if is_fresh(view, group.example) for video in group.videos)
+
+
+def is_fresh(look: Workbench | View, video: str) -> bool:
+    """Whether the episodes of a video are fresh; those of a video that cannot be judged are not. Raises Transient."""
+    try:
+        return look.state(EPISODES, video).condition == "fresh"
+    except Transient:
+        raise
+    except EgoworldError:
+        return False
 
 
 def usable(bench: Workbench, video: str) -> Manifest | None:
@@ -124,7 +143,18 @@ def stale_licences(bench: Workbench) -> list[str]:
     an artifact again.
     """
     merged = bench.layout.dataset
-    if not (merged / LINEAGE).is_file():
+    last = considered.read(merged)
+    if not (merged / LINEAGE).is_file() or (last.written and last.declared == declarations(bench)):
         return []
-    found = (usable(bench, video) for video in bench.store.videos(EPISODES.name))
+    found = (usable(bench, video) for video in usable_videos(bench))
     return licence_changes(merged, [artifact_of(bench, made, merged) for made in found if made])
+
+
+def declarations(bench: Workbench) -> str:
+    """A digest of how every stage is made and licensed now: a corrected licence and newly stated rights change it."""
+    facts: dict[str, Any] = {"rights": rights_stamp(bench.store), "stated": bench.settings.rights.model_dump()}
+    facts["licences"] = bench.settings.licences.model_dump()
+    for name, stage in stages().items():
+        model = bench.catalog.model(name, bench.env_of(stage))
+        facts[name] = [model.licence, model.outputs, *(f"{weight.name} {weight.licence}" for weight in model.weights)]
+    return digest(facts)

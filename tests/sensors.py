@@ -101,7 +101,7 @@ class Ticks:
             self.instance.report_run_failed(run, fault)
             return
         considering = [a for a in usable_episodes(self.bench) if over is None or a.video in over]
-        considered.note(self.bench.layout.dataset, considering, written=False)
+        considered.note(self.bench.layout.dataset, considering, written=False, declared="")
         done = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name)
         self.instance.report_dagster_event(done, run.run_id)
 

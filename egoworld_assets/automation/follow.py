@@ -6,22 +6,20 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
 from egoworld_assets.automation.jobs import DATASET
 from egoworld_assets.automation.pace import UNFINISHED, Cursor, deadline
-from egoworld_assets.dataset import artifact_of, usable
+from egoworld_assets.dataset import artifact_of, declarations, is_fresh, usable
 from egoworld_assets.episodes import STAGE
 from egoworld_assets.orchestration.materializations import LOG, console
 from egoworld_assets.orchestration.registry import stages
 from egoworld_assets.orchestration.shards import videos_of
-from egoworld_resources.artifacts.manifest import digest
 from egoworld_resources.dataset import considered
 from egoworld_resources.errors import Transient
+from egoworld_resources.making.views import OneByOne, view_of
 from egoworld_resources.making.workbench import Workbench
-from egoworld_resources.rights.source_videos import rights_stamp
 
 ASSET = dg.AssetKey("dataset")
 BY_HAND = "__ASSET_JOB"
@@ -144,7 +142,7 @@ class Looking:
     def __init__(self, bench: Workbench, context: dg.SensorEvaluationContext) -> None:
         self._bench, self._context = bench, context
         self._looked_at = bench.snapshot(ahead=False)
-        self._known = considered.known(bench.layout.dataset)
+        self._last = considered.read(bench.layout.dataset)
         self._late = deadline()
 
     def go(self, follow: Follow, now: float) -> Follow:
@@ -174,7 +172,9 @@ class Looking:
 
     def _everything(self, follow: Follow, now: float) -> Follow:
         """Go on comparing every video, in the order of their keys; ends with the first that differs."""
-        for video in sorted({*self._bench.store.videos(STAGE.name), *self._known}):
+        for video in sorted(
+            {*self._bench.store.videos(STAGE.name), *self._last.fingerprints} - self._unchanged(follow.declared)
+        ):
             if video <= (follow.look or ""):
                 continue
             if self._late():
@@ -184,9 +184,18 @@ class Looking:
             follow = replace(follow, look=video)
         return replace(follow, look=None, looked=now)
 
+    def _unchanged(self, declared: str) -> set[str]:
+        """Videos that are plainly as the last merge took them, by the index: nothing else of them need be read."""
+        view = view_of(self._looked_at, [STAGE], None, self._late) if declared == self._last.declared else None
+        if view is None or isinstance(view, OneByOne):
+            return set()
+        fresh = [video for group in view.groups() if is_fresh(view, group.example) for video in group.videos]
+        made = view.made(STAGE.name, fresh)
+        return {video for video, one in made.items() if one.data_version == self._last.versions.get(video)}
+
     def _differ(self, videos: Iterable[str]) -> bool:
         """Whether a merge would take something else of one of some videos than the last one did."""
-        return any(self._now(video) != self._known.get(video) for video in videos)
+        return any(self._now(video) != self._last.fingerprints.get(video) for video in videos)
 
     def _now(self, video: str) -> str | None:
         """What a merge would take of a video now. Stale episodes are no change: a refresh makes them first.
@@ -198,13 +207,13 @@ class Looking:
         try:
             made = usable(self._looked_at, video)
             if made is None and self._looked_at.state(STAGE, video).condition == "stale":
-                return self._known.get(video)
+                return self._last.fingerprints.get(video)
             return considered.fingerprint(artifact_of(self._looked_at, made, Path())) if made else None
         except Transient:
             raise
         except Exception as error:  # noqa: BLE001 one video does not keep the others out of the dataset
             LOG.warning(f"the episodes of {video} cannot be judged, so they count as unchanged: {error}")
-            return self._known.get(video)
+            return self._last.fingerprints.get(video)
 
 
 def new_events(instance: dg.DagsterInstance, after: int) -> list[tuple[int, str]]:
@@ -224,13 +233,3 @@ def newest_event(instance: dg.DagsterInstance) -> int:
     """Storage id of the newest materialization of a stage; 0 when there is none."""
     newest = (instance.fetch_materializations(dg.AssetKey(name), limit=1).records for name in stages())
     return max((record.storage_id for records in newest for record in records), default=0)
-
-
-def declarations(bench: Workbench) -> str:
-    """A digest of how every stage is made and licensed now: a corrected licence and newly stated rights change it."""
-    facts: dict[str, Any] = {"rights": rights_stamp(bench.store), "stated": bench.settings.rights.model_dump()}
-    facts["licences"] = bench.settings.licences.model_dump()
-    for name, stage in stages().items():
-        model = bench.catalog.model(name, bench.env_of(stage))
-        facts[name] = [model.licence, model.outputs, *(f"{weight.name} {weight.licence}" for weight in model.weights)]
-    return digest(facts)

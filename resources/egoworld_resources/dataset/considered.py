@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from egoworld_resources.artifacts.manifest import digest
@@ -24,27 +24,44 @@ def fingerprint(artifact: EpisodeArtifact) -> str:
     return digest(facts)[:32]
 
 
-def note(target: Path, artifacts: Sequence[EpisodeArtifact], *, written: bool) -> None:
-    """Remember what a merge into ``target`` considered. written: whether there is a dataset of it."""
-    facts = {"written": written, "videos": {artifact.video: fingerprint(artifact) for artifact in artifacts}}
+@dataclass(frozen=True)
+class Considered:
+    """What the last merge considered: nothing where there was none.
+
+    written: whether there is a dataset of it. declared: a digest of all licences and rights as they were declared then.
+    fingerprints, versions: what it took of each video, and the version of the episodes.
+    """
+
+    written: bool = False
+    declared: str = ""
+    fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def note(target: Path, artifacts: Sequence[EpisodeArtifact], *, written: bool, declared: str) -> None:
+    """Remember what a merge into ``target`` considered. declared: when it began."""
+    fingerprints = {artifact.video: fingerprint(artifact) for artifact in artifacts}
+    facts = Considered(
+        written, declared, fingerprints, {artifact.video: artifact.data_version for artifact in artifacts}
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
     with scratch_file(target.parent) as (descriptor, name):
         with os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) as file:
-            json.dump(facts, file)
+            json.dump(asdict(facts), file)
         os.fsync(descriptor)
         name.replace(_noted(target))
 
 
-def known(target: Path) -> dict[str, str]:
-    """Fingerprint by video of what the last merge into ``target`` considered; empty when there was none.
+def read(target: Path) -> Considered:
+    """What the last merge into ``target`` considered; nothing when the dataset that it wrote is gone.
 
-    Also when the dataset that it wrote is gone: then everything is to be merged again.
+    Then, and when the note is of an earlier version of this program, everything is to be merged again.
     """
     try:
-        facts = json.loads(_noted(target).read_text(encoding="utf-8"))
-        return {} if facts["written"] and not target.is_dir() else dict(facts["videos"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return {}
+        found = Considered(**json.loads(_noted(target).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return Considered()
+    return Considered() if found.written and not target.is_dir() else found
 
 
 def _noted(target: Path) -> Path:
