@@ -84,8 +84,6 @@ def change_prompts(bench: Workbench, video: str, shown: Shown, remove: bool, out
     before = said(bench.store, PROMPTS, key)
     kept = [one for one in (before.value if before and before.of_these_bytes else []) if not shown.meant(one)]
     change(bench, PROMPTS, key, kept if remove else [*kept, shown.as_json()], output)
-    if not remove and not output.as_json:
-        warn_of_no_clip(bench, key, shown.frame or 0, output.console)
 
 
 def change_lens(bench: Workbench, video: str, file: Path | None, remove: bool, output: Telling) -> None:
@@ -124,11 +122,11 @@ def change(bench: Workbench, kind: str, video: str, value: Any, output: Telling)
         show(planned(bench, [video]), output.console)
 
 
-def warn_of_no_clip(bench: Workbench, video: str, frame: int, console: Console) -> None:
-    """Say when nothing comes of a prompt because its frame was cut out."""
+def in_no_clip(bench: Workbench, video: str, prompts: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Frames of prompts of which nothing comes, because they were cut out; none before there are clips."""
     spans = bench.clips(bench.store.current("clips", video))
-    if spans and not any(start <= frame < end for _, start, end in spans):
-        console.print(f"[yellow]frame {frame} is in no clip: nothing comes of it[/yellow]", highlight=False)
+    frames = sorted({int(prompt["frame"]) for prompt in prompts})
+    return [f for f in frames if spans and not any(start <= f < end for _, start, end in spans)]
 
 
 def show_said(bench: Workbench, kind: str, video: str, output: Telling) -> None:
@@ -141,6 +139,8 @@ def show_said(bench: Workbench, kind: str, video: str, output: Telling) -> None:
     made = found.manifest if found else None
     who = {"version": made.data_version, "at": made.made_at, **made.source} if made else {}
     note = "" if found is None or found.of_these_bytes else "about other bytes of this name, so it does not hold"
+    cut_out = in_no_clip(bench, key, found.value) if found and found.of_these_bytes and kind == PROMPTS else []
+    note = note or "; ".join(f"frame {frame} is in no clip: nothing comes of it" for frame in cut_out)
     if output.as_json:
         print(json.dumps({kind: found.value if found else None, "note": note, **who}, indent=2, ensure_ascii=False))
     elif found:

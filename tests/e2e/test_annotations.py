@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from egoworld_assets.cli.app import app
+from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.annotations.said import pictures_of
+from egoworld_resources.inbox.arrivals import Arrivals
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 from tests.made_graph import Installation
@@ -119,6 +121,26 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
     key = keys_of(installed)[0]
     assert why in refused(installed, "prompt", key, *arguments)
     assert json.loads(installed.ask("prompt", key, "--json"))["prompts"] is None
+
+
+def test_of_a_frame_that_was_cut_out_it_is_said_that_nothing_comes(tmp_path: Path) -> None:
+    bench = Workbench(Settings.load(home=tmp_path / "data"))
+    Arrivals(bench.store).take(video(tmp_path / "a.mp4", shots=(12, 4)), "a.mp4")
+    (key,) = bench.store.keys("videos")
+    of_a_home = {"EGOWORLD_HOME": str(tmp_path / "data")}
+
+    def said_of(frame: str) -> str:
+        words = ["prompt", key, *CUP]
+        words[words.index("--frame") + 1] = frame
+        return CliRunner().invoke(app, words, env=of_a_home).output
+
+    assert "no clip" not in said_of("13"), "nothing is known before there are clips"
+    for name in ("videos", "clips"):
+        assert all(outcome.manifest for outcome in bench.make(stages()[name], [key], "run"))
+    assert "no clip" in said_of("0")
+    listed = json.loads(CliRunner().invoke(app, ["prompt", key, "--json"], env=of_a_home).output)
+    assert listed["note"] == "frame 13 is in no clip: nothing comes of it"
+    assert len(listed["prompts"]) == 2, "it is kept: other clips may be cut"
 
 
 SIDECAR = {"prompts": [{"frame": 1, "label": "cup", "box": [4, 5, 20, 20]}]}
