@@ -40,6 +40,13 @@ def tinted(picture: Picture, inside: NDArray[np.bool_], colour: Colour, share: f
     np.copyto(picture, cv2.LUT(np.ascontiguousarray(picture), table[None]), where=inside[..., None])
 
 
+def interpolation(scale: float) -> int:
+    """How a picture is resized: above half its size two by two pixels hold all of it, at a fifth of an area's time."""
+    if scale >= 1:
+        return cv2.INTER_CUBIC
+    return cv2.INTER_LINEAR if scale > 0.5 else cv2.INTER_AREA
+
+
 def fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
     """Points in the fixed-point form that OpenCV draws."""
     return np.round(points * (1 << SHIFT)).astype(np.int32)
@@ -65,9 +72,7 @@ class Painter:
 
     def paint(self, rgb: Picture, frame: int, span: Span, *, labels: bool = True) -> Picture:
         """The frame at the painter's size with everything that belongs to it, uint8 [height, width, 3]."""
-        smaller = self.width < rgb.shape[1]
-        how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-        picture = cv2.resize(rgb, (self.width, self.height), interpolation=how)
+        picture = cv2.resize(rgb, (self.width, self.height), interpolation=interpolation(self.width / rgb.shape[1]))
         texts = self._masks(picture, frame)
         self._tails(picture, frame, span)
         texts += self._boxes(picture, frame, {label.text for label in texts})

@@ -63,7 +63,7 @@ class RerunPreviews(Runner):
         caption = Caption(painter.width)
         with ExitStack() as stack:
             size = (painter.width, painter.height + STRIP)
-            film = stack.enter_context(Mp4(clip.folder / "overlay.mp4", *size, clip.fps or 30.0, crf=23))
+            film = stack.enter_context(Mp4(clip.folder / "overlay.mp4", *size, clip.fps or 30.0, crf=24))
             recording = stack.enter_context(
                 Recording(content, clip.folder / "recording.rrd", int(params["recording_width"]))
             )

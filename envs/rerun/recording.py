@@ -46,7 +46,7 @@ class Recording:
         scale = min(1.0, width / clip.width)
         self.width, self.height = (max(2, 2 * round(size * scale / 2)) for size in (clip.width, clip.height))
         self._scale = np.array([self.width / clip.width, self.height / clip.height])
-        self._packets = Packets(self.width, self.height, clip.fps or 30.0, crf=26)
+        self._packets = Packets(self.width, self.height, clip.fps or 30.0, crf=27)
         self._pending: list[tuple[int, float, bytes, bool]] = []
         self._outlined: list[list[tuple[NDArray[np.float32], int]]] = []
         self._stream = rr.RecordingStream(APPLICATION, recording_id=recording_id(clip.video), send_properties=False)
