@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from dagster._daemon import backfill, sensor
 from dagster._daemon.cli import main
+
+from egoworld_resources.settings import PROJECT
+from tests.alembic_once import read_migrations_once
 
 EVERY_S = 1
 ENVIRONMENT = {"DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": str(EVERY_S)}
@@ -22,7 +26,16 @@ def brisk(facts: dict[str, Any]) -> None:
     facts["run_monitoring"]["poll_interval_seconds"] = 5 * EVERY_S
 
 
+def workspace() -> dict[str, Any]:
+    """Our workspace.yaml with the brisk code location under the same name."""
+    facts = yaml.safe_load((PROJECT / "workspace.yaml").read_text(encoding="utf-8"))
+    module = facts["load_from"][0]["python_module"]
+    module |= {"module_name": "tests.brisk_code", "working_directory": str(PROJECT)}
+    return facts
+
+
 if __name__ == "__main__":
     sensor.MIN_INTERVAL_LOOP_TIME = EVERY_S
     backfill.DEFAULT_DAEMON_INTERVAL_SECONDS = EVERY_S
+    read_migrations_once()
     main()

@@ -11,6 +11,7 @@ import pytest
 from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.checkout import checkout_catalog, checkout_uv
+from tests.alembic_once import read_migrations_once
 
 pytest_plugins = [
     "servers",  # real Postgres and S3 servers: fixtures minio, versitygw, postgres_server
@@ -22,6 +23,7 @@ pytest_plugins = [
 if TYPE_CHECKING:
     from tests.made_clips import Ran
 
+read_migrations_once()
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

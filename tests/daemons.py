@@ -38,6 +38,7 @@ class Daemon:
         self.facts = yaml.safe_load((PROJECT / "infra" / "dagster.yaml").read_text(encoding="utf-8"))
         self.facts["concurrency"]["runs"]["max_concurrent_runs"] = at_once
         brisk_daemon.brisk(self.facts)
+        self.workspace = installed.folder / "workspace.yaml"
         self.configure()
         self.environment = {n: v for n, v in os.environ.items() if not n.startswith("EGOWORLD_")}
         self.environment |= {"EGOWORLD_CONFIG": installed.config, "DAGSTER_HOME": str(self.home)}
@@ -49,13 +50,14 @@ class Daemon:
     def configure(self) -> None:
         """Say how the daemon works: a command on this home puts our own dagster.yaml there."""
         (self.home / "dagster.yaml").write_text(yaml.safe_dump(self.facts), encoding="utf-8")
+        self.workspace.write_text(yaml.safe_dump(brisk_daemon.workspace()), encoding="utf-8")
 
     def start(self) -> None:
         """Start it."""
         self.configure()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.brisk_daemon", "run", "-w", str(PROJECT / "workspace.yaml")],
+                [sys.executable, "-m", "tests.brisk_daemon", "run", "-w", str(self.workspace)],
                 cwd=PROJECT,
                 env=self.environment,
                 stdout=log,
