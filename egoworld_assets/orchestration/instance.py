@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from egoworld_resources.leases.locks import locked
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import PROJECT
 
@@ -32,12 +33,14 @@ def dagster_home(bench: Workbench) -> Path:
 
 
 def instance_of(bench: Workbench) -> dg.DagsterInstance:
-    """The Dagster instance of this installation."""
+    """The Dagster instance of this installation, with its tables: whoever else needs them finds them made."""
     home = dagster_home(bench)
-    instance = dg.DagsterInstance.get()
-    if home == bench.layout.dagster:
-        # A kill while Dagster made its tables leaves a file without them. Reading events makes them, asking for
-        # partitions does not. Those of a server are made by `make up`, and not every part of it may read events.
+    if home != bench.layout.dagster:
+        return dg.DagsterInstance.get()  # `make up` made its tables, and not every part of it may read events
+    with locked(home / ".making.lock"):  # of two that make them at once Dagster lets one fail
+        instance = dg.DagsterInstance.get()
+        # A kill while they were made leaves a file without them. Reading events makes them, asking for partitions
+        # does not.
         instance.event_log_storage.get_maximum_record_id()
     return instance
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
-from egoworld_assets.orchestration.instance import dagster_home
+from egoworld_assets.orchestration.instance import instance_of
 from egoworld_resources.errors import BadConfiguration, EgoworldError, UnknownName
 from egoworld_resources.layout import KEY
 from egoworld_resources.making.workbench import Workbench
@@ -124,7 +124,8 @@ def served_artifacts(bench: Workbench) -> Iterator[None]:
 
 def dagster_ui(bench: Workbench, port: int) -> int:
     """Run webserver, daemon and the file server until interrupted; returns Dagster's exit status."""
-    home = dagster_home(bench)
+    with instance_of(bench) as instance:
+        home = instance.root_directory
     if not in_s3(bench.settings):
         bench.settings.inbox_folder.mkdir(parents=True, exist_ok=True)
     workspace = PROJECT / "workspace.yaml"

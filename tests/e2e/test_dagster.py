@@ -1,6 +1,10 @@
 """The flow as Dagster runs it: real instance, real runner subprocesses, a made-up stage at the end."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -298,3 +302,21 @@ class Broken(Workbench):
 
     def make(self, stage: Stage, videos: object, run_id: str, force: bool = False) -> list[Outcome]:
         raise OSError("no disk left for notes")
+
+
+def opened(config: str) -> str:
+    """What a process of its own says that opens the instance of a home; empty when all is well."""
+    with_tables = (
+        "from egoworld_assets.orchestration.instance import instance_of\n"
+        "from egoworld_resources.making.workbench import Workbench\n"
+        "from egoworld_resources.settings import Settings\n"
+        "with instance_of(Workbench(Settings.load())) as instance: instance.get_dynamic_partitions('videos')\n"
+    )
+    env = {**os.environ, "EGOWORLD_HOME": config, "DAGSTER_HOME": ""}
+    return subprocess.run([sys.executable, "-c", with_tables], env=env, capture_output=True, text=True).stderr
+
+
+def test_several_that_start_at_once_on_a_new_home_all_find_the_tables(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        said = list(threads.map(opened, [str(tmp_path / "data")] * 4))
+    assert not [one for one in said if "Error" in one], said
