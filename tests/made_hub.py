@@ -31,6 +31,7 @@ class MadeHub:
     stall_at: dict[str, int] = field(default_factory=dict[str, int])  # byte of the file from which it says nothing
     drops: Counter[str] = field(default_factory=Counter[str])  # how often it hangs up yet
     redirect_to: str = ""
+    absent_from: set[str] = field(default_factory=set[str])  # names of the protocols under which it has no model
     bytes_sent: Counter[str] = field(default_factory=Counter[str])
     tokens: list[str] = field(default_factory=list[str])
     over: threading.Event = field(default_factory=threading.Event)
@@ -80,7 +81,10 @@ class Answers(BaseHTTPRequestHandler):
         self.hub.tokens.append(self.headers.get("Authorization", "") + self.headers.get("Cookie", ""))
         url = urlsplit(self.path)
         query = parse_qs(url.query)
-        if url.path.startswith(f"/api/models/{REPO}"):
+        protocol = "modelscope" if url.path.startswith("/api/v1/") else "huggingface"
+        if protocol in self.hub.absent_from:
+            self.absent()
+        elif url.path.startswith(f"/api/models/{REPO}"):
             self.say(self.hub.huggingface_listing())
         elif url.path == f"/api/v1/models/{REPO}/repo/files":
             self.say(self.hub.modelscope_listing())
@@ -91,7 +95,19 @@ class Answers(BaseHTTPRequestHandler):
         elif found := re.fullmatch(rf"/{REPO}/resolve/{COMMIT}/(.+)", url.path):
             self.file(unquote(found[1]))
         else:
-            self.send_error(404)
+            self.absent()
+
+    def absent(self) -> None:
+        """There is no such model, as each hub says it."""
+        document = {"Code": 10010205001, "Success": False, "Message": "the model does not exist"}
+        data = json.dumps(document).encode()
+        self.send_response(404)
+        self.send_header("X-Error-Code", "RepoNotFound")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
 
     def say(self, document: object) -> None:
         data = json.dumps(document).encode()

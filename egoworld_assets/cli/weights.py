@@ -22,6 +22,7 @@ Source = Annotated[str, typer.Option(help="Where the files are from, if they com
 Revision = Annotated[str, typer.Option(help="Their full commit there.")]
 Licence = Annotated[str, typer.Option(help="SPDX id of the licence of these weights, or LicenseRef-...")]
 
+Stall = Annotated[float, typer.Option(min=1, help="Seconds without a byte that end a transfer.")]
 Globs = Annotated[list[str] | None, typer.Option(help="Paths of the repository, * crosses folders; may be repeated.")]
 
 
@@ -71,6 +72,21 @@ def import_delivery(
 
 @app.command()
 @errors_shown
+def discover(
+    model: Annotated[str, typer.Argument(help="OWNER/NAME, or HUB:OWNER/NAME to ask one hub alone.")],
+    revision: Revision = "",
+    everywhere: Annotated[bool, typer.Option("--all", help="Ask every hub, also when the first one has it.")] = False,
+    stall_s: Stall = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Look a model up, on ModelScope first and then on Hugging Face: format, architecture, size, files, licence."""
+    from egoworld_assets.cli.weights_discovered import show_discovered
+
+    show_discovered(Settings.load(), model, revision, stall_s, everywhere=everywhere, as_json=as_json)
+
+
+@app.command()
+@errors_shown
 def download(
     source: Annotated[str, typer.Argument(help="huggingface:OWNER/NAME or modelscope:OWNER/NAME.")],
     revision: Revision = "",
@@ -79,7 +95,7 @@ def download(
     include: Globs = None,
     exclude: Globs = None,
     workers: Annotated[int, typer.Option(min=1, max=32, help="Files at once.")] = 4,
-    stall_s: Annotated[float, typer.Option(min=1, help="Seconds without a byte that end a transfer.")] = 60.0,
+    stall_s: Stall = 60.0,
 ) -> None:
     """Take a model in from a hub at a full commit: whole or not at all, every byte compared; run again, it goes on."""
     from egoworld_assets.cli.weights_shown import progress_shown

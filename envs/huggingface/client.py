@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_url
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.file_download import get_hf_file_metadata, http_get
 from huggingface_hub.utils import build_hf_headers
 
@@ -37,8 +38,13 @@ def end_with_input() -> None:
 
 
 def listed(request: dict[str, Any]) -> dict[str, Any]:
-    """Commit, licence and files of a repository."""
-    info = HfApi().model_info(request["repo"], revision=request["revision"] or None, files_metadata=True)
+    """Commit, licence and files of a repository, or that there is none."""
+    try:
+        info = HfApi().model_info(request["repo"], revision=request["revision"] or None, files_metadata=True)
+    except GatedRepoError:  # it is there, and asks for a token
+        raise
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        return {"absent": str(error).strip().splitlines()[0]}
     files = [
         {
             "path": one.rfilename,

@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any
 
 from modelscope_hub import HubApi
+from modelscope_hub.errors import NotExistError
 
 MODEL = "model"
 
@@ -35,12 +36,15 @@ def end_with_input() -> None:
 
 
 def listed(request: dict[str, Any]) -> dict[str, Any]:
-    """Commit, licence and files of a repository.
+    """Commit, licence and files of a repository, or that there is none.
 
     The hub does not say which commit a branch stands at: without a full commit, that of the file changed last is given.
     """
     api = HubApi()
-    found = api.legacy.list_repo_files(request["repo"], MODEL, revision=request["revision"] or "master")
+    try:
+        found = api.legacy.list_repo_files(request["repo"], MODEL, revision=request["revision"] or "master")
+    except NotExistError as error:
+        return {"absent": str(error).strip().splitlines()[0]}
     entries = [entry for entry in found if entry.get("Type") != "tree"]
     files = [
         {"path": one["Path"], "bytes": one.get("Size"), "sha256": one.get("Sha256") or "", "git": ""} for one in entries

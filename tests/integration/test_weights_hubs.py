@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -189,3 +190,48 @@ def test_a_hub_cannot_name_a_path_outside(hub: MadeHub, home: Path, path: str) -
     assert result.exit_code == 1
     assert "what it says of lab/tiny is not taken" in result.stderr
     assert [file for file in home.rglob("*evil*") if file.is_file()] == []
+
+
+def discover(*arguments: str) -> Result:
+    """`egoworld weights discover`."""
+    return CliRunner().invoke(app, ["weights", "discover", *arguments, "--stall-s", "3"])
+
+
+def test_a_model_is_looked_up_before_anything_large_is_fetched(hub: MadeHub, hub_name: str, home: Path) -> None:
+    result = discover(f"{hub_name}:{REPO}", "--json")
+    assert result.exit_code == 0, result.output
+    (found,) = json.loads(result.stdout)["found"]
+    assert found["source"] == f"{hub_name}:{REPO}"
+    assert (found["revision"], found["licence"], found["architecture"]) == (COMMIT, "Apache-2.0", "Tiny")
+    assert found["formats"] == {"safetensors": sum(len(data) for path, data in FILES.items() if "model-" in path)}
+    assert {file["path"]: file["bytes"] for file in found["files"]} == {path: len(FILES[path]) for path in FILES}
+    assert set(hub.bytes_sent) == {"config.json"}
+    assert not home.exists()
+
+
+def test_modelscope_is_asked_first_and_the_next_hub_where_it_has_nothing(
+    hub: MadeHub, home: Path, builder: EnvBuilder
+) -> None:
+    for name in HUBS:
+        builder.ensure(name)
+    first = discover(REPO).stdout
+    assert f"egoworld weights download modelscope:{REPO} --revision {COMMIT}" in first
+    assert "huggingface" not in first
+    hub.absent_from.add("modelscope")
+    hub.licence = "other"
+    second = discover(REPO).stdout
+    assert f"modelscope has no {REPO}" in second
+    assert f"egoworld weights download huggingface:{REPO} --revision {COMMIT}" in second
+    assert "the hub says other; then --licence" in second
+    hub.absent_from.add("huggingface")
+    neither = discover(REPO)
+    assert neither.exit_code == 1
+    assert f"modelscope has no {REPO}" in neither.stderr
+    assert f"huggingface has no {REPO}" in neither.stderr
+
+
+def test_a_changed_configuration_names_no_architecture(hub: MadeHub, home: Path, builder: EnvBuilder) -> None:
+    builder.ensure("huggingface")
+    hub.sent["config.json"] = FILES["config.json"].replace(b"Tiny", b"Evil")
+    (found,) = json.loads(discover(f"huggingface:{REPO}", "--json").stdout)["found"]
+    assert found["architecture"] == ""

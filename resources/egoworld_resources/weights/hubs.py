@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from egoworld_resources.errors import UnknownName
 from egoworld_resources.programs.environment import HOME, NETWORK, environment_of
-from egoworld_resources.weights.errors import HubUnreachable, WeightsRefused
+from egoworld_resources.weights.errors import HubUnreachable, NotOnHub, WeightsRefused
 from egoworld_resources.weights.manifest import why_odd
 
 LOOK_EVERY_S = 0.25
@@ -100,14 +100,21 @@ class Hub:
     stall_s: float = 60.0
 
     def list(self, repo: str, revision: str, home: Path) -> Listing:
-        """Files of a repository at a revision. home: the client's own folder. Raises HubUnreachable, WeightsRefused."""
+        """Files of a repository at a revision. home: the client's own folder.
+
+        Raises NotOnHub, HubUnreachable, WeightsRefused for what no hub should say.
+        """
         request = {"verb": "list", "repo": repo, "revision": revision}
         with self._client(request, home) as (child, said):
             lines = [line for line in _lines(child, LONGEST_LIST_S) if line]
         if not lines:
             raise HubUnreachable(f"{self.name}: {repo} could not be listed: {_last(said)}")
+        answer: dict[str, Any] = json.loads(lines[-1])
+        if absent := answer.get("absent"):
+            at = f" at {revision}" if revision else ""
+            raise NotOnHub(f"{self.name} has no {repo}{at}: {absent[:300]}")
         try:
-            return Listing.model_validate_json(lines[-1])
+            return Listing.model_validate(answer)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))

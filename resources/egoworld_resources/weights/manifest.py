@@ -28,6 +28,9 @@ FORMATS = {
 }  # fmt: skip
 """Format by the ending of a name; what loads as a pickle in one library and not in another counts as one."""
 
+WEIGHTS_FORMATS = frozenset({"safetensors", "gguf", "onnx", "tflite", "mediapipe", "pickle", "numpy", "hdf5"})
+"""Formats of files that hold weights; the others describe them."""
+
 
 def format_of(path: str) -> str:
     """The format that a file's name promises; "other" for unknown endings."""
