@@ -11,6 +11,7 @@ import typer
 from egoworld_resources.environments.building.builder import EnvBuilder
 from egoworld_resources.environments.catalog import BASE, Catalog
 from egoworld_resources.environments.checkout import PROFILE, checkout_catalog, checkout_uv, checkout_wheels
+from egoworld_resources.environments.declaration import OWN
 from egoworld_resources.environments.locking.resolve import lock as make_lock
 from egoworld_resources.environments.policy import vulnerabilities as audits
 from egoworld_resources.errors import EgoworldError
@@ -32,7 +33,7 @@ def lock(
     """Compile the lock of each env from its pyproject.toml."""
     project = Path.cwd()
     catalog, uv = checkout_catalog(project, profile), checkout_uv(project)
-    own = [name for name in catalog.names if catalog.env(name).interpreter != BASE]
+    own = [name for name in catalog.names if catalog.env(name).interpreter == OWN]
     for name in names or [*([] if profile else [BASE]), *own]:
         for file in make_lock(name, catalog, uv, upgrade=upgrade, profile=profile):
             typer.echo(file.relative_to(project))

@@ -38,7 +38,7 @@ def test_the_lock_of_the_tools_follows_that_of_base() -> None:
 
 
 def test_no_lock_is_left_over() -> None:
-    wanted = {f"pylock.{name}.toml" for name in [*NAMES, "dev"]}
+    wanted = {f"pylock.{checkout_catalog(REPOSITORY).env(name).runs_in}.toml" for name in NAMES} | {"pylock.dev.toml"}
     assert {file.name for file in lock_files()} <= wanted
 
 

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from waiting import wait_for
 
 BUILD = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from made_envs import made_catalog
 from egoworld_resources.environments.building.builder import EnvBuilder
@@ -99,6 +101,19 @@ def test_the_runner_contract_is_on_the_path(place: Place) -> None:
 def test_base_is_our_own_interpreter(builder: EnvBuilder) -> None:
     built = builder.ensure(BASE)
     assert (built.python, built.generation) == (Path(sys.executable), BASE)
+
+
+def test_envs_that_share_an_interpreter_are_built_once(place: Place) -> None:
+    made_env(place.folder, "shares", interpreter="tiny_env", stage="masks")
+    shared, built = place.builder().ensure("shares"), place.builder().ensure("tiny_env")
+    assert (shared.name, replace(shared, name="tiny_env")) == ("shares", built)
+    assert place.generations() == [built.generation]
+    assert not (place.folder / "made" / "shares").exists()
+    file = built.site_packages / "tiny.py"
+    file.chmod(0o644)
+    file.write_text("VERSION = 666\n")
+    with pytest.raises(EnvDamaged, match=r"tiny\.py"):
+        place.builder().verify("shares")
 
 
 def test_a_new_lock_makes_a_new_generation_beside_the_old(place: Place) -> None:

@@ -15,12 +15,12 @@ from egoworld_resources.environments.catalog import BASE, ModelEnv
 
 def live(subject: Subject, env: ModelEnv) -> Path | None:
     """The live generation of an env, whole or not; None when nothing was built yet."""
-    return Generations(subject.layout.envs / env.name).current()
+    return Generations(subject.layout.envs / env.runs_in).current()
 
 
 def interpreter(subject: Subject, env: ModelEnv) -> Path | None:
     """The Python of an env; None while it is not built."""
-    if env.interpreter == BASE:
+    if env.runs_in == BASE:
         return Path(sys.executable)
     generation = live(subject, env)
     ready = Ready.read(generation) if generation else None
@@ -29,7 +29,7 @@ def interpreter(subject: Subject, env: ModelEnv) -> Path | None:
 
 def rebuilding(subject: Subject, env: ModelEnv) -> str:
     """What makes an env new, wherever home is."""
-    return f"rm -rf {subject.layout.envs / env.name}; the next run that uses it builds it again"
+    return f"rm -rf {subject.layout.envs / env.runs_in}; the next run that uses it builds it again"
 
 
 def unlike_the_lock(locked: Mapping[str, str], found: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from egoworld_resources.environments.contract import contract_folder, root_source, runner_dependencies
-from egoworld_resources.environments.declaration import ModelEnv, StageModel, Weights, read_env
+from egoworld_resources.environments.declaration import OWN, ModelEnv, StageModel, Weights, read_env
 from egoworld_resources.environments.errors import BadDeclaration
 from egoworld_resources.environments.locking.lockfile import Lock, lowest_python, source_of
 from egoworld_resources.environments.source_digest import closure, imported_names, source_digest
@@ -72,6 +72,12 @@ class Catalog:
                 if env.name in envs:
                     raise BadDeclaration(env.pyproject, "folder", f"env '{env.name}' is also {envs[env.name].folder}")
                 envs[env.name] = env
+        for env in list(envs.values()):
+            if fault := _unshared(env, envs, broken):
+                if not apart:
+                    raise fault
+                del envs[env.name]
+                broken[env.name] = fault
         return cls(envs, envs_folders, locks_folders, broken, sources)
 
     @property
@@ -92,6 +98,11 @@ class Catalog:
             raise UnknownName("model env", name, self._envs)
         return self._envs[name]
 
+    def host(self, name: str) -> ModelEnv:
+        """The env in whose interpreter ``name`` runs; ``name`` itself where that is our own. Raises as ``env`` does."""
+        found = self.env(name)
+        return found if found.runs_in == BASE else self.env(found.runs_in)
+
     def serving(self, stage: str) -> list[str]:
         """Names of the envs that serve ``stage``, sorted; raises UnknownName when there is none."""
         found = [name for name in self.names if stage in self._envs[name].stages]
@@ -109,8 +120,8 @@ class Catalog:
 
     def lock_path(self, env: str) -> Path:
         """Path of the lock of ``env``, whether or not it exists yet: in ``locks`` next to its envs folder."""
-        found = self.env(env)
-        file = f"pylock.{BASE if found.interpreter == BASE else env}.toml"
+        found = self.host(env)
+        file = f"pylock.{found.runs_in}.toml"
         for folder in self.locks_folders:
             if (folder / file).is_file():
                 return folder / file
@@ -119,16 +130,15 @@ class Catalog:
 
     def lock(self, env: str) -> Lock:
         """The lock of ``env``; raises LockMissing, or LockStale when the declaration changed since."""
-        found = self.env(env)
-        name = BASE if found.interpreter == BASE else env
-        lock = Lock.read(name, self.lock_path(env))
-        lock.check(name, self.lock_source(env), self._declared_in(found))
+        found = self.host(env)
+        lock = Lock.read(found.runs_in, self.lock_path(env))
+        lock.check(found.runs_in, self.lock_source(env), self._declared_in(found))
         return lock
 
     def lock_source(self, env: str) -> str:
         """Digest of all that the lock of ``env`` is made from, the needs of the runner contract included."""
-        found = self.env(env)
-        if found.interpreter == BASE:
+        found = self.host(env)
+        if found.runs_in == BASE:
             return root_source(self._declared_in(found))
         dependencies = [*found.dependencies, *runner_dependencies()]
         return source_of(dependencies, found.python, found.sdists, found.overrides)
@@ -165,10 +175,29 @@ class Catalog:
         return source_digest(sources, contract_folder().parent, _contract_files(sources))
 
     def _declared_in(self, env: ModelEnv) -> Path:
-        if env.interpreter != BASE:
+        if env.runs_in != BASE:
             return env.pyproject
         beside = [folder.parent / "pyproject.toml" for folder in self.locks_folders]
         return next((file for file in beside if file.is_file()), beside[0])
+
+
+def _unshared(
+    env: ModelEnv, envs: Mapping[str, ModelEnv], broken: Mapping[str, BadDeclaration]
+) -> BadDeclaration | None:
+    """Why an env cannot run in the interpreter that it names; None when it can."""
+    if env.runs_in in (BASE, env.name):
+        return None
+    if env.runs_in in broken:
+        return broken[env.runs_in]
+    host, field = envs.get(env.runs_in), "tool.egoworld.interpreter"
+    if host is None or host.interpreter != OWN:
+        known = ", ".join(f"'{name}'" for name in sorted(envs) if envs[name].interpreter == OWN and name != env.name)
+        reason = f"'{env.runs_in}' is no env with an interpreter of its own; known: 'env', 'base'"
+        return BadDeclaration(env.pyproject, field, f"{reason}, {known}" if known else reason)
+    if env.python != host.python:
+        reason = f"must be '{host.python}', as that of '{host.name}', whose interpreter it names"
+        return BadDeclaration(env.pyproject, "project.requires-python", reason)
+    return None
 
 
 def _contract_files(sources: Sources) -> list[Path]:

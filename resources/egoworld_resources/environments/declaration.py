@@ -17,6 +17,8 @@ from egoworld_resources.environments.errors import BadDeclaration
 
 RUNNER_ENTRY = re.compile(r"^[A-Za-z_]\w*:[A-Za-z_]\w*$")
 ENV_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+OWN = "env"
+"""What ``interpreter`` is for an env with an interpreter of its own."""
 
 Param = bool | int | float | str | list[Any] | dict[str, Any]
 
@@ -101,11 +103,14 @@ class StageModel(_Declared):
 
 
 class ModelEnv(_Declared):
-    """One folder under envs/. dependencies are those of our own interpreter when ``interpreter`` is "base"."""
+    """One folder under envs/. Its dependencies are those of the env in whose interpreter it runs.
+
+    interpreter: "env" for one of its own, "base" for ours, or the name of the env whose interpreter and lock it shares.
+    """
 
     name: str
     folder: Path
-    interpreter: Literal["env", "base"]
+    interpreter: str = Field(pattern=ENV_NAME.pattern)
     python: Annotated[str, AfterValidator(_specifier)] = Field(description="requires-python")
     dependencies: tuple[Annotated[str, AfterValidator(_requirement)], ...]
     sdists: tuple[str, ...] = Field(
@@ -114,6 +119,11 @@ class ModelEnv(_Declared):
     )
     overrides: tuple[Annotated[str, AfterValidator(_requirement)], ...] = ()
     stages: dict[str, StageModel]
+
+    @property
+    def runs_in(self) -> str:
+        """Name of the env that has its interpreter and its lock: itself, "base", or the one that it shares."""
+        return self.name if self.interpreter == OWN else self.interpreter
 
     @property
     def pyproject(self) -> Path:
@@ -157,7 +167,7 @@ def read_env(folder: Path) -> ModelEnv | None:
     raw = {
         "name": folder.name,
         "folder": folder,
-        "interpreter": egoworld.get("interpreter", "env"),
+        "interpreter": egoworld.get("interpreter", OWN),
         "python": project.get("requires-python"),
         "dependencies": project.get("dependencies", []),
         "sdists": egoworld.get("sdists", []),
@@ -168,7 +178,7 @@ def read_env(folder: Path) -> ModelEnv | None:
         env = ModelEnv.model_validate(raw)
     except ValidationError as error:
         raise _explained(file, error) from error
-    _check_base(env)
+    _check_shared(env)
     return env
 
 
@@ -202,13 +212,16 @@ def _check_name(file: Path, name: str, document: dict[str, Any]) -> None:
         raise BadDeclaration(file, "project.name", f"must be '{expected}' in this folder, not {declared!r}")
 
 
-def _check_base(env: ModelEnv) -> None:
-    if env.interpreter == "base" and env.dependencies:
-        raise BadDeclaration(
-            env.pyproject,
-            "project.dependencies",
-            "must be empty with interpreter = 'base'; the root pyproject.toml has them",
-        )
+def _check_shared(env: ModelEnv) -> None:
+    if env.interpreter == OWN:
+        return
+    where = "the root pyproject.toml" if env.interpreter == "base" else f"pyproject.toml of '{env.interpreter}'"
+    fields = {"project.dependencies": env.dependencies, "tool.egoworld.sdists": env.sdists}
+    fields["tool.uv.override-dependencies"] = env.overrides
+    for field, given in fields.items():
+        if given:
+            reason = f"must be empty with interpreter = '{env.interpreter}'; {where} has them"
+            raise BadDeclaration(env.pyproject, field, reason)
 
 
 FIELDS = {

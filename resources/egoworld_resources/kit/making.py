@@ -140,7 +140,7 @@ def _chosen(order: Order, catalog: Catalog) -> list[str]:
     """The requested envs that have an interpreter of their own; those of the tests go with the tools."""
     own = order.project / "envs"
     known = [name for name in catalog.names if order.dev or catalog.env(name).folder.parent == own]
-    return [name for name in order.envs or known if catalog.env(name).interpreter != BASE]
+    return [name for name in order.envs or known if catalog.env(name).runs_in != BASE]
 
 
 def _own_wheels(order: Order, uv: Uv, work: Path) -> list[Piece]:

@@ -65,8 +65,8 @@ def needed_wheels(
     tools = Lock.read(BASE, locks / "pylock.dev.toml")
     found = [*wanted(BASE, base, python, policy), *build_backend(project, wanted(BASE, tools, python, policy), fetched)]
     for name in envs:
-        env = catalog.env(name)
-        if env.interpreter != BASE:
+        env = catalog.host(name)
+        if env.runs_in != BASE:
             found += wanted(name, catalog.lock(name), python, policy, env.sdists)
     files: dict[str, Wanted] = {}
     for file in found:

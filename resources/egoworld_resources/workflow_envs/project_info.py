@@ -86,9 +86,10 @@ def shared(project: Needs, env: Needs) -> list[Shared]:
 
 def _model_env(catalog: Catalog, name: str) -> Needs:
     env = catalog.env(name)
-    kind = "model, in the project's own interpreter" if env.interpreter == BASE else "model"
+    whose = {BASE: "model, in the project's own interpreter", name: "model"}
+    kind = whose.get(env.runs_in, f"model, in the interpreter of {env.runs_in}")
     try:
-        asks = _asks(wanted_of(name, catalog).dependencies)
+        asks = _asks(wanted_of(catalog.host(name).name, catalog).dependencies)
         return Needs(name, kind, env.python, asks, catalog.packages(name))
     except EgoworldError as error:
         return Needs(name, kind, env.python, {}, {}, str(error))

@@ -42,9 +42,9 @@ def locks(subject: Subject) -> Iterator[Finding]:
         try:
             subject.catalog.lock(name)
         except EgoworldError as error:
-            shared = subject.catalog.env(name).interpreter == "base"
+            host = subject.catalog.env(name).runs_in
             known = isinstance(error, LockMissing | LockStale)
-            fix = f"make lock ENV={'base' if shared else name}" if known else "correct the file that is named"
+            fix = f"make lock ENV={host}" if known else "correct the file that is named"
             say = fault if name in in_force else warning
             yield say(name, str(error), fix)
         else:

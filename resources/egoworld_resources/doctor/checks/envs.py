@@ -31,7 +31,7 @@ def uv(subject: Subject) -> Iterator[Finding]:
     try:
         answer = ask([program, "--version"], subject.patience_s)
     except OSError as error:
-        unbuilt = [env.name for env in subject.envs() if env.interpreter != BASE and live(subject, env) is None]
+        unbuilt = [env.name for env in subject.envs() if env.runs_in != BASE and live(subject, env) is None]
         say = fault if unbuilt else warning
         why = f"; {', '.join(unbuilt)} cannot be built" if unbuilt else "; no env can be rebuilt"
         yield say("program", f"{program}: {error.strerror or error}{why}", fix)
@@ -50,7 +50,7 @@ def uv(subject: Subject) -> Iterator[Finding]:
 @check("our interpreter")
 def our_interpreter(subject: Subject) -> Iterator[Finding]:
     """The packages of the running interpreter are those of its lock: manifests name the lock's versions."""
-    sharing = [env.name for env in subject.envs() if env.interpreter == BASE]
+    sharing = [env.name for env in subject.envs() if env.runs_in == BASE]
     if not sharing:
         yield not_needed("packages", "no env in force uses it")
         return
@@ -73,7 +73,8 @@ def our_interpreter(subject: Subject) -> Iterator[Finding]:
 @check("envs")
 def envs(subject: Subject) -> Iterator[Finding]:
     """Every model env in force is built from today's lock, unchanged since, and starts."""
-    own = [env for env in subject.envs() if env.interpreter != BASE]
+    hosts = sorted({env.runs_in for env in subject.envs()} - {BASE})
+    own = [subject.catalog.env(name) for name in hosts]
     if not own:
         yield not_needed("model envs", "every stage in force runs in our own interpreter")
     for env in own:

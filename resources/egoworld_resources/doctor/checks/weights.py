@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from egoworld_resources.doctor.finding import Finding, Subject, check, fault, not_needed, ok, warning
 from egoworld_resources.doctor.installed import interpreter, rebuilding
 from egoworld_resources.doctor.places import existing
-from egoworld_resources.environments.catalog import StageModel
+from egoworld_resources.environments.catalog import BASE, StageModel
 from egoworld_resources.opening import in_s3, open_weights
 from egoworld_resources.weights import ModelPaths, WeightsMissing, local_weights
 
@@ -38,7 +38,7 @@ def _of(subject: Subject, stage: str, model: StageModel) -> Iterator[Finding]:
             if bucket and declared.package is None and bucket.holds(declared.sha256):
                 yield ok(about, f"{declared.name} is in {bucket.where(declared.sha256)}, fetched when it is needed")
                 continue
-            carried = env.interpreter == "env" and declared.package is not None
+            carried = env.runs_in != BASE and declared.package is not None
             fix = rebuilding(subject, env) if carried else "put there the file whose sha256 is named"
             yield fault(about, str(error), fix)
         else:

@@ -26,7 +26,10 @@ from egoworld_resources.leases.locks import locked
 
 @dataclass(frozen=True)
 class BuiltEnv:
-    """An env that can run: start ``python`` with -I. generation is "base" for our own interpreter."""
+    """An env that can run: start ``python`` with -I. generation is "base" for our own interpreter.
+
+    Envs that share an interpreter differ in ``name`` alone.
+    """
 
     name: str
     python: Path
@@ -78,17 +81,17 @@ class EnvBuilder:
             return self._ensure(env, fresh=fresh)
 
     def _ensure(self, env: str, *, fresh: bool) -> BuiltEnv:
-        found = self._catalog.env(env)
+        found = self._catalog.host(env)
         lock = self._catalog.lock(env)
-        if found.interpreter == BASE:
+        if found.runs_in == BASE:
             purelib = Path(sysconfig.get_path("purelib"))
             return BuiltEnv(env, Path(sys.executable), purelib, BASE, lock.digest)
         built = None if fresh else self.built(env)
         if built is not None:
             return built
-        with locked(self.root / f"{env}.lock") as held:
+        with locked(self.root / f"{found.name}.lock") as held:
             built = None if fresh else self.built(env)
-            return built or self._build(found, lock, held, trust=not fresh)
+            return built or self._as_built(env, *self._build(found, lock, held, trust=not fresh))
 
     def built(self, env: str) -> BuiltEnv | None:
         """The env if its live generation is complete, unchanged and made from the current lock; nothing is built."""
@@ -110,7 +113,7 @@ class EnvBuilder:
 
         Nothing is repaired here; an env that was never built is built first.
         """
-        generation = None if self._catalog.env(env).interpreter == BASE else self._generations(env).current()
+        generation = None if self._catalog.env(env).runs_in == BASE else self._generations(env).current()
         whole = generation is not None and Ready.read(generation) is not None
         folder = site_packages(generation) if generation and whole else self.ensure(env).site_packages
         damaged = [file for files in damaged_files(folder).values() for file in files]
@@ -120,10 +123,11 @@ class EnvBuilder:
 
     def collect(self, env: str) -> list[str]:
         """Remove generations that nothing uses; returns their names."""
-        with naming_a_shut_folder(env, self.root), locked(self.root / f"{env}.lock"):
+        host = self._catalog.env(env).runs_in
+        with naming_a_shut_folder(env, self.root), locked(self.root / f"{host}.lock"):
             return self._generations(env).collect(self._grace_s)
 
-    def _build(self, env: ModelEnv, lock: Lock, held: int, *, trust: bool) -> BuiltEnv:
+    def _build(self, env: ModelEnv, lock: Lock, held: int, *, trust: bool) -> tuple[Path, Ready]:
         generations = self._generations(env.name)
         generation = generations.fresh(lock.digest)
         generations.collect(self._grace_s)
@@ -132,7 +136,7 @@ class EnvBuilder:
         ready = self._building.make(content, generation, held, trust=trust)
         ready.write(generation)
         generations.swap(generation)
-        return self._as_built(env.name, generation, ready)
+        return generation, ready
 
     def _built_here(self, env: ModelEnv, lock: Lock) -> Mapping[str, Path]:
         if self._sdists is None:
@@ -141,7 +145,7 @@ class EnvBuilder:
         return self._sdists(self._building, policy, self.root).of(env.name, lock, env.python)
 
     def _generations(self, env: str) -> Generations:
-        return Generations(self.root / env)
+        return Generations(self.root / self._catalog.env(env).runs_in)
 
     def _as_built(self, env: str, generation: Path, ready: Ready) -> BuiltEnv:
         return BuiltEnv(env, generation / ready.python, site_packages(generation), generation.name, ready.lock_digest)

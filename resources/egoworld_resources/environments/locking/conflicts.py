@@ -52,11 +52,11 @@ class Conflicts:
 def conflicts(catalog: Catalog, uv: Uv, policy: Policy, names: Iterable[str]) -> Conflicts:
     """Resolve the declared dependencies of every pair of envs together, then gather groups.
 
-    names: envs of ``catalog``; those of our own interpreter count as one, BASE. Where the index does not answer, what
-    uv's cache knows decides, and what it cannot decide is not known.
+    names: envs of ``catalog``; those that share an interpreter count as the one that has it, ours as BASE. Where the
+    index does not answer, what uv's cache knows decides, and what it cannot decide is not known.
     """
     asking = _Asking(catalog, uv, policy)
-    wanted = sorted({BASE if catalog.env(name).interpreter == BASE else name for name in names})
+    wanted = sorted({catalog.env(name).runs_in for name in names})
     ordered = [*(name for name in wanted if name == BASE), *(name for name in wanted if name != BASE)]
     groups: list[tuple[str, ...]] = []
     for name in ordered:
@@ -147,7 +147,7 @@ class _Asking:
 
     def _packages(self, name: str, wanted: Wanted) -> set[str]:
         declared: set[str] = {canonicalize_name(Requirement(text).name) for text in wanted.dependencies}
-        names = [env for env in self.catalog.names if name in (env, self.catalog.env(env).interpreter)]
+        names = [env for env in self.catalog.names if name == self.catalog.env(env).runs_in]
         try:
             return declared.union(*(self.catalog.packages(env) for env in names))
         except EgoworldError:

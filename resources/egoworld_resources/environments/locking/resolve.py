@@ -68,8 +68,9 @@ def lock(env: str, catalog: Catalog, uv: Uv, *, upgrade: bool = False, profile: 
     if env == BASE:
         return _lock_base(catalog, uv, policy, upgrade)
     found = catalog.env(env)
-    if found.interpreter == BASE:
-        raise LockRefused(f"env '{env}' runs in our own interpreter; lock that with: make lock ENV={BASE}")
+    if found.runs_in != env:
+        whose = "our own interpreter" if found.runs_in == BASE else f"the interpreter of '{found.runs_in}'"
+        raise LockRefused(f"env '{env}' runs in {whose}; lock that with: make lock ENV={found.runs_in}")
     target = catalog.lock_path(env)
     if profile and target.parent.name != profile:
         target = target.parent / profile / target.name

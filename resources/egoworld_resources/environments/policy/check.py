@@ -79,10 +79,12 @@ def check(catalog: Catalog, policy: Policy, built: Path) -> Checked:
         env = catalog.env(name)
         checked.found += [Found(env.pyproject, breach) for breach in _declared(env, policy)]
         checked.found += [Found(file, breach) for file, breach in installations(env.folder)]
+        if env.runs_in != name and env.runs_in in catalog.names:
+            continue  # its lock is checked with the env that has it
         lock, missing = _lock(catalog, env)
         checked.found += missing
         if lock:
-            locks[BASE if env.interpreter == BASE else name] = lock
+            locks[env.runs_in] = lock
             breaches = [*lock_breaches(lock, env.sdists, policy), *_commits(env, lock)]
             checked.found += [Found(lock.path, breach) for breach in breaches]
     rules = catalog.envs_folders[0] / "policy.toml"
@@ -101,7 +103,7 @@ def _lock(catalog: Catalog, env: ModelEnv) -> tuple[Lock | None, list[Found]]:
     try:
         return catalog.lock(env.name), []
     except (LockMissing, LockStale, BadDeclaration) as error:
-        name = BASE if env.interpreter == BASE else env.name
+        name = env.runs_in
         lock = Lock.read(name, path) if isinstance(error, LockStale) else None
         return lock, [Found(path, Breach("lock", _why(error, name), f"make lock ENV={name}"))]
 

@@ -13,7 +13,7 @@ from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from egoworld_resources.environments.catalog import BASE, Catalog
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.errors import BadDeclaration, LockMissing
 from egoworld_resources.environments.locking.lockfile import Lock, lowest_python
 from egoworld_resources.environments.locking.resolve import DEV
@@ -127,7 +127,7 @@ def _locks(catalog: Catalog) -> dict[str, tuple[Lock, tuple[str, ...]]]:
     found: dict[str, tuple[Lock, tuple[str, ...]]] = {}
     for name in catalog.names:
         env = catalog.env(name)
-        of = BASE if env.interpreter == BASE else name
+        of = env.runs_in
         served = {*env.stages, *(found[of][1] if of in found else ())}
         found[of] = Lock.read(of, catalog.lock_path(name)), tuple(sorted(served))
     tools = catalog.locks_folders[0] / f"pylock.{DEV}.toml"

@@ -57,7 +57,8 @@ def phases(catalog: Catalog, names: Iterable[str], host: Host) -> list[Phase]:
 
 def _phase(catalog: Catalog, name: str, host: Host) -> Phase:
     env = catalog.env(name)
-    phase, why = ("A", "our own interpreter") if env.interpreter == BASE else ("B", "its own env, as a subprocess")
+    whose = "its own env" if env.runs_in == name else f"the env of {env.runs_in}"
+    phase, why = ("A", "our own interpreter") if env.runs_in == BASE else ("B", f"{whose}, as a subprocess")
     try:
         cuda = cuda_version(catalog.packages(name))
     except EgoworldError as error:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from egoworld_resources.environments.catalog import BASE, Catalog
+from egoworld_resources.environments.catalog import Catalog
 from egoworld_resources.environments.checkout import from_kit
 from egoworld_resources.environments.contract import root_dependencies
+from egoworld_resources.environments.declaration import OWN
 from egoworld_resources.environments.policy.rules import Breach, Policy
 
 
@@ -23,7 +24,7 @@ def split_breaches(catalog: Catalog, policy: Policy) -> Iterator[Breach]:
         return
     envs = catalog.envs_folders[0]
     own = [name for name in catalog.names if catalog.env(name).folder.parent == envs]
-    apart = [name for name in own if catalog.env(name).interpreter != BASE]
+    apart = [name for name in own if catalog.env(name).interpreter == OWN]
     pinned = _pins(root_dependencies(envs.parent / "pyproject.toml"))
     for name in apart:
         conflict = any(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_a_missing_envs_folder_is_named(tmp_path: Path) -> None:
         ('licence = "MIT"', "", "tool.egoworld.stages.clips.licence", "Field required"),
         ('licence = "MIT"', 'licence = "MIT"\nlicense = "MIT"', "tool.egoworld.stages.clips.license", "known: device"),
         ("runner:Model", "runner.py", "tool.egoworld.stages.clips.runner", "module:Class"),
-        ('interpreter = "env"', 'interpreter = "conda"', "tool.egoworld.interpreter", "'env' or 'base'"),
+        ('interpreter = "env"', 'interpreter = "conda"', "tool.egoworld.interpreter", "known: 'env', 'base'"),
         ('interpreter = "env"', 'interpretor = "env"', "tool.egoworld.interpretor", "known: interpreter"),
         ("egoworld-wrong", "egoworld-else", "project.name", "must be 'egoworld-wrong'"),
         ('">=3.11"', '"new"', "project.requires-python", "Invalid specifier"),
@@ -131,6 +132,53 @@ def test_base_has_no_dependencies_of_its_own(tmp_path: Path) -> None:
     made_env(tmp_path, "ours", interpreter="base", dependencies=("six==1.17.0",))
     with pytest.raises(BadDeclaration, match=r"project\.dependencies: must be empty"):
         made_catalog(tmp_path)
+
+
+def test_envs_that_share_an_interpreter_have_one_lock_and_each_its_own_runner(tmp_path: Path) -> None:
+    made_env(tmp_path, "vision", dependencies=("six==1.17.0",))
+    for name in ("boxes", "shapes"):
+        made_env(tmp_path, name, interpreter="vision", stage=name)
+    lock = made_lock(tmp_path, "vision", [])
+    before = made_catalog(tmp_path)
+    digests = {name: before.runner_digest(name, name) for name in ("boxes", "shapes")}
+    assert {before.lock_path(name) for name in before.names} == {lock}
+    assert len({before.lock_digest(name) for name in before.names}) == 1
+    assert [before.host(name).name for name in before.names] == ["vision"] * 3
+    (tmp_path / "envs" / "boxes" / "runner.py").write_text("class Model:\n    better = True\n")
+    after = made_catalog(tmp_path)
+    assert [name for name in digests if after.runner_digest(name, name) != digests[name]] == ["boxes"]
+    file = tmp_path / "envs" / "vision" / "pyproject.toml"
+    file.write_text(file.read_text().replace("six==1.17.0", "six==1.16.0"))
+    with pytest.raises(LockStale, match="make lock ENV=vision"):
+        made_catalog(tmp_path).lock("boxes")
+
+
+@pytest.mark.parametrize(
+    ("host", "wrong", "says"),
+    [
+        ({}, {"interpreter": "visoin"}, r"interpreter: 'visoin' is no env.*known: 'env', 'base', 'other', 'vision'"),
+        (
+            {"interpreter": "base", "stage": "masks"},
+            {},
+            "interpreter: .vision. is no env with an interpreter of its own",
+        ),
+        ({}, {"dependencies": ("six",)}, r"project\.dependencies: must be empty.*pyproject\.toml of 'vision' has them"),
+        ({}, {"python": ">=3.12"}, r"requires-python: must be '>=3\.11', as that of 'vision'"),
+        ({"more": "colour = 1"}, {}, r"vision/pyproject\.toml: .*colour"),
+    ],
+)
+def test_what_cannot_be_shared_is_said_and_costs_no_other_env(
+    tmp_path: Path, host: dict[str, Any], wrong: dict[str, Any], says: str
+) -> None:
+    made_env(tmp_path, "other", stage="tracks")
+    made_env(tmp_path, "vision", **host)
+    made_env(tmp_path, "boxes", **{"interpreter": "vision", **wrong})
+    with pytest.raises(BadDeclaration, match=says):
+        made_catalog(tmp_path)
+    catalog = Catalog.load(tmp_path / "envs", tmp_path / "locks", apart=True)
+    assert "other" in catalog.names
+    with pytest.raises(BadDeclaration, match=says):
+        catalog.env("boxes")
 
 
 def test_a_missing_lock_says_how_to_make_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,19 @@ def test_locks_that_disagree_about_a_file_make_no_kit(tmp_path: Path, repository
     assert list(needed_wheels(catalog, tmp_path, ["one"], *arguments, dev=False)) == ["tiny-1.0-py3-none-any.whl"]
     with pytest.raises(KitRefused, match=r"two locks name tiny-1\.0-py3-none-any\.whl with different sha256"):
         needed_wheels(catalog, tmp_path, ["one", "two"], *arguments, dev=False)
+
+
+def test_an_env_that_shares_an_interpreter_brings_the_wheels_of_that_one(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[build-system]\nrequires = []\n")
+    made_env(tmp_path, "vision")
+    made_env(tmp_path, "boxes", interpreter="vision", stage="detections")
+    made_lock(tmp_path, "vision", [made_wheel(tmp_path / "w", "tiny", "1.0", {"tiny.py": ""})])
+    for name in ("base", "dev"):
+        shutil.copy(tmp_path / "locks" / "pylock.vision.toml", tmp_path / "locks" / f"pylock.{name}.toml")
+    found = needed_wheels(
+        made_catalog(tmp_path), tmp_path, ["boxes"], Policy(), "3.11", tmp_path / "fetched", dev=False
+    )
+    assert list(found) == ["tiny-1.0-py3-none-any.whl"]
 
 
 def test_the_build_backend_comes_with_all_that_it_needs(tmp_path: Path) -> None:

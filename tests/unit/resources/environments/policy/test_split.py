@@ -33,6 +33,8 @@ def test_a_conflict_or_a_reason(project: Path) -> None:
     assert found(project, {"free": "its weights are large"}) == []
     outlived = found(project, {"free": "its weights are large", "gone": "it was slow", "base": "no"})
     assert [words.partition(" ")[0] for words in outlived] == ["base", "gone"]
+    made_env(project, "shares", interpreter="free", stage="detections")
+    assert found(project, {"free": "its weights are large"}) == [], "it is apart from nothing that free is not"
 
 
 def test_every_env_of_the_project_that_is_apart_has_one(repository: Path) -> None:
