@@ -24,6 +24,11 @@ Licence = Annotated[str, typer.Option(help="SPDX id of the licence of these weig
 
 Stall = Annotated[float, typer.Option(min=1, help="Seconds without a byte that end a transfer.")]
 Globs = Annotated[list[str] | None, typer.Option(help="Paths of the repository, * crosses folders; may be repeated.")]
+Model = Annotated[str, typer.Argument(help="Name of a model that has a layout.")]
+Apply = Annotated[bool, typer.Option("--apply", help="Do it; without, only say what would be done.")]
+
+WITH_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Of commands that take the options of a layout."""
 
 
 @app.command(name="list")
@@ -45,7 +50,7 @@ def verify(
     """Compare every byte of models with their manifests, offline; names what is missing, damaged, extra or refused."""
     from egoworld_assets.cli.weights_shown import show_verified
 
-    if not show_verified(Settings.load().model_home, models or [], quick=quick, as_json=as_json):
+    if not show_verified(Settings.load(), models or [], quick=quick, as_json=as_json):
         raise typer.Exit(1)
 
 
@@ -85,32 +90,91 @@ def discover(
     show_discovered(Settings.load(), model, revision, stall_s, everywhere=everywhere, as_json=as_json)
 
 
-@app.command()
+@app.command(context_settings=WITH_OPTIONS)
 @errors_shown
 def download(
-    source: Annotated[str, typer.Argument(help="huggingface:OWNER/NAME or modelscope:OWNER/NAME.")],
-    revision: Revision = "",
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="huggingface:OWNER/NAME, modelscope:OWNER/NAME, or a layout's MODEL.")],
+    revision: Annotated[
+        list[str] | None, typer.Option(help="The full commit; of a MODEL, PART=COMMIT for each part.")
+    ] = None,
     name: Name = "",
-    licence: Licence = "",
+    licence: Annotated[list[str] | None, typer.Option(help="SPDX id of its licence; of a MODEL, PART=ID.")] = None,
     include: Globs = None,
     exclude: Globs = None,
     workers: Annotated[int, typer.Option(min=1, max=32, help="Files at once.")] = 4,
     stall_s: Stall = 60.0,
 ) -> None:
-    """Take a model in from a hub at a full commit: whole or not at all, every byte compared; run again, it goes on."""
+    """Take a model in from a hub at a full commit: whole or not at all, every byte compared; run again, it goes on.
+
+    A MODEL that has a layout is put together of its parts; options of the layout, such as --with-wan-14b, choose more.
+    """
+    from egoworld_assets.cli.weights_layouts import download_parts
     from egoworld_assets.cli.weights_shown import progress_shown
     from egoworld_resources.weights.clients import open_hub
     from egoworld_resources.weights.download import Order, allowed, download
+    from egoworld_resources.weights.layouts import layouts
 
     settings = Settings.load()
+    if source in layouts(settings):
+        if name or include or exclude:
+            raise BadConfiguration(f"the layout of {source} says which files it has and where: no --name, no globs")
+        folder = download_parts(settings, source, context.args, revision or (), licence or (), workers, stall_s)
+        _say(f"{folder} is whole")
+        return
+    if context.args:
+        raise BadConfiguration(f"'{context.args[0]}' is an option of a layout, and {source} has none")
     hub, _, repo = source.partition(":")
     if repo.count("/") != 1 or not all(repo.split("/")):
-        raise BadConfiguration(f"'{source}' must be HUB:OWNER/NAME, such as huggingface:facebook/sam2.1-hiera-small")
+        known = ", ".join(layouts(settings)) or "none"
+        raise BadConfiguration(
+            f"'{source}' must be HUB:OWNER/NAME, such as huggingface:facebook/sam2.1-hiera-small, "
+            f"or a model that has a layout: {known}"
+        )
     allowed(source, settings.weights_sources)
-    order = Order(repo, revision, name, licence, include or (), exclude or (), workers)
+    order = Order(
+        repo, _one(revision, "--revision"), name, _one(licence, "--licence"), include or (), exclude or (), workers
+    )
     with progress_shown(f"download {source}") as progress:
         folder = download(open_hub(settings, hub, stall_s), order, settings.model_home, progress)
     _say(f"{folder} is whole")
+
+
+@app.command(context_settings=WITH_OPTIONS)
+@errors_shown
+def prepare(
+    context: typer.Context,
+    model: Model,
+    old: Annotated[Path | None, typer.Option("--from", help="Folder with the old files; default the layout's.")] = None,
+    apply: Apply = False,
+) -> None:
+    """Bring a model's files from their old place into the new one and write its manifest; without --apply say what.
+
+    Options of the layout, such as --with-wan-transformer, take what is not needed otherwise.
+    """
+    from egoworld_assets.cli.weights_layouts import show_prepared
+
+    if not show_prepared(Settings.load(), model, context.args, old, apply=apply):
+        raise typer.Exit(1)
+
+
+@app.command()
+@errors_shown
+def slim(model: Model, apply: Apply = False) -> None:
+    """Remove what a model's layout calls spare, and prove that the rest is whole; without --apply say what."""
+    from egoworld_assets.cli.weights_layouts import show_slimmed
+
+    if not show_slimmed(Settings.load(), model, apply=apply):
+        raise typer.Exit(1)
+
+
+@app.command()
+@errors_shown
+def environment(model: Model) -> None:
+    """The variables by which a model's own code finds its files, as lines of an .env file."""
+    from egoworld_assets.cli.weights_layouts import show_environment
+
+    show_environment(Settings.load(), model)
 
 
 @app.command()
@@ -122,6 +186,12 @@ def push(files: Annotated[list[Path], typer.Argument(help="Files of weights, eac
         raise BadConfiguration(f"weights lie in a bucket of S3: set {', '.join(S3_NEEDS)}")
     for file, sha256 in bucket.push(files).items():
         _say(f"{file.name}: {bucket.where(sha256)}")
+
+
+def _one(given: list[str] | None, option: str) -> str:
+    if given and len(given) > 1:
+        raise BadConfiguration(f"{option} is given twice; one repository has one")
+    return given[0] if given else ""
 
 
 def _say(text: str) -> None:

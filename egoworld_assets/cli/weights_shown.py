@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -19,6 +18,7 @@ from egoworld_resources.environments.checkout import checkout_catalog
 from egoworld_resources.layout import readable
 from egoworld_resources.settings import Settings
 from egoworld_resources.weights.importing import Progress as OnProgress
+from egoworld_resources.weights.layouts import lacking, layouts
 from egoworld_resources.weights.repository import Model, model_named, models_in, users_of
 from egoworld_resources.weights.staging import unfinished
 from egoworld_resources.weights.verify import Difference, verify
@@ -45,10 +45,12 @@ def show_models(settings: Settings, as_json: bool) -> None:
         console.print(said, soft_wrap=True, markup=False)
 
 
-def show_verified(home: Path, names: Sequence[str], *, quick: bool, as_json: bool) -> bool:
+def show_verified(settings: Settings, names: Sequence[str], *, quick: bool, as_json: bool) -> bool:
     """Compare models with their manifests and print what differs; whether all are whole."""
+    home, known = settings.model_home, layouts(settings)
     models = [model_named(home, name) for name in names] or models_in(home)
-    reports = [_verified(model, quick=quick, quiet=as_json) for model in models]
+    lacked = {model.name: lacking(known[model.name], settings) for model in models if model.name in known}
+    reports = [_verified(model, lacked.get(model.name, ()), quick=quick, quiet=as_json) for model in models]
     if as_json:
         print(json.dumps({"models": reports}, indent=2))
     elif not models:
@@ -66,10 +68,12 @@ def progress_shown(about: str) -> Iterator[OnProgress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _verified(model: Model, *, quick: bool, quiet: bool) -> dict[str, Any]:
+def _verified(model: Model, lacked: Sequence[Difference], *, quick: bool, quiet: bool) -> dict[str, Any]:
     began = time.monotonic()
     found = verify(model.folder, model.manifest, quick=quick) if model.manifest else list[Difference]()
     seconds = time.monotonic() - began
+    named = {str(model.folder / one.path) for one in found}
+    found += [one for one in lacked if one.path not in named]
     if not quiet:
         _print_verified(model, found, seconds, quick=quick)
     differences = [vars(one) for one in found]
@@ -80,8 +84,9 @@ def _verified(model: Model, *, quick: bool, quiet: bool) -> dict[str, Any]:
 def _print_verified(model: Model, found: Sequence[Difference], seconds: float, *, quick: bool) -> None:
     if model.manifest is None:
         said = f"{model.name}: cannot be verified: {model.fault}"
+        said += "".join(f"\n  {one}" for one in found)
     elif found:
-        said = "\n  ".join([f"{model.name}: differs from its manifest ({len(found)})", *map(str, found)])
+        said = "\n  ".join([f"{model.name}: differs from what it should be ({len(found)})", *map(str, found)])
     else:
         size = model.manifest.bytes / 1e9
         speed = "names and sizes only" if quick else f"{size / max(seconds, 1e-9):.1f} GB/s"

@@ -235,3 +235,52 @@ def test_a_changed_configuration_names_no_architecture(hub: MadeHub, home: Path,
     hub.sent["config.json"] = FILES["config.json"].replace(b"Tiny", b"Evil")
     (found,) = json.loads(discover(f"huggingface:{REPO}", "--json").stdout)["found"]
     assert found["architecture"] == ""
+
+
+LAYOUT = f"""
+model = "both"
+required = ["{{models}}/{{model}}/config.json", "{{models}}/{{model}}/more/vae/*"]
+
+[[parts]]
+name = "vae"
+at = "more"
+files = ["vae/**"]
+source = "huggingface:{REPO}"
+revision = "{COMMIT}"
+option = "with-vae"
+
+[[parts]]
+name = "model"
+files = ["*"]
+source = "modelscope:{REPO}"
+"""
+
+
+def test_a_model_is_put_together_of_parts_from_both_hubs(
+    hub: MadeHub, home: Path, tmp_path: Path, builder: EnvBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in HUBS:
+        builder.ensure(name)
+    (tmp_path / "envs" / "lab" / "layouts").mkdir(parents=True)
+    (tmp_path / "envs" / "lab" / "layouts" / "both.toml").write_text(LAYOUT)
+    monkeypatch.setenv("EGOWORLD_EXTRA_ENVS", json.dumps([str(tmp_path / "envs")]))
+    hub.licence = "other"
+    command = ["weights", "download", "both", "--revision", f"model={COMMIT}", "--stall-s", "3"]
+    assert "--licence SPDX-ID" in CliRunner().invoke(app, command).stderr
+    command += ["--licence", "model=MIT", "--licence", "vae=Apache-2.0"]
+    first = CliRunner().invoke(app, command)
+    assert first.exit_code == 0, first.output
+    assert "more/vae/*: both needs it" in first.stdout
+    sent = dict(hub.bytes_sent)
+    second = CliRunner().invoke(app, [*command, "--with-vae"])
+    assert second.exit_code == 0, second.output
+    assert CliRunner().invoke(app, ["weights", "verify", "both"]).exit_code == 0
+    assert {path: count for path, count in hub.bytes_sent.items() if path != "vae/empty.txt"} == sent
+    parts = {
+        part.source: (part.licence, [file.path for file in part.files])
+        for part in ModelManifest.read(home / "both").parts
+    }
+    assert parts == {
+        f"huggingface:{REPO}": ("Apache-2.0", ["more/vae/empty.txt"]),
+        f"modelscope:{REPO}": ("MIT", [path for path in FILES if "/" not in path]),
+    }

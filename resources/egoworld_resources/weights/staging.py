@@ -88,6 +88,17 @@ class Staging:
         self.clear()
         return self.target
 
+    def rewrite(self, manifest: ModelManifest) -> None:
+        """Put another manifest into the folder that has its name already, at once; a signature of the old one goes."""
+        self.begun.mkdir(parents=True, exist_ok=True)
+        new = self.begun / MANIFEST
+        with naming_a_full_disk(self.begun):
+            new.write_text(manifest.text(), encoding="utf-8")
+            sync(new)
+        new.rename(self.target / MANIFEST)
+        sync(self.target)
+        self.clear()
+
     def clear(self) -> None:
         """Remove what was begun."""
         remove_tree(self.begun)
