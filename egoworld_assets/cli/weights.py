@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from egoworld_assets.cli.errors import errors_shown
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.opening import S3_NEEDS, open_weights
 from egoworld_resources.settings import Settings
+
+if TYPE_CHECKING:
+    from egoworld_resources.weights.bucket import WeightsBucket
 
 app = typer.Typer()
 
@@ -179,13 +182,50 @@ def environment(model: Model) -> None:
 
 @app.command()
 @errors_shown
-def push(files: Annotated[list[Path], typer.Argument(help="Files of weights, each as it is declared.")]) -> None:
-    """Upload files to the weights bucket under their sha256; needs keys that may write there, such as the owner's."""
+def push(
+    what: Annotated[list[str], typer.Argument(help="Models by name, or single files as envs declare them.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also in the place of another model of that name.")
+    ] = False,
+) -> None:
+    """Upload models, or files under their sha256, to the bucket of weights; needs keys that may write there.
+
+    What is there already is not sent again; a model can be fetched when all of it is there, not before.
+    """
+    from egoworld_assets.cli.weights_shown import progress_shown
+    from egoworld_resources.weights.bucket_models import push_model
+    from egoworld_resources.weights.repository import model_named, models_in
+
+    settings, bucket = Settings.load(), _bucket()
+    models = {model.name for model in models_in(settings.model_home)}
+    files = [Path(one) for one in what if Path(one).is_file() or one not in models]
+    for file, sha256 in bucket.push(files).items():
+        _say(f"{file.name}: {bucket.where(sha256)}")
+    for name in [one for one in what if Path(one) not in files]:
+        with progress_shown(f"push {name}") as progress:
+            key = push_model(bucket.objects, model_named(settings.model_home, name), replace=replace, progress=progress)
+        _say(f"{name}: {bucket.where(key)}")
+
+
+@app.command()
+@errors_shown
+def fetch(models: Annotated[list[str], typer.Argument(help="Names of models that the bucket has.")]) -> None:
+    """Take models in from the bucket of weights: whole or not at all, every byte compared; run again, it goes on."""
+    from egoworld_assets.cli.weights_shown import progress_shown
+    from egoworld_resources.weights.bucket_models import fetch_model
+
+    settings, bucket = Settings.load(), _bucket()
+    for name in models:
+        with progress_shown(f"fetch {name}") as progress:
+            folder = fetch_model(bucket.objects, name, settings.model_home, progress)
+        _say(f"{folder} is whole")
+
+
+def _bucket() -> WeightsBucket:
     bucket = open_weights(Settings.load())
     if bucket is None:
         raise BadConfiguration(f"weights lie in a bucket of S3: set {', '.join(S3_NEEDS)}")
-    for file, sha256 in bucket.push(files).items():
-        _say(f"{file.name}: {bucket.where(sha256)}")
+    return bucket
 
 
 def _one(given: list[str] | None, option: str) -> str:

@@ -78,6 +78,11 @@ class Objects:
         except FileNotFoundError:
             return None
 
+    def get_part(self, key: str, start: int, length: int) -> bytes:
+        """Some bytes of an object; raises FileNotFoundError when there is none."""
+        with named_errors(self.url(key)):
+            return obstore.get_range(self._client, key, start=start, length=length).to_bytes()
+
     def get_many(self, keys: Iterable[str]) -> Iterator[bytes | None]:
         """Small objects in the order of their keys, many requests at once."""
         return self._pool.map(self.get, keys)

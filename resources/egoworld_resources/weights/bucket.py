@@ -20,16 +20,16 @@ class WeightsBucket:
     """
 
     def __init__(self, access: S3Access, cache: Path, bound: int) -> None:
-        self._objects = Objects(access, access.bucket("weights"))
+        self.objects = Objects(access, access.bucket("weights"))
         self._cache = Cache(cache, bound)
 
     def where(self, sha256: str) -> str:
         """An object's name for people."""
-        return self._objects.url(sha256)
+        return self.objects.url(sha256)
 
     def holds(self, sha256: str) -> bool:
         """Whether the bucket has these weights; their bytes are not read."""
-        return self._objects.size(sha256) is not None
+        return self.objects.size(sha256) is not None
 
     def fetch(self, weights: Weights) -> Path | None:
         """The file on this machine under its own name, its bytes checked; None when the bucket does not have it.
@@ -39,13 +39,13 @@ class WeightsBucket:
         name, sha256 = PurePosixPath(weights.path).name, weights.sha256
         entry = f"weights/{sha256}/{name}"
         size = self._cache.size_of(entry, name)
-        size = self._objects.size(sha256) if size is None else size
+        size = self.objects.size(sha256) if size is None else size
         if size is None:
             return None
         file = StoredFile(path=name, bytes=size, sha256=sha256)
 
         def download(_missing: Sequence[StoredFile], folder: Path) -> None:
-            self._objects.download([Transfer(folder / name, sha256, size, sha256)])
+            self.objects.download([Transfer(folder / name, sha256, size, sha256)])
 
         return self._cache.entry(entry, [file], download) / name
 
@@ -55,5 +55,5 @@ class WeightsBucket:
         if strange:
             raise BadConfiguration(f"no file at {', '.join(strange)}; name the files of the weights")
         digests = {file: file_digest(file) for file in files}
-        self._objects.upload([Transfer(f, digests[f], f.stat().st_size, digests[f]) for f in files])
+        self.objects.upload([Transfer(f, digests[f], f.stat().st_size, digests[f]) for f in files])
         return digests

@@ -127,9 +127,14 @@ class ModelManifest(_Frozen):
             raise BadConfiguration(f"{folder} has no {MANIFEST}: nothing says what its files should be")
         if file.stat().st_size > LARGEST_MANIFEST:
             raise BadConfiguration(f"{file} is larger than a manifest can be")
+        return cls.parse(file.read_bytes(), str(file))
+
+    @classmethod
+    def parse(cls, text: bytes, where: str) -> Self:
+        """A manifest from its text; raises BadConfiguration naming ``where`` it lies and the field."""
         try:
-            return cls.model_validate_json(file.read_bytes())
+            return cls.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise BadConfiguration(f"{file}: {field or 'the whole'}: {first['msg']}") from error
+            raise BadConfiguration(f"{where}: {field or 'the whole'}: {first['msg']}") from error
