@@ -48,13 +48,31 @@ def list_models(as_json: Json = False) -> None:
 def verify(
     models: Models = None,
     quick: Annotated[bool, typer.Option("--quick", help="Compare names and sizes only, read no bytes.")] = False,
+    signature: Annotated[
+        Path | None, typer.Option(help="Public key (PEM): the manifest must be signed with the one that belongs to it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare every byte of models with their manifests, offline; names what is missing, damaged, extra or refused."""
     from egoworld_assets.cli.weights_shown import show_verified
 
-    if not show_verified(Settings.load(), models or [], quick=quick, as_json=as_json):
+    if not show_verified(Settings.load(), models or [], quick=quick, key=signature, as_json=as_json):
         raise typer.Exit(1)
+
+
+@app.command()
+@errors_shown
+def sign(
+    models: Annotated[list[str], typer.Argument(help="Names of models.")],
+    private_key: Annotated[Path, typer.Option(help="Private key (PEM) of the curve P-256, P-384 or P-521.")],
+) -> None:
+    """Sign models in the format of OpenSSF's model signing, by the digests of their manifests; no byte is read."""
+    from egoworld_resources.weights.repository import model_named
+    from egoworld_resources.weights.signing import sign
+
+    home = Settings.load().model_home
+    for name in models:
+        _say(f"{name}: {sign(model_named(home, name), private_key, home)}")
 
 
 @app.command(name="import")

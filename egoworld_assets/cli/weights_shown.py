@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -19,7 +20,9 @@ from egoworld_resources.layout import readable
 from egoworld_resources.settings import Settings
 from egoworld_resources.weights.importing import Progress as OnProgress
 from egoworld_resources.weights.layouts import lacking, layouts
+from egoworld_resources.weights.manifest import SIGNATURE
 from egoworld_resources.weights.repository import Model, model_named, models_in, users_of
+from egoworld_resources.weights.signing import fault_of_signature
 from egoworld_resources.weights.staging import unfinished
 from egoworld_resources.weights.verify import Difference, verify
 
@@ -45,11 +48,15 @@ def show_models(settings: Settings, as_json: bool) -> None:
         console.print(said, soft_wrap=True, markup=False)
 
 
-def show_verified(settings: Settings, names: Sequence[str], *, quick: bool, as_json: bool) -> bool:
+def show_verified(settings: Settings, names: Sequence[str], *, quick: bool, key: Path | None, as_json: bool) -> bool:
     """Compare models with their manifests and print what differs; whether all are whole."""
     home, known = settings.model_home, layouts(settings)
     models = [model_named(home, name) for name in names] or models_in(home)
+    unsigned = {model.name: fault_of_signature(model, key) for model in models} if key else {}
     lacked = {model.name: lacking(known[model.name], settings) for model in models if model.name in known}
+    for model in models:
+        if fault := unsigned.get(model.name):
+            lacked[model.name] = [Difference("unsigned", SIGNATURE, fault), *lacked.get(model.name, ())]
     reports = [_verified(model, lacked.get(model.name, ()), quick=quick, quiet=as_json) for model in models]
     if as_json:
         print(json.dumps({"models": reports}, indent=2))

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from egoworld_assets.cli.app import app
 from egoworld_resources.s3.access import S3Access
 from egoworld_resources.s3.objects import PART, Objects
-from egoworld_resources.weights.manifest import MANIFEST
+from egoworld_resources.weights.manifest import MANIFEST, SIGNATURE
 from tests.made_models import FILES, write_model
 from tests.made_stores import SERVERS, access_to, environment
 
@@ -33,6 +33,7 @@ def access(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("EGOWORLD_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("EGOWORLD_MODEL_HOME", str(tmp_path / "here"))
     write_model(tmp_path / "here" / "tiny", DATA)
+    (tmp_path / "here" / "tiny" / SIGNATURE).write_bytes(b"vouched for")
     monkeypatch.chdir(tmp_path)
     return made
 
@@ -61,6 +62,7 @@ def test_a_model_that_was_pushed_is_fetched_whole(access: S3Access, there: Path,
     assert fetched.exit_code == 0, fetched.output
     assert {path: (there / "tiny" / path).read_bytes() for path in DATA} == DATA
     assert (there / "tiny" / MANIFEST).read_bytes() == (tmp_path / "here" / "tiny" / MANIFEST).read_bytes()
+    assert (there / "tiny" / SIGNATURE).read_bytes() == b"vouched for"
     assert weights("verify", "tiny").exit_code == 0
     assert weights("fetch", "tiny").exit_code == 0, "a second time nothing is wrong"
     assert "it has: tiny;" in weights("fetch", "large").stderr

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 
 from egoworld_resources.disk import naming_a_full_disk
 from egoworld_resources.s3.objects import BIG_AT_ONCE, PART, Objects, Transfer
 from egoworld_resources.weights.errors import WeightsMissing, WeightsRefused
-from egoworld_resources.weights.manifest import MANIFEST, MODEL, ModelManifest, WeightsFile
+from egoworld_resources.weights.importing import signature_of
+from egoworld_resources.weights.manifest import MODEL, ModelManifest, WeightsFile
 from egoworld_resources.weights.repository import Model
 from egoworld_resources.weights.staging import Staging, staging
 from egoworld_resources.weights.verify import digest_of, verify
@@ -49,7 +51,7 @@ def push_model(objects: Objects, model: Model, *, replace: bool, progress: Progr
     lacking = [one for one in verify(model.folder, manifest, quick=True) if one.kind != "extra"]
     if lacking:
         raise WeightsRefused(f"{model.folder} is not what its manifest says:\n" + "\n".join(map(str, lacking)))
-    key, text = key_of(model.name), (model.folder / MANIFEST).read_bytes()
+    key, text = key_of(model.name), manifest.text().encode()
     there = objects.get(key)
     if there is not None and there != text and not replace:
         raise WeightsRefused(f"{objects.url(key)} is another model of that name; --replace puts this one in its place")
@@ -58,6 +60,8 @@ def push_model(objects: Objects, model: Model, *, replace: bool, progress: Progr
         progress(done, manifest.bytes)
         objects.upload([Transfer(model.folder / f.path, f.sha256, f.bytes, f.sha256) for f in group])
         done += sum(file.bytes for file in group)
+    if signature := signature_of(model.folder, manifest):
+        objects.put(_signature_key(text), signature)
     objects.put(key, text)
     progress(done, manifest.bytes)
     return key
@@ -112,7 +116,8 @@ class _Fetching:
             raise WeightsRefused(
                 f"{bucket} has not all of {self._manifest.model}; push it again:\n" + "\n".join(faults)
             )
-        return place.publish(self._manifest)
+        signature = self._objects.get(_signature_key(self._manifest.text().encode())) or b""
+        return place.publish(self._manifest, signature)
 
     def _fetch(self, file: WeightsFile) -> str:
         """Why a file was not taken; empty when it was. A part that was begun with other bytes is fetched once more."""
@@ -150,6 +155,10 @@ class _Fetching:
         with self._lock:
             self._here += count
             self._progress(min(self._here, self._manifest.bytes), self._manifest.bytes)
+
+
+def _signature_key(manifest: bytes) -> str:
+    return f"signatures/{sha256(manifest).hexdigest()}"
 
 
 def _groups(files: Sequence[WeightsFile]) -> Iterator[list[WeightsFile]]:

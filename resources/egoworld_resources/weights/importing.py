@@ -10,7 +10,15 @@ from pathlib import Path
 
 from egoworld_resources.disk import naming_a_full_disk
 from egoworld_resources.weights.errors import WeightsRefused
-from egoworld_resources.weights.manifest import MANIFEST, ModelManifest, Part, WeightsFile, format_of
+from egoworld_resources.weights.manifest import (
+    LARGEST_MANIFEST,
+    MANIFEST,
+    SIGNATURE,
+    ModelManifest,
+    Part,
+    WeightsFile,
+    format_of,
+)
 from egoworld_resources.weights.staging import OTHER_NAME, Staging, staging
 from egoworld_resources.weights.verify import Unreadable, digest_of, digests_of, files_below, verify
 
@@ -81,6 +89,15 @@ def manifest_of_delivery(delivery: Path, name: str, origin: Origin | None) -> Mo
     return described(delivery, name or delivery.resolve().name, origin)
 
 
+def signature_of(folder: Path, manifest: ModelManifest) -> bytes:
+    """The signature that lies beside a manifest, if this is that manifest to the byte; else empty."""
+    file = folder / SIGNATURE
+    if file.is_symlink() or not file.is_file() or file.stat().st_size > 2 * LARGEST_MANIFEST:
+        return b""
+    same = (folder / MANIFEST).read_bytes() == manifest.text().encode()
+    return file.read_bytes() if same else b""
+
+
 def _copied(delivery: Path, manifest: ModelManifest, place: Staging, progress: Progress) -> Path:
     files = sorted(manifest.files(), key=lambda file: file.path)
     missing = [file for file in files if not place.has(file.path, file.bytes, file.sha256)]
@@ -101,7 +118,7 @@ def _copied(delivery: Path, manifest: ModelManifest, place: Staging, progress: P
                 damaged.append(f"damaged: {file.path}: {reason}")
     if damaged:
         raise WeightsRefused(f"{delivery} is not what its manifest says:\n" + "\n".join(damaged))
-    return place.publish(manifest)
+    return place.publish(manifest, signature_of(delivery, manifest))
 
 
 def _copy(source: Path, file: WeightsFile, place: Staging, moved: Callable[[int], None]) -> str:

@@ -17,6 +17,11 @@ from egoworld_resources.layout import BIDIRECTIONAL, UNSHOWN, readable
 MANIFEST = "egoworld-weights.json"
 """Name of the manifest in a model's folder, which no file of a model may have."""
 
+SIGNATURE = "egoworld-weights.sig"
+"""Name of a signature of the manifest and all files, beside the manifest."""
+
+OURS = frozenset({MANIFEST, SIGNATURE})
+
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LARGEST_MANIFEST = 64 * 2**20
 
@@ -46,8 +51,8 @@ def why_odd(path: str) -> str:
         return "has characters that are not shown, or a backslash"
     if any(len(part.encode()) > 255 for part in parts) or len(path.encode()) > 1024:
         return "is too long"
-    if parts[0] == MANIFEST:
-        return "is the name of the manifest"
+    if parts[0] in OURS:
+        return "is the name of the manifest or of its signature"
     return ""
 
 

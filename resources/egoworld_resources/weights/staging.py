@@ -13,7 +13,7 @@ from egoworld_resources.errors import DiskFull, LockBusy
 from egoworld_resources.leases.named import Leases
 from egoworld_resources.leases.scratch import remove_tree
 from egoworld_resources.weights.errors import WeightsRefused
-from egoworld_resources.weights.manifest import MANIFEST, ModelManifest
+from egoworld_resources.weights.manifest import MANIFEST, SIGNATURE, ModelManifest
 from egoworld_resources.weights.verify import Unreadable, digest_of, files_below
 
 INCOMING = ".incoming"
@@ -72,16 +72,22 @@ class Staging:
                 self.home,
             )
 
-    def publish(self, manifest: ModelManifest) -> Path:
-        """Write the manifest and give the folder its name. Every file was kept before; raises WeightsRefused if not."""
+    def publish(self, manifest: ModelManifest, signature: bytes = b"") -> Path:
+        """Write the manifest and give the folder its name. Every file was kept before; raises WeightsRefused if not.
+
+        signature: of this manifest, which comes with it; empty when none does.
+        """
         wanted = {file.path for file in manifest.files()}
         here = {entry.path for entry in files_below(self.files)}
         for path in here - wanted:
             (self.files / path).unlink()
+        (self.files / SIGNATURE).unlink(missing_ok=True)
         if lacking := wanted - here:
             raise WeightsRefused(f"{self.model}: {min(lacking)} is gone from {self.files}; run it again")
         with naming_a_full_disk(self.files):
             (self.files / MANIFEST).write_text(manifest.text(), encoding="utf-8")
+            if signature:
+                (self.files / SIGNATURE).write_bytes(signature)
             sync_tree(self.files)
         self.files.rename(self.target)
         sync(self.home)
@@ -89,13 +95,18 @@ class Staging:
         return self.target
 
     def rewrite(self, manifest: ModelManifest) -> None:
-        """Put another manifest into the folder that has its name already, at once; a signature of the old one goes."""
+        """Put another manifest into the folder that has its name already; the signature of the old one goes."""
+        (self.target / SIGNATURE).unlink(missing_ok=True)
+        self.put(MANIFEST, manifest.text().encode())
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file of ours into the folder that has its name already, at once."""
         self.begun.mkdir(parents=True, exist_ok=True)
-        new = self.begun / MANIFEST
+        new = self.begun / name
         with naming_a_full_disk(self.begun):
-            new.write_text(manifest.text(), encoding="utf-8")
+            new.write_bytes(data)
             sync(new)
-        new.rename(self.target / MANIFEST)
+        new.rename(self.target / name)
         sync(self.target)
         self.clear()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from egoworld_resources.layout import readable
-from egoworld_resources.weights.manifest import MANIFEST, ModelManifest, WeightsFile, why_odd
+from egoworld_resources.weights.manifest import OURS, ModelManifest, WeightsFile, why_odd
 
 READ_AT_ONCE = 2**20
 DEEPEST = 32
@@ -22,7 +22,7 @@ DEEPEST = 32
 class Difference:
     """One way in which a folder is not what its manifest says. path: below the folder, safe to print."""
 
-    kind: Literal["missing", "damaged", "extra", "refused"]
+    kind: Literal["missing", "damaged", "extra", "refused", "unsigned"]
     path: str
     reason: str
 
@@ -117,7 +117,7 @@ def open_plain(path: Path) -> int:
 
 
 def files_below(folder: Path) -> list[Found]:
-    """Every entry below a model's folder but folders and the manifest, in path order; no link is followed."""
+    """Every entry below a model's folder but folders and what is ours, in path order; no link is followed."""
     return sorted(_below(folder, "", 0), key=lambda entry: entry.path)
 
 
@@ -128,7 +128,7 @@ def _below(folder: Path, prefix: str, depth: int) -> Iterator[Found]:
     with os.scandir(folder) as entries:
         for entry in entries:
             path = prefix + entry.name
-            if path == MANIFEST:
+            if path in OURS:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield from _below(folder / entry.name, f"{path}/", depth + 1)
