@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -47,14 +48,22 @@ class _Declared(BaseModel):
 
 
 class Weights(_Declared):
-    """One file of weights: inside an installed package of the env, or below the model home."""
+    """Weights: a file inside an installed package of the env, or a file or a model's folder below the model home."""
 
-    name: str = Field(description="key under which the runner's setup receives the file")
+    name: str = Field(description="key under which the runner's setup receives the path")
     path: str = Field(description="path inside the package, or below the model home when no package is named")
     package: str | None = Field(None, description="import name of the installed package that carries the file")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest that the file must have")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the file; of a folder's file with the parameters")
+    revision: str = Field(
+        "", pattern=r"^([0-9a-f]{40})?$", description="full commit at source; then path is a folder with its manifest"
+    )
     licence: str = Field(description="SPDX id of the weights' licence")
-    source: str = Field("", description="public address of the file, said where it is missing; nothing fetches it")
+    source: str = Field("", description="public address, or HUB:OWNER/NAME of a folder; said where it is missing")
+
+    @property
+    def digest(self) -> str:
+        """What tells these weights from all others: the file's sha256; of a folder the commit counts as well."""
+        return sha256(f"{self.sha256} {self.revision}".encode()).hexdigest() if self.revision else self.sha256
 
 
 class StageModel(_Declared):

@@ -24,6 +24,8 @@ from egoworld_resources.kit.fetched import Wanted, fetch, licence_of, requiremen
 from egoworld_resources.kit.receiver.manifest import KitFile
 from egoworld_resources.kit.receiver.refused import KitRefused
 from egoworld_resources.programs.environment import environment_of
+from egoworld_resources.weights import ModelPaths, WeightsMissing, local_weights
+from egoworld_resources.weights.manifest import MANIFEST, ModelManifest
 
 TESTS = ("tests/", ".ci/")
 OWN = ("HOME", "XDG_CONFIG_HOME")
@@ -117,7 +119,7 @@ def weights_pieces(catalog: Catalog, envs: Sequence[str], home: Path | None) -> 
     listed = [{"env": env, "stage": stage, **weights.model_dump()} for env, stage, weights in declared]
     found = [piece("weights.json", "weights manifest", (json.dumps(listed, indent=1) + "\n").encode())]
     own = {weights.path: weights for _, _, weights in declared if weights.package is None}
-    return [*found, *(_weights_file(weights, home) for weights in own.values() if home)]
+    return [*found, *(one for weights in own.values() if home for one in _weights(weights, home))]
 
 
 def licence_piece(catalog: Catalog, envs: Sequence[str], pieces: Sequence[Piece]) -> Piece:
@@ -190,8 +192,16 @@ def build_backend(project: Path, tools: Sequence[Wanted], fetched: Path) -> list
     return list(found.values())
 
 
-def _weights_file(weights: Weights, home: Path) -> Piece:
+def _weights(weights: Weights, home: Path) -> Iterator[Piece]:
     path = home / weights.path
+    if weights.revision:
+        try:
+            local_weights([weights], path, paths=ModelPaths(home))
+        except WeightsMissing as error:
+            raise KitRefused(str(error)) from error
+        for file in [MANIFEST, *sorted(file.path for file in ModelManifest.read(path).files())]:
+            yield piece(f"weights/{weights.path}/{file}", "weights", path / file)
+        return
     if not path.is_file() or file_digest(path) != weights.sha256:
         raise KitRefused(f"weights '{weights.name}': {path} is not there with sha256 {weights.sha256}")
-    return piece(f"weights/{weights.path}", "weights", path)
+    yield piece(f"weights/{weights.path}", "weights", path)

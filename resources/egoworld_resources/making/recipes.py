@@ -30,7 +30,7 @@ def recipe_of(catalog: Catalog, contract: str, stage: str, env: str, given: Mapp
         contract=contract,
         lock=lock.digest,
         packages=lock.packages(lowest_python(catalog.env(env).python)),
-        weights={w.name: w.sha256 for w in model.weights},
+        weights={w.name: w.digest for w in model.weights},
         params=params,
         files=named_files(params),
         device=model.device,

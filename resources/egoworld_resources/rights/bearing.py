@@ -128,12 +128,12 @@ class LicenceBook:
 
     @cached_property
     def _weights(self) -> Mapping[str, Mapping[str, str]]:
-        """Licences by sha256 and env."""
+        """Licences by digest and env."""
         found: dict[str, dict[str, str]] = {}
         for name in self._catalog.names:
             for model in self._catalog.env(name).stages.values():
                 for weights in model.weights:
-                    found.setdefault(weights.sha256, {})[name] = weights.licence
+                    found.setdefault(weights.digest, {})[name] = weights.licence
         return found
 
 

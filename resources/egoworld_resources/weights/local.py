@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 from egoworld_resources.artifacts.manifest import file_digest
 from egoworld_resources.environments.declaration import Weights
+from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.settings import Settings
 from egoworld_resources.weights.errors import WeightsMissing
+from egoworld_resources.weights.manifest import ModelManifest
+from egoworld_resources.weights.verify import verify
 
 if TYPE_CHECKING:
     from egoworld_resources.weights.bucket import WeightsBucket
@@ -46,8 +49,8 @@ def local_weights(
 ) -> dict[str, Path]:
     """Name to verified path. python: interpreter of the env, whose packages may carry weights.
 
-    paths: where files outside packages are (the configuration in force by default); what is not there is fetched from
-    ``bucket``, unless ``paths`` states its place. Raises WeightsMissing naming the file, what was expected and the fix.
+    paths: where files outside packages are (the configuration in force by default); a file that is not there is fetched
+    from ``bucket``, unless ``paths`` states its place. Raises WeightsMissing naming what was expected and the fix.
     """
     places = paths or ModelPaths.of(Settings.load())
     return {weights.name: _verified(weights, python, bucket, places, env) for weights in declared}
@@ -56,6 +59,8 @@ def local_weights(
 def _verified(weights: Weights, python: Path, bucket: WeightsBucket | None, places: ModelPaths, env: str) -> Path:
     stated = places.stated(weights, env)
     path = stated or (_package(weights, python) if weights.package else places.home) / weights.path
+    if weights.revision:
+        return _whole(weights, path)
     if not path.is_file() and bucket and weights.package is None and stated is None:
         fetched = bucket.fetch(weights)
         if fetched is None:
@@ -77,6 +82,33 @@ def _verified(weights: Weights, python: Path, bucket: WeightsBucket | None, plac
             f"fetch it again{_published(weights)}"
         )
     return path
+
+
+def _whole(weights: Weights, folder: Path) -> Path:
+    """A model's folder after every byte of it was compared with its manifest, which must be of the declared commit."""
+    fault = _fault(weights, folder)
+    if fault:
+        fix = f"egoworld weights download {weights.source} --revision {weights.revision} --name {folder.name}"
+        bucket = f"egoworld weights fetch {folder.name}"
+        raise WeightsMissing(f"weights '{weights.name}': {fault}; from a bucket: {bucket}; from the hub: {fix}")
+    return folder
+
+
+def _fault(weights: Weights, folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder} does not exist"
+    try:
+        manifest = ModelManifest.read(folder)
+    except BadConfiguration as error:
+        return str(error)
+    commits = [f"{part.source} at {part.revision or 'no commit'}" for part in manifest.parts]
+    if commits != [f"{weights.source} at {weights.revision}"]:
+        return f"{folder} is {' and '.join(commits)}, declared is {weights.source} at {weights.revision}"
+    if weights.sha256 not in {file.sha256 for file in manifest.files()}:
+        return f"{folder} has no file with sha256 {weights.sha256}"
+    differences = verify(folder, manifest)
+    more = f", and {len(differences) - 1} more" if differences[1:] else ""
+    return f"{folder}: {differences[0]}{more}" if differences else ""
 
 
 def _published(weights: Weights) -> str:

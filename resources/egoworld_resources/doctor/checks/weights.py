@@ -35,11 +35,12 @@ def _of(subject: Subject, stage: str, model: StageModel) -> Iterator[Finding]:
         try:
             local_weights([declared], python, paths=ModelPaths.of(subject.settings), env=model.env)
         except WeightsMissing as error:
-            if bucket and declared.package is None and bucket.holds(declared.sha256):
+            if bucket and not (declared.package or declared.revision) and bucket.holds(declared.sha256):
                 yield ok(about, f"{declared.name} is in {bucket.where(declared.sha256)}, fetched when it is needed")
                 continue
             carried = env.runs_in != BASE and declared.package is not None
-            fix = rebuilding(subject, env) if carried else "put there the file whose sha256 is named"
+            bring = "the model's folder" if declared.revision else "the file whose sha256 is named"
+            fix = rebuilding(subject, env) if carried else f"put there {bring}"
             yield fault(about, str(error), fix)
         else:
             whole += 1
