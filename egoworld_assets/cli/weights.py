@@ -87,12 +87,17 @@ def import_delivery(
     """Take a model in from a folder: whole or not at all, every byte compared; run again, it goes on."""
     from egoworld_assets.cli.weights_shown import progress_shown
     from egoworld_resources.weights.importing import Origin, import_model
+    from egoworld_resources.weights.pickles import excepted
 
     if bool(source) != bool(licence):
         raise BadConfiguration("--source and --licence go together: both say what no manifest says")
     origin = Origin(source, licence, revision) if source else None
+    settings = Settings.load()
+    allowed = excepted(settings)
     with progress_shown(f"import {delivery}") as progress:
-        folder = import_model(delivery, Settings.load().model_home, name=name, origin=origin, progress=progress)
+        folder = import_model(
+            delivery, settings.model_home, name=name, origin=origin, progress=progress, exceptions=allowed
+        )
     _say(f"{folder} is whole")
 
 
@@ -135,6 +140,7 @@ def download(
     from egoworld_resources.weights.clients import open_hub
     from egoworld_resources.weights.download import Order, allowed, download
     from egoworld_resources.weights.layouts import layouts
+    from egoworld_resources.weights.pickles import excepted
 
     settings = Settings.load()
     if source in layouts(settings):
@@ -157,7 +163,7 @@ def download(
         repo, _one(revision, "--revision"), name, _one(licence, "--licence"), include or (), exclude or (), workers
     )
     with progress_shown(f"download {source}") as progress:
-        folder = download(open_hub(settings, hub, stall_s), order, settings.model_home, progress)
+        folder = download(open_hub(settings, hub, stall_s), order, settings.model_home, progress, excepted(settings))
     _say(f"{folder} is whole")
 
 
@@ -231,11 +237,12 @@ def fetch(models: Annotated[list[str], typer.Argument(help="Names of models that
     """Take models in from the bucket of weights: whole or not at all, every byte compared; run again, it goes on."""
     from egoworld_assets.cli.weights_shown import progress_shown
     from egoworld_resources.weights.bucket_models import fetch_model
+    from egoworld_resources.weights.pickles import excepted
 
     settings, bucket = Settings.load(), _bucket()
     for name in models:
         with progress_shown(f"fetch {name}") as progress:
-            folder = fetch_model(bucket.objects, name, settings.model_home, progress)
+            folder = fetch_model(bucket.objects, name, settings.model_home, progress, excepted(settings))
         _say(f"{folder} is whole")
 
 

@@ -14,6 +14,7 @@ from egoworld_resources.settings import Settings
 from egoworld_resources.weights.clients import open_hub
 from egoworld_resources.weights.download import allowed
 from egoworld_resources.weights.layouts import environment_of, lacking, layout_named
+from egoworld_resources.weights.pickles import excepted
 from egoworld_resources.weights.prepare import Plan, plan, prepare
 from egoworld_resources.weights.put_together import orders_of, put_together
 from egoworld_resources.weights.repository import model_named
@@ -39,7 +40,7 @@ def download_parts(
     for order in orders:
         allowed(order.source, settings.weights_sources)
     hubs = {name: open_hub(settings, name, stall_s) for name in sorted({order.hub for order in orders})}
-    folder = put_together(layout, orders, settings.model_home, hubs.__getitem__, progress_shown)
+    folder = put_together(layout, orders, settings.model_home, hubs.__getitem__, progress_shown, excepted(settings))
     _say_lacking(settings, model)
     return folder
 
@@ -52,9 +53,8 @@ def show_prepared(settings: Settings, model: str, words: Sequence[str], old: Pat
     if not apply:
         _say(f"nothing was changed; egoworld weights {' '.join(['prepare', model, *words])} --apply does it")
         return True
-    _say(
-        f"{prepare(todo)} has its manifest; the old place is as it was: egoworld weights verify {model}, then remove it"
-    )
+    folder = prepare(todo, excepted(settings))
+    _say(f"{folder} has its manifest; the old place is as it was: egoworld weights verify {model}, then remove it")
     return not _say_lacking(settings, model)
 
 

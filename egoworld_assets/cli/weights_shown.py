@@ -21,6 +21,7 @@ from egoworld_resources.settings import Settings
 from egoworld_resources.weights.importing import Progress as OnProgress
 from egoworld_resources.weights.layouts import lacking, layouts
 from egoworld_resources.weights.manifest import SIGNATURE
+from egoworld_resources.weights.pickles import excepted, pickles
 from egoworld_resources.weights.repository import Model, model_named, models_in, users_of
 from egoworld_resources.weights.signing import fault_of_signature
 from egoworld_resources.weights.staging import unfinished
@@ -54,7 +55,10 @@ def show_verified(settings: Settings, names: Sequence[str], *, quick: bool, key:
     models = [model_named(home, name) for name in names] or models_in(home)
     unsigned = {model.name: fault_of_signature(model, key) for model in models} if key else {}
     lacked = {model.name: lacking(known[model.name], settings) for model in models if model.name in known}
+    allowed = excepted(settings)
     for model in models:
+        named = list(model.manifest.files()) if model.manifest else []
+        lacked[model.name] = [*pickles(model.folder, named, allowed), *lacked.get(model.name, ())]
         if fault := unsigned.get(model.name):
             lacked[model.name] = [Difference("unsigned", SIGNATURE, fault), *lacked.get(model.name, ())]
     reports = [_verified(model, lacked.get(model.name, ()), quick=quick, quiet=as_json) for model in models]

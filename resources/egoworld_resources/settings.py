@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -49,6 +49,11 @@ class Settings(BaseSettings):
     weights_sources: tuple[str, ...] = Field(
         ("modelscope:*/*", "huggingface:*/*"),
         description="Repositories that models may be downloaded from, HUB:OWNER/NAME; globs.",
+    )
+    weights_pickles: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], str] = Field(
+        default_factory=dict,
+        description="Files of weights that are taken although they load as pickles, by sha256, each with its reason; "
+        "beside those of envs/policy.toml.",
     )
     extra: Extra = Field(default_factory=Extra, description="More, by name: extra.model_paths.")
     inbox: Path | None = Field(None, description="Folder watched for new videos; default <home>/inbox.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -281,3 +282,19 @@ def test_a_model_is_put_together_of_parts_from_both_hubs(
         f"huggingface:{REPO}": ("Apache-2.0", ["more/vae/empty.txt"]),
         f"modelscope:{REPO}": ("MIT", [path for path in FILES if "/" not in path]),
     }
+
+
+def test_a_pickle_is_refused_before_it_is_fetched_and_taken_by_its_sha256(
+    hub: MadeHub, home: Path, builder: EnvBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.ensure("modelscope")
+    hub.files = {**FILES, "pytorch_model.bin": b"\x80\x02}q\x00."}
+    sha256 = hashlib.sha256(hub.files["pytorch_model.bin"]).hexdigest()
+    refused = download("modelscope")
+    assert refused.exit_code == 1
+    assert "pytorch_model.bin: loads as a pickle, which can run code; take safetensors instead" in refused.stderr
+    assert sha256 in refused.stderr
+    assert hub.bytes_sent == {}
+    monkeypatch.setenv("EGOWORLD_WEIGHTS_PICKLES", json.dumps({sha256: "looked through"}))
+    assert download("modelscope").exit_code == 0
+    assert (home / "tiny" / "pytorch_model.bin").read_bytes() == hub.files["pytorch_model.bin"]

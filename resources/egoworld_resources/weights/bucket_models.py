@@ -6,7 +6,7 @@ models/<model>.json   its manifest, written last: what can be fetched is whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -67,11 +67,12 @@ def push_model(objects: Objects, model: Model, *, replace: bool, progress: Progr
     return key
 
 
-def fetch_model(objects: Objects, name: str, home: Path, progress: Progress) -> Path:
+def fetch_model(objects: Objects, name: str, home: Path, progress: Progress, exceptions: Collection[str] = ()) -> Path:
     """Take a model in from the bucket; returns its folder, which is whole whenever it is there.
 
-    What arrived stays when this ends early, and the next call goes on inside the file. Raises WeightsMissing naming
-    what the bucket has, WeightsRefused naming each file that is missing or damaged there, DiskFull, LockBusy.
+    What arrived stays when this ends early, and the next call goes on inside the file. exceptions: sha256 of pickles
+    that are taken. Raises WeightsMissing naming what the bucket has, WeightsRefused naming each file that is missing,
+    damaged or a pickle, DiskFull, LockBusy.
     """
     text = objects.get(key_of(name)) if MODEL.fullmatch(name) else None
     if text is None:
@@ -84,7 +85,7 @@ def fetch_model(objects: Objects, name: str, home: Path, progress: Progress) -> 
         raise WeightsRefused(
             f"{objects.url(key_of(name))} is the manifest of '{manifest.model}'; push that model again"
         )
-    with staging(home, name, manifest.digest[:16]) as place:
+    with staging(home, name, manifest.digest[:16], exceptions) as place:
         there = place.manifest_there()
         if there is None:
             return _Fetching(objects, manifest, place, progress).run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +17,7 @@ from egoworld_resources.licences.expressions import canonical
 from egoworld_resources.weights.errors import HubUnreachable, WeightsRefused
 from egoworld_resources.weights.hubs import Hub, HubFile, Listing, size_of
 from egoworld_resources.weights.manifest import ModelManifest, Part, WeightsFile, format_of
+from egoworld_resources.weights.pickles import reason_of
 from egoworld_resources.weights.staging import OTHER_NAME, Staging, staging
 from egoworld_resources.weights.verify import Unreadable, digest_of
 
@@ -56,21 +57,26 @@ def allowed(source: str, sources: Sequence[str]) -> None:
         raise BadConfiguration(f"{source} is no source of this site; weights_sources allows {listed}")
 
 
-def download(hub: Hub, order: Order, home: Path, progress: Progress | None = None) -> Path:
+def download(
+    hub: Hub, order: Order, home: Path, progress: Progress | None = None, exceptions: Collection[str] = ()
+) -> Path:
     """Fetch a model below the model home; returns its folder, which is whole whenever it is there.
 
-    What arrived is kept when this ends early, and the next call goes on. Raises WeightsRefused for bytes that are not
-    those the hub names, HubUnreachable when it stalls or breaks off, DiskFull, LockBusy.
+    What arrived is kept when this ends early, and the next call goes on. exceptions: sha256 of pickles that are taken;
+    others are refused before anything is fetched where their names tell, else when they are here. Raises WeightsRefused
+    for them and for bytes that are not those the hub names, HubUnreachable when it stalls or breaks off, DiskFull,
+    LockBusy.
     """
     source = f"{hub.name}:{order.repo}"
     key = digest([source, order.revision, sorted(order.include), sorted(order.exclude)])[:16]
-    with staging(home, order.model, key) as place:
+    with staging(home, order.model, key, exceptions) as place:
         client = place.begun / "client"
         listing = hub.list(order.repo, order.revision, client)
         _check_pinned(source, order, listing)
         wanted = [file for file in listing.files if order.wants(file.path)]
         if not wanted:
             raise WeightsRefused(f"{source} has no file that is wanted; it has {len(listing.files)} others")
+        _check_pickles(source, wanted, exceptions)
         licence = _licence(source, order, listing)
         there = place.manifest_there()
         if there is None:
@@ -191,6 +197,15 @@ def _check_pinned(source: str, order: Order, listing: Listing) -> None:
     if len(order.revision) != 40 or listing.commit != order.revision:
         newest = f"{order.revision or 'the newest'} is {listing.commit}" if listing.commit else "see its page"
         raise WeightsRefused(f"{source}: name the full commit: --revision, 40 hex digits; {newest}")
+
+
+def _check_pickles(source: str, wanted: Sequence[HubFile], exceptions: Collection[str]) -> None:
+    named = [
+        file for file in wanted if format_of(file.path) == "pickle" and file.sha256 and file.sha256 not in exceptions
+    ]
+    if named:
+        lines = [f"refused: {file.path}: {reason_of(file.sha256)}" for file in named]
+        raise WeightsRefused(f"{source} is not taken in:\n" + "\n".join(lines))
 
 
 def _licence(source: str, order: Order, listing: Listing) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from io import RawIOBase
 from pathlib import Path
@@ -55,19 +55,26 @@ def described(folder: Path, model: str, origin: Origin) -> ModelManifest:
 
 
 def import_model(
-    delivery: Path, home: Path, *, name: str = "", origin: Origin | None = None, progress: Progress | None = None
+    delivery: Path,
+    home: Path,
+    *,
+    name: str = "",
+    origin: Origin | None = None,
+    progress: Progress | None = None,
+    exceptions: Collection[str] = (),
 ) -> Path:
     """Copy a model below the model home; returns its folder, which is whole whenever it is there.
 
     A copy that was killed goes on where it stopped. The delivery brings its manifest; without one ``origin`` and
     ``name`` are needed, and its bytes are taken as they are. What the manifest does not name is left behind.
-    Raises WeightsRefused naming every file that is missing or damaged, BadConfiguration, DiskFull, LockBusy.
+    exceptions: sha256 of pickles that are taken.
+    Raises WeightsRefused naming every file that is missing, damaged or a pickle, BadConfiguration, DiskFull, LockBusy.
     """
     manifest = manifest_of_delivery(delivery, name, origin)
     lacking = [one for one in verify(delivery, manifest, quick=True) if one.kind != "extra"]
     if lacking:
         raise WeightsRefused(f"{delivery} is not what its manifest says:\n" + "\n".join(map(str, lacking)))
-    with staging(home, manifest.model, manifest.digest[:16]) as place:
+    with staging(home, manifest.model, manifest.digest[:16], exceptions) as place:
         there = place.manifest_there()
         if there is None:
             return _copied(delivery, manifest, place, progress or (lambda _done, _total: None))

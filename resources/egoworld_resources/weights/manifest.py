@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from egoworld_resources.artifacts.manifest import digest
+from egoworld_resources.environments.policy.pickles import PICKLES
 from egoworld_resources.errors import BadConfiguration
 from egoworld_resources.layout import BIDIRECTIONAL, UNSHOWN, readable
 
@@ -27,11 +28,11 @@ LARGEST_MANIFEST = 64 * 2**20
 
 FORMATS = {
     "safetensors": "safetensors", "gguf": "gguf", "onnx": "onnx", "tflite": "tflite", "task": "mediapipe",
-    "pt": "pickle", "pth": "pickle", "ckpt": "pickle", "bin": "pickle", "pkl": "pickle", "pickle": "pickle",
+    **dict.fromkeys(PICKLES, "pickle"),
     "npy": "numpy", "npz": "numpy", "h5": "hdf5", "json": "json", "yaml": "yaml", "yml": "yaml",
     "txt": "text", "md": "text", "model": "sentencepiece", "py": "python",
 }  # fmt: skip
-"""Format by the ending of a name; what loads as a pickle in one library and not in another counts as one."""
+"""Format by the ending of a name."""
 
 WEIGHTS_FORMATS = frozenset({"safetensors", "gguf", "onnx", "tflite", "mediapipe", "pickle", "numpy", "hdf5"})
 """Formats of files that hold weights; the others describe them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -84,13 +84,13 @@ def plan(layout: Layout, home: Path, options: set[str], old: Path | None = None)
     return Plan(layout, home, moves, [one for one in judged if isinstance(one, Stays)])
 
 
-def prepare(todo: Plan) -> Path:
+def prepare(todo: Plan, exceptions: Collection[str] = ()) -> Path:
     """Do it: files get their places by hard links, or as copies from another disk, and the manifest is written last.
 
-    The old place is left as it is. What was killed is done again without harm. Raises WeightsRefused, DiskFull,
-    LockBusy.
+    The old place is left as it is. What was killed is done again without harm. exceptions: sha256 of pickles that are
+    taken. Raises WeightsRefused, DiskFull, LockBusy.
     """
-    with staging(todo.home, todo.layout.model, "prepare") as place, naming_a_full_disk(todo.home):
+    with staging(todo.home, todo.layout.model, "prepare", exceptions) as place, naming_a_full_disk(todo.home):
         for move in todo.moves:
             _place(move, place)
         paths = [move.path for move in todo.moves]
@@ -101,7 +101,9 @@ def prepare(todo: Plan) -> Path:
         _sync_folders(place.target, paths)
         there = ModelManifest.read(place.target).parts if (place.target / MANIFEST).is_file() else ()
         parts = _merged([*there, *_parts(todo, digests)])
-        place.rewrite(ModelManifest(model=todo.layout.model, parts=parts))
+        manifest = ModelManifest(model=todo.layout.model, parts=parts)
+        place.refuse_pickles(place.target, manifest.files())
+        place.rewrite(manifest)
         return place.target
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,12 @@ def orders_of(
 
 
 def put_together(
-    layout: Layout, orders: Sequence[PartOrder], home: Path, open_hub: Callable[[str], Hub], shown: Shown
+    layout: Layout,
+    orders: Sequence[PartOrder],
+    home: Path,
+    open_hub: Callable[[str], Hub],
+    shown: Shown,
+    exceptions: Collection[str] = (),
 ) -> Path:
     """Fetch the parts and make one folder of them; returns it, which is whole whenever it is there.
 
@@ -83,10 +88,10 @@ def put_together(
     for order in missing:
         hub = open_hub(order.hub)
         with shown(f"{layout.model}: {order.name}") as progress:
-            folders.append(download(hub, order, parts, progress))
+            folders.append(download(hub, order, parts, progress, exceptions))
     if missing:
         key = digest([[order.source, order.revision] for order in orders])[:16]
-        with staging(home, layout.model, key) as place:
+        with staging(home, layout.model, key, exceptions) as place:
             into = place.target if there else place.files
             found = [
                 one for order, folder in zip(missing, folders, strict=True) for one in _linked(order, folder, into)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from egoworld_resources.errors import DiskFull, LockBusy
 from egoworld_resources.leases.named import Leases
 from egoworld_resources.leases.scratch import remove_tree
 from egoworld_resources.weights.errors import WeightsRefused
-from egoworld_resources.weights.manifest import MANIFEST, SIGNATURE, ModelManifest
+from egoworld_resources.weights.manifest import MANIFEST, SIGNATURE, ModelManifest, WeightsFile
+from egoworld_resources.weights.pickles import pickles
 from egoworld_resources.weights.verify import Unreadable, digest_of, files_below
 
 INCOMING = ".incoming"
@@ -26,10 +27,12 @@ SPARE = 64 * 2**20
 class Staging:
     """The files of a model that are already here. They stay when their process dies, to be gone on with.
 
-    key: tells what is taken in from everything else of the same name: 16 hex digits.
+    key: tells what is taken in from everything else of the same name: 16 hex digits. exceptions: sha256 of the pickles
+    that are taken.
     """
 
-    def __init__(self, home: Path, model: str, key: str) -> None:
+    def __init__(self, home: Path, model: str, key: str, exceptions: Collection[str]) -> None:
+        self.exceptions = exceptions
         self.home = home
         self.model = model
         self.target = home / model
@@ -84,6 +87,7 @@ class Staging:
         (self.files / SIGNATURE).unlink(missing_ok=True)
         if lacking := wanted - here:
             raise WeightsRefused(f"{self.model}: {min(lacking)} is gone from {self.files}; run it again")
+        self.refuse_pickles(self.files, manifest.files())
         with naming_a_full_disk(self.files):
             (self.files / MANIFEST).write_text(manifest.text(), encoding="utf-8")
             if signature:
@@ -93,6 +97,11 @@ class Staging:
         sync(self.home)
         self.clear()
         return self.target
+
+    def refuse_pickles(self, folder: Path, files: Iterable[WeightsFile]) -> None:
+        """Raise WeightsRefused naming each file that loads as a pickle and is not excepted."""
+        if found := pickles(folder, files, self.exceptions):
+            raise WeightsRefused(f"{self.model} is not taken in:\n" + "\n".join(map(str, found)))
 
     def rewrite(self, manifest: ModelManifest) -> None:
         """Put another manifest into the folder that has its name already; the signature of the old one goes."""
@@ -127,13 +136,13 @@ OTHER_NAME = "move it away, or take this one in under another name: --name"
 
 
 @contextmanager
-def staging(home: Path, model: str, key: str) -> Iterator[Staging]:
+def staging(home: Path, model: str, key: str, exceptions: Collection[str] = ()) -> Iterator[Staging]:
     """The staging of a model that nobody else takes in now; raises LockBusy when somebody does."""
     (home / INCOMING).mkdir(parents=True, exist_ok=True)
     with Leases(home / INCOMING / LOCK) as leases:
         if not leases.try_alone(model):
             raise LockBusy(f"{model} is taken in by another process already; wait for it")
-        yield Staging(home, model, key)
+        yield Staging(home, model, key, exceptions)
 
 
 def unfinished(home: Path) -> list[Path]:

@@ -22,6 +22,7 @@ from egoworld_resources.environments.locking.lockfile import PYTHONS, Lock
 from egoworld_resources.environments.locking.resolve import DEV
 from egoworld_resources.environments.locking.wheels import fits, wheel_name, wheel_tags
 from egoworld_resources.environments.policy.licences import stated_licences
+from egoworld_resources.environments.policy.pickles import pickle_breaches
 from egoworld_resources.environments.policy.rules import COMMIT, Breach, Policy
 from egoworld_resources.environments.policy.runtime_installs import installations
 from egoworld_resources.environments.policy.split import split_breaches
@@ -78,6 +79,7 @@ def check(catalog: Catalog, policy: Policy, built: Path) -> Checked:
     for name in catalog.names:
         env = catalog.env(name)
         checked.found += [Found(env.pyproject, breach) for breach in _declared(env, policy)]
+        checked.found += [Found(env.pyproject, breach) for breach in pickle_breaches(env, policy)]
         checked.found += [Found(file, breach) for file, breach in installations(env.folder)]
         if env.runs_in != name and env.runs_in in catalog.names:
             continue  # its lock is checked with the env that has it

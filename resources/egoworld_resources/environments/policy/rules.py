@@ -99,6 +99,9 @@ class Policy(BaseModel):
         description="why an env is apart that no pin keeps out of our own interpreter; without the table nobody asks",
     )
     licences: LicenceRules = Field(default_factory=LicenceRules, description="of models, weights and packages")
+    pickles: dict[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], str] = Field(
+        default_factory=dict, description="weights that load as pickles and are taken, by sha256, each with its reason"
+    )
     profile: str = Field(default="", description="the profile in force; never in the file, see Policy.read")
 
     @classmethod

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -223,3 +228,42 @@ def test_what_a_crash_left_of_a_file_is_not_trusted(home: Path, tmp_path: Path) 
     part.write_bytes(b"\0" * 3_000_000)
     assert weights("import", tmp_path / "tiny").exit_code == 0
     assert verified(home) == {}
+
+
+def as_pickles() -> dict[str, bytes]:
+    """Files that load as pickles, by names that do not all say so."""
+    torch, arrays, objects = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(torch, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
+    np.save(objects, np.array([{}], dtype=object))
+    np.savez(arrays, weights=np.array([{}], dtype=object))
+    return {
+        "old.bin": b"c__builtin__\nexec\n.",
+        "model.safetensors": pickle.dumps({}),
+        "model.dat": torch.getvalue(),
+        "mean.npy": objects.getvalue(),
+        "means.npz": arrays.getvalue(),
+        "broken.zip": b"PK\x03\x04 and no archive",
+    }
+
+
+def test_pickles_are_refused_under_any_name_but_for_those_that_are_excepted(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = io.BytesIO()
+    np.savez(numbers, weights=np.arange(3.0))
+    manifest = write_model(tmp_path / "tiny", {**FILES, **as_pickles(), "numbers.npz": numbers.getvalue()})
+    refused = weights("import", tmp_path / "tiny")
+    assert refused.exit_code == 1
+    assert set(re.findall(r"refused: (\S+): loads as a pickle", refused.stderr)) == set(as_pickles())
+    assert not (home / "tiny").exists()
+    digests = {file.path: file.sha256 for file in manifest.files()}
+    excepted = {digests[path]: "looked through" for path in as_pickles() if path != "model.dat"}
+    monkeypatch.setenv("EGOWORLD_WEIGHTS_PICKLES", json.dumps(excepted))
+    assert re.findall(r"refused: (\S+):", weights("import", tmp_path / "tiny").stderr) == ["model.dat"]
+    excepted[digests["model.dat"]] = "looked through"
+    monkeypatch.setenv("EGOWORLD_WEIGHTS_PICKLES", json.dumps(excepted))
+    assert weights("import", tmp_path / "tiny").exit_code == 0
+    assert verified(home) == {}
+    monkeypatch.delenv("EGOWORLD_WEIGHTS_PICKLES")
+    assert verified(home) == dict.fromkeys(as_pickles(), "refused")

@@ -166,6 +166,14 @@ def test_a_pose_model_may_be_one_file(home: Path, old: Path) -> None:
     assert weights("verify", MODEL).exit_code == 0
 
 
+def test_a_pickle_in_the_old_place_is_refused(home: Path, old: Path) -> None:
+    (old / "DWPose" / "dw-ll_ucoco.pth").write_bytes(b"\x80\x02}q\x00.")
+    refused = weights("prepare", MODEL, "--apply")
+    assert refused.exit_code == 1
+    assert "refused: pretrained_models/DWPose/dw-ll_ucoco.pth: loads as a pickle" in refused.stderr
+    assert not (home / MODEL / MANIFEST).exists()
+
+
 def test_fp8_takes_the_rest_from_the_other_model(home: Path, old: Path) -> None:
     write_files(home / FP8, {**TRANSFORMER, ".msc": b"a client's notes"})
     alone = weights("prepare", FP8, "--apply")

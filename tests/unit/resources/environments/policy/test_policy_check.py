@@ -137,7 +137,13 @@ def of_licence(project: Project) -> None:
 
 
 def of_weights(project: Project) -> None:
-    weights = f'name = "w"\npath = "w.pt"\nsha256 = "{"0" * 64}"\nlicence = "research only"\n'
+    weights = f'name = "w"\npath = "w.safetensors"\nsha256 = "{"0" * 64}"\nlicence = "research only"\n'
+    file = project.env / "pyproject.toml"
+    file.write_text(f"{file.read_text()}\n[[tool.egoworld.stages.clips.weights]]\n{weights}")
+
+
+def of_pickle(project: Project) -> None:
+    weights = f'name = "w"\npath = "w.pt"\nsha256 = "{"0" * 64}"\nlicence = "MIT"\n'
     file = project.env / "pyproject.toml"
     file.write_text(f"{file.read_text()}\n[[tool.egoworld.stages.clips.weights]]\n{weights}")
 
@@ -190,6 +196,7 @@ Break = Callable[[Project], object]
         (lambda p: conda(p, "first", locked=False), f"{YML}: lock: has no conda-linux-64.lock"),
         (of_licence, f"{PYPROJECT}: licences: licence of stage clips: 'GPL-2.0-only' is not among the licences of"),
         (of_weights, f"{PYPROJECT}: licences: licence of weights w: 'research only' is no SPDX expression; choose"),
+        (of_pickle, f"{PYPROJECT}: pickles: weights w load as a pickle, which can run code; take them as safetensors"),
         (of_package, f"{LOCK}: licences: licence of six 1.17.0: 'ISC' is not among the licences of packages; choose"),
     ],
 )
