@@ -116,13 +116,12 @@ class MotionField:
 
     def _camera(self, flow: Array, static: Pixels) -> Array | None:
         """Where the camera's motion alone would have each pixel in the other frame: a homography by RANSAC."""
-        at = np.zeros_like(static)
-        at[GRID // 2 :: GRID, GRID // 2 :: GRID] = True
-        at &= static
-        here = self._grid[at]
+        grid = np.s_[GRID // 2 :: GRID, GRID // 2 :: GRID]
+        at = static[grid]
+        here = self._grid[grid][at]
         if len(here) < 30:
             return None
-        found, inliers = cv2.findHomography(here, here + flow[at], cv2.RANSAC, self._scale, maxIters=500)
+        found, inliers = cv2.findHomography(here, here + flow[grid][at], cv2.RANSAC, self._scale, maxIters=500)
         if found is None or inliers.mean() < 0.3:
             return None
         return cv2.perspectiveTransform(self._grid.reshape(-1, 1, 2), found).reshape(self._grid.shape)
@@ -135,9 +134,8 @@ def length(vectors: Array) -> Array:
 
 
 def _medians(values: Array, *counts: int) -> list[float]:
-    """The median of as many of the least of the values as each of ``counts`` says, all from one partition."""
-    places = [(count - 1) // 2 for count in counts] + [count // 2 for count in counts]
-    ordered = np.partition(values, sorted(set(places)))
+    """The median of as many of the least of the values as each of ``counts`` says; to sort is faster than to part."""
+    ordered = np.sort(values)
     return [float((ordered[(count - 1) // 2] + ordered[count // 2]) / 2) for count in counts]
 
 
