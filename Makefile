@@ -185,7 +185,7 @@ missing-packages:
 	printf '../../../../envs/runner\n' > _editable_impl_egoworld_runner.pth
 	cd - > /dev/null
 	# Compiled now: Dagster is imported by every run, and model processes may not write where they import from.
-	.tools/venv/bin/python -m compileall -q -j 0 -x '/tests?/' .tools/venv/lib > /dev/null || true
+	.tools/venv/bin/python -m compileall -q -j 0 -x '/(tests?|pip|pygments)/' .tools/venv/lib > /dev/null || true
 	rm -rf .venv
 	mv .tools/venv .venv
 	touch $@
