@@ -10,7 +10,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 SHARED = "attacked_server"
-"""A fixture of the session that takes long to set up and is asked for in several files."""
+"""A fixture that takes long to set up and is asked for in several files."""
 
 
 class Together(LoadFileScheduling):

@@ -70,6 +70,7 @@ def test_what_is_shown_makes_masks_stale_and_what_follows_and_can_be_taken_back(
     assert stale(installed, key, "masks") == "prompts changed"
     second = json.loads(installed.ask("prompt", key, "--json"))
     assert [one["label"] for one in second["prompts"]] == ["cup", "bowl"]
+    installed.ask("gc", "--keep", "0", "--older-than", "0", "--apply")
     assert json.loads(installed.ask("reproduce", f"{key}/masks", "--json"))[0]["state"] == "same", (
         "from the version of then"
     )
@@ -79,7 +80,9 @@ def test_what_is_shown_makes_masks_stale_and_what_follows_and_can_be_taken_back(
     assert installed.plan()["steps"] == [], "the same is said as when it was made"
     installed.ask("prompt", key, "--remove")
     assert stale(installed, key, "masks") == "prompts taken back"
+    installed.ask("gc", "--keep", "0", "--older-than", "0", "--apply")
     assert "everything is as it should be" in installed.ask("fsck"), "what masks were made from is kept"
+    assert json.loads(installed.ask("fsck", "--reindex", "--json"))["differed"] == []
 
 
 def test_a_lens_makes_the_camera_stale_and_nothing_before_it(made_home: Path, tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader, create_loader
 
 from egoworld_resources.errors import StoreRefused, StoreUnreachable
 from egoworld_resources.s3.access import BUCKETS, UPLOADER, Bucket, Role, S3Access
@@ -253,12 +256,21 @@ def client(access: S3Access, endpoint: str) -> S3Client:
 
 def session(access: S3Access) -> boto3.session.Session:
     """boto3 with our keys, and with no other that it may find on this machine."""
+    core = botocore.session.Session()
+    core.register_component("data_loader", descriptions())
     return boto3.session.Session(
+        botocore_session=core,
         aws_access_key_id=access.access_key.get_secret_value(),
         aws_secret_access_key=access.secret_key.get_secret_value(),
         aws_session_token=access.session_token.get_secret_value() if access.session_token else None,
         region_name=access.region,
     )
+
+
+@cache
+def descriptions() -> Loader:
+    """boto's descriptions of services, read once a process: a look at the inbox each few seconds is a client each."""
+    return create_loader()
 
 
 @contextmanager
