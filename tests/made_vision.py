@@ -74,11 +74,13 @@ def grounding_dino(folder: str, picture: str, names: list[str], threshold: float
     return {"boxes": found["boxes"].tolist(), "scores": found["scores"].tolist()}
 
 
-def sam2(folder: str) -> Any:
-    """Save a SAM 2.1 of 1.3 M parameters for pictures of 128 px, as Meta's is saved; answers its number of parameters.
+def sam2(folder: str, pictures: str, shown: dict[str, list[float]]) -> list[int]:
+    """Save a SAM 2.1 of 1.3 M parameters for pictures of 128 px, as Meta's is saved, and follow one thing by it.
 
-    It says "there" of what it is shown and of whatever it follows: a random network would not.
+    pictures: a .npy file, uint8 [n, h, w, 3]; shown: box of the thing by frame, as text. Answers the area of its mask
+    in each frame, px, when nothing is ever forgotten. The network says of everything that it is there.
     """
+    import numpy as np
     import torch
     from transformers import (
         Sam2HieraDetConfig,
@@ -133,7 +135,20 @@ def sam2(folder: str) -> Any:
     size = {"height": side, "width": side}
     scaled = Sam2ImageProcessor(size=size, mask_size={"height": side // 4, "width": side // 4})
     Sam2VideoProcessor(scaled, Sam2VideoVideoProcessor(size=size)).save_pretrained(folder)
-    return sum(parameter.numel() for parameter in model.parameters())
+    processor = Sam2VideoProcessor.from_pretrained(folder, local_files_only=True)
+    session, areas = processor.init_video_session(), list[int]()
+    torch.set_num_threads(1)
+    for frame, rgb in enumerate(np.load(pictures)):
+        if box := shown.get(str(frame)):
+            processor.add_inputs_to_inference_session(
+                session, frame_idx=frame, obj_ids=3, input_boxes=[[box]], original_size=rgb.shape[:2]
+            )
+        with torch.inference_mode():
+            given = processor.image_processor(images=rgb, return_tensors="pt").pixel_values
+            seen = model(session, frame=given, frame_idx=frame)
+        (mask,) = processor.post_process_masks([seen.pred_masks], [rgb.shape[:2]])
+        areas.append(int(mask.sum()))
+    return areas
 
 
 def bytes_held(folder: str, runner: str, frames: int, every: int) -> list[int]:

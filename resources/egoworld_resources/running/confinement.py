@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,10 +137,11 @@ def matches(value: str) -> Iterator[str]:
 
 
 def samples(path: str) -> list[str]:
-    """What shows best whether others may read a file or folder: itself, and the first file of a folder."""
+    """What shows best whether others may read a file or folder: itself, and of a folder its most closed file."""
     if not os.path.isdir(path):  # noqa: PTH112
         return [path]
-    return [path, *sorted(entry.path for entry in os.scandir(path) if entry.is_file())[:1]]
+    files = sorted(entry.path for entry in os.scandir(path) if entry.is_file())
+    return [path, *sorted(files, key=lambda file: os.stat(file).st_mode & stat.S_IROTH)[:1]]  # noqa: PTH116
 
 
 def coalesced(paths: Iterable[tuple[str, str]], most: int = MOST_MOUNTS) -> list[tuple[str, str]]:
