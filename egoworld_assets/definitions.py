@@ -6,12 +6,12 @@ import logging
 
 import dagster as dg
 
-from egoworld_assets.automation import dataset_asset, pace, quarantine
+from egoworld_assets.automation import dataset_asset, pace, quarantine, supply
 from egoworld_assets.automation.dead_runs import noting_processes
 from egoworld_assets.automation.event_log_retention import event_log_retention
 from egoworld_assets.automation.follow import dataset_follows
 from egoworld_assets.automation.inbox_sensor import inbox_every
-from egoworld_assets.automation.jobs import DATASET, FLOW, GROUP
+from egoworld_assets.automation.jobs import DATASET, FLOW, GROUP, SUPPLY
 from egoworld_assets.automation.night import nightly_refresh
 from egoworld_assets.automation.restart import dead_runs, lost_restarts
 from egoworld_assets.automation.schedules import QUARANTINE, hourly_quarantine, nightly_retention
@@ -20,6 +20,7 @@ from egoworld_assets.orchestration.materializations import code_version
 from egoworld_assets.orchestration.registry import modules, stages
 from egoworld_assets.orchestration.request import Request
 from egoworld_assets.orchestration.stage_assets import stage_assets
+from egoworld_assets.orchestration.weights_resource import WeightsResource
 from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.settings import Settings
 
@@ -35,12 +36,12 @@ def build(bench: Workbench, request: Request | None = None) -> dg.Definitions:
         name = spec.key.to_user_string()
         return spec.replace_attributes(code_version=versions[name]) if name in versions else spec
 
-    loaded = dg.load_assets_from_modules([*modules(), dataset_asset, quarantine])
+    loaded = dg.load_assets_from_modules([*modules(), dataset_asset, quarantine, supply])
     assets = [asset for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
     assets.append(stage_assets(stages().values(), bench.settings.batch))
     return dg.Definitions(
         assets=dg.map_asset_specs(with_version, assets),
-        jobs=[FLOW, DATASET, QUARANTINE, event_log_retention],
+        jobs=[FLOW, DATASET, QUARANTINE, SUPPLY, event_log_retention],
         sensors=[*sensors(bench.settings.sensors_every_s), waiting_sensor(bench.settings)],
         schedules=[hourly_quarantine, nightly_retention],
         resources=resources(bench, request),
@@ -50,8 +51,9 @@ def build(bench: Workbench, request: Request | None = None) -> dg.Definitions:
 
 
 def resources(bench: Workbench, request: Request | None = None) -> dict[str, dg.ResourceDefinition]:
-    """What the assets need: the workbench, and what a command asks of its runs."""
-    return {"bench": noting_processes(bench), "request": (request or Request()).for_each_run()}
+    """What the assets need: the workbench, the weights, and what a command asks of its runs."""
+    asked = (request or Request()).for_each_run()
+    return {"bench": noting_processes(bench), "weights": WeightsResource().get_resource_definition(), "request": asked}
 
 
 def sensors(every_s: int) -> list[dg.SensorDefinition]:

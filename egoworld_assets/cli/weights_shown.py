@@ -18,14 +18,11 @@ from egoworld_assets.cli.console import console
 from egoworld_resources.environments.checkout import checkout_catalog
 from egoworld_resources.layout import readable
 from egoworld_resources.settings import Settings
+from egoworld_resources.weights.examine import examine
 from egoworld_resources.weights.importing import Progress as OnProgress
-from egoworld_resources.weights.layouts import lacking, layouts
-from egoworld_resources.weights.manifest import SIGNATURE
-from egoworld_resources.weights.pickles import excepted, pickles
 from egoworld_resources.weights.repository import Model, model_named, models_in, users_of
-from egoworld_resources.weights.signing import fault_of_signature
 from egoworld_resources.weights.staging import unfinished
-from egoworld_resources.weights.verify import Difference, verify
+from egoworld_resources.weights.verify import Difference
 
 
 def show_models(settings: Settings, as_json: bool) -> None:
@@ -51,17 +48,9 @@ def show_models(settings: Settings, as_json: bool) -> None:
 
 def show_verified(settings: Settings, names: Sequence[str], *, quick: bool, key: Path | None, as_json: bool) -> bool:
     """Compare models with their manifests and print what differs; whether all are whole."""
-    home, known = settings.model_home, layouts(settings)
+    home = settings.model_home
     models = [model_named(home, name) for name in names] or models_in(home)
-    unsigned = {model.name: fault_of_signature(model, key) for model in models} if key else {}
-    lacked = {model.name: lacking(known[model.name], settings) for model in models if model.name in known}
-    allowed = excepted(settings)
-    for model in models:
-        named = list(model.manifest.files()) if model.manifest else []
-        lacked[model.name] = [*pickles(model.folder, named, allowed), *lacked.get(model.name, ())]
-        if fault := unsigned.get(model.name):
-            lacked[model.name] = [Difference("unsigned", SIGNATURE, fault), *lacked.get(model.name, ())]
-    reports = [_verified(model, lacked.get(model.name, ()), quick=quick, quiet=as_json) for model in models]
+    reports = [_verified(model, settings, quick=quick, key=key, quiet=as_json) for model in models]
     if as_json:
         print(json.dumps({"models": reports}, indent=2))
     elif not models:
@@ -79,12 +68,10 @@ def progress_shown(about: str) -> Iterator[OnProgress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _verified(model: Model, lacked: Sequence[Difference], *, quick: bool, quiet: bool) -> dict[str, Any]:
+def _verified(model: Model, settings: Settings, *, quick: bool, key: Path | None, quiet: bool) -> dict[str, Any]:
     began = time.monotonic()
-    found = verify(model.folder, model.manifest, quick=quick) if model.manifest else list[Difference]()
+    found = examine(model, settings, quick=quick, key=key)
     seconds = time.monotonic() - began
-    named = {str(model.folder / one.path) for one in found}
-    found += [one for one in lacked if one.path not in named]
     if not quiet:
         _print_verified(model, found, seconds, quick=quick)
     differences = [vars(one) for one in found]

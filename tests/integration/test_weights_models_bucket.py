@@ -14,9 +14,13 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from egoworld_assets.cli.app import app
+from egoworld_assets.definitions import build
+from egoworld_resources.making.workbench import Workbench
 from egoworld_resources.s3.access import S3Access
 from egoworld_resources.s3.objects import PART, Objects
+from egoworld_resources.settings import Settings
 from egoworld_resources.weights.manifest import MANIFEST, SIGNATURE
+from tests.made_dagster import dagster_in
 from tests.made_models import FILES, write_model
 from tests.made_stores import SERVERS, access_to, environment
 
@@ -66,6 +70,15 @@ def test_a_model_that_was_pushed_is_fetched_whole(access: S3Access, there: Path,
     assert weights("verify", "tiny").exit_code == 0
     assert weights("fetch", "tiny").exit_code == 0, "a second time nothing is wrong"
     assert "it has: tiny;" in weights("fetch", "large").stderr
+
+
+def test_the_supply_in_dagster_fetches_what_is_wanted(access: S3Access, there: Path, tmp_path: Path) -> None:
+    job = build(Workbench(Settings.load())).resolve_job_def("supply_of_models")
+    with dagster_in(tmp_path / "dagster") as instance:
+        run = job.execute_in_process({"ops": {"models": {"config": {"fetch": ["tiny"]}}}}, instance=instance)
+    assert run.asset_materializations_for_node("models_in_bucket")[0].metadata["names"].value == "tiny"
+    assert [check.passed for check in run.get_asset_check_evaluations()] == [True]
+    assert (there / "tiny" / LARGE).read_bytes() == DATA[LARGE]
 
 
 def test_a_model_that_is_not_whole_is_not_in_the_bucket(access: S3Access, tmp_path: Path) -> None:
