@@ -36,9 +36,10 @@ class Ask:
 
 @dataclass
 class Followed:
-    """What is known of a followed thing: its name, the frame in which it was last shown, where it was last seen."""
+    """What is known of a followed thing: its name, when it was shown first and last, where and when it was seen."""
 
     label: str
+    begun_at: int
     shown_at: int
     place: Box | None
     seen_at: int = -1
@@ -86,7 +87,7 @@ class Asking:
         asks: list[Ask] = []
         for source in (self._shown, self._hands, self._detected):
             for ask in source(frame):
-                known = self.followed.setdefault(ask.obj_id, Followed(ask.label, frame, ask.box))
+                known = self.followed.setdefault(ask.obj_id, Followed(ask.label, frame, frame, ask.box))
                 known.shown_at, known.place = frame, ask.box or known.place
                 asks.append(ask)
         return asks
@@ -95,6 +96,10 @@ class Asking:
         """Where the model sees a thing in a frame."""
         known = self.followed[obj_id]
         known.place, known.seen_at = box, frame
+
+    def new(self, frame: int, ask: Ask) -> bool:
+        """Whether an object is shown in this frame for the first time."""
+        return ask.obj_id >= FIRST_OBJECT and self.followed[ask.obj_id].begun_at == frame
 
     def label(self, obj_id: int) -> str:
         """The name of a thing: a person's, or that of its first box."""
