@@ -62,6 +62,16 @@ def verify(
 
 @app.command()
 @errors_shown
+def scan(what: Annotated[list[str], typer.Argument(help="Models by name, files, or folders.")]) -> None:
+    """Look through files that load as pickles for operations that run code, by modelscan, which loads none of them."""
+    from egoworld_assets.cli.weights_shown import show_scanned
+
+    if not show_scanned(Settings.load(), what):
+        raise typer.Exit(1)
+
+
+@app.command()
+@errors_shown
 def sign(
     models: Annotated[list[str], typer.Argument(help="Names of models.")],
     private_key: Annotated[Path, typer.Option(help="Private key (PEM) of the curve P-256, P-384 or P-521.")],

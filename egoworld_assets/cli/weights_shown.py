@@ -21,6 +21,7 @@ from egoworld_resources.settings import Settings
 from egoworld_resources.weights.examine import examine
 from egoworld_resources.weights.importing import Progress as OnProgress
 from egoworld_resources.weights.repository import Model, model_named, models_in, users_of
+from egoworld_resources.weights.scanning import pickles_below, scan
 from egoworld_resources.weights.staging import unfinished
 from egoworld_resources.weights.verify import Difference
 
@@ -56,6 +57,18 @@ def show_verified(settings: Settings, names: Sequence[str], *, quick: bool, key:
     elif not models:
         console.print(f"no models in {home}", soft_wrap=True, markup=False)
     return all(report["whole"] for report in reports)
+
+
+def show_scanned(settings: Settings, what: Sequence[str]) -> bool:
+    """Look through files and print what was found in each; whether all are clean."""
+    places = [Path(one) if Path(one).exists() else model_named(settings.model_home, one).folder for one in what]
+    files = [file for place in places for file in ([place] if place.is_file() else pickles_below(place))]
+    found = scan(settings, files)
+    for one in found:
+        console.print(readable(str(one)), soft_wrap=True, markup=False, highlight=False)
+    if not found:
+        console.print("no file that loads as a pickle")
+    return all(one.clean for one in found)
 
 
 @contextmanager

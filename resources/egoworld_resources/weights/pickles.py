@@ -41,7 +41,8 @@ def reason_of(sha256: str) -> str:
     """Why a pickle is refused, and what to do."""
     return (
         "loads as a pickle, which can run code; take safetensors instead (--exclude leaves files out), "
-        f"or except it by its sha256 {sha256} in weights_pickles of egoworld.toml"
+        "or look through it (egoworld weights scan) and except it by its sha256 "
+        f"{sha256} in weights_pickles of egoworld.toml"
     )
 
 
