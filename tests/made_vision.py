@@ -154,9 +154,10 @@ def sam2(folder: str, pictures: str, shown: dict[str, list[float]]) -> list[int]
 def bytes_held(folder: str, runner: str, frames: int, every: int) -> list[int]:
     """Bytes of all tensors that live after each tenth frame of a stream in which two things are shown again and again.
 
-    runner: the folder of the env whose streaming module is asked.
+    In bfloat16, as on a GPU. runner: the folder of the env whose streaming module is asked.
     """
     import gc
+    from dataclasses import replace
 
     import numpy as np
     import torch
@@ -166,7 +167,9 @@ def bytes_held(folder: str, runner: str, frames: int, every: int) -> list[int]:
     from streaming import Model, Stream  # type: ignore[import-not-found]
 
     torch.set_num_threads(1)
-    stream, rng = Stream(Model.load(Path(folder), "cpu"), (96, 128)), np.random.default_rng(0)
+    whole = Model.load(Path(folder), "cpu")
+    model = replace(whole, network=whole.network.to(torch.bfloat16), dtype=torch.bfloat16)
+    stream, rng = Stream(model, (96, 128)), np.random.default_rng(0)
     held: list[int] = []
     for frame in range(frames):
         asks = [Ask(n, "cup", 0.9, (10.0 * n, 10.0, 10.0 * n + 30, 60.0)) for n in (3, 4)] if frame % every == 0 else []

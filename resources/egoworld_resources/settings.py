@@ -86,6 +86,9 @@ class Settings(BaseSettings):
         description="What licences allow that SPDX does not know, and corrections of envs.",
     )
     stages: dict[str, str] = Field(default_factory=dict, description="Which model env serves a stage, by stage.")
+    on_cpu: tuple[str, ...] = Field(
+        (), description="Stages that run on a CPU, however slowly, though their model is made for a GPU."
+    )
     params: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Parameters by stage, over the model's own defaults."
     )

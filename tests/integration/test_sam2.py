@@ -177,7 +177,7 @@ def test_another_order_and_a_bad_clip_change_no_byte_of_the_others(
 
 def test_memory_does_not_grow_with_the_video(model: ModelEnvRuns, bare: Bare) -> None:
     python, runner = model.builder.ensure("sam2").python, model.catalog.env("sam2").folder
-    held = call(python, "bytes_held", folder=bare.weights["sam2"], runner=runner, frames=100, every=10)
+    held = call(python, "bytes_held", folder=bare.weights["sam2"], runner=runner, frames=80, every=10)
     assert held[0] < held[5]
     assert len(set(held[5:])) == 1, "two things shown every 10th frame: after 60 frames nothing more is kept"
 

@@ -100,7 +100,9 @@ class Workbench:
         if stage.name not in self._recipes:
             env = self.env_of(stage)
             given = self.settings.params.get(stage.name, {})
-            self._recipes[stage.name] = self.recipe_with(stage.name, env, given)
+            found = self.recipe_with(stage.name, env, given)
+            on_cpu = stage.name in self.settings.on_cpu
+            self._recipes[stage.name] = found.model_copy(update={"device": "cpu"}) if on_cpu else found
         return self._recipes[stage.name]
 
     def recipe_with(self, stage: str, env: str, given: Mapping[str, Any]) -> Recipe:

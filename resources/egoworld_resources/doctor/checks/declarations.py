@@ -15,9 +15,10 @@ CORRECT = "correct egoworld.toml or EGOWORLD_*; the known names are listed"
 @check("stages")
 def stages(subject: Subject) -> Iterator[Finding]:
     """Every stage has an env that serves it, and the configuration names nothing that does not exist."""
-    for table, names in (("stages", subject.settings.stages), ("params", subject.settings.params)):
+    settings = subject.settings
+    for table, names in (("[stages]", settings.stages), ("[params]", settings.params), ("on_cpu", settings.on_cpu)):
         for name in sorted(set(names) - set(subject.stages)):
-            yield fault(f"[{table}]", str(UnknownName("stage", name, subject.stages)), CORRECT)
+            yield fault(table, str(UnknownName("stage", name, subject.stages)), CORRECT)
     served: list[str] = []
     for stage, env in subject.stages.items():
         try:

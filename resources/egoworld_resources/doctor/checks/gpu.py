@@ -25,8 +25,10 @@ ASKS_TORCH = "import torch; print(torch.cuda.is_available(), torch.cuda.device_c
 
 def on_gpu(subject: Subject) -> list[ModelEnv]:
     """The envs in force with a model that runs on a GPU."""
-    models = subject.models().values()
-    return [subject.catalog.env(name) for name in sorted({m.env for m in models if m.device == "cuda"})]
+    found = {
+        m.env for stage, m in subject.models().items() if m.device == "cuda" and stage not in subject.settings.on_cpu
+    }
+    return [subject.catalog.env(name) for name in sorted(found)]
 
 
 @check("GPU")

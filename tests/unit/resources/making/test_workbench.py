@@ -170,6 +170,20 @@ def test_nothing_is_left_in_scratch(bench: Workbench, clipped: str) -> None:
     assert list(bench.layout.scratch.iterdir()) == []
 
 
+def test_a_model_for_a_gpu_runs_on_a_cpu_where_the_configuration_says_so(
+    bench: Workbench, clipped: str, tmp_path: Path
+) -> None:
+    declared = add_env(tmp_path / "more" / "envs", "dimmer_gpu") / "pyproject.toml"
+    declared.write_text(declared.read_text().replace('device = "cpu"', 'device = "cuda"'))
+    chosen = {"brightness": "dimmer_gpu"}
+    assert workbench(tmp_path, stages=chosen).recipe(BRIGHTNESS).device == "cuda"
+    slow = workbench(tmp_path, stages=chosen, on_cpu=["brightness"])
+    (made,) = slow.make(BRIGHTNESS, [clipped], "run")
+    assert made.manifest is not None, made.why
+    assert made.manifest.recipe.device == "cpu"
+    assert "device changed: cpu → cuda" in workbench(tmp_path, stages=chosen).state(BRIGHTNESS, clipped).why
+
+
 def test_names_that_do_not_exist_are_answered_with_those_that_do(
     bench: Workbench, clipped: str, tmp_path: Path
 ) -> None:
@@ -177,7 +191,7 @@ def test_names_that_do_not_exist_are_answered_with_those_that_do(
         bench.state(PROBE, "nobody")
     with pytest.raises(UnknownName, match="known: crash, level"):
         workbench(tmp_path, params={"brightness": {"levle": 1}}).recipe(BRIGHTNESS)
-    with pytest.raises(UnknownName, match=r"unknown model env 'sam2'; known: .*dimmer"):
-        workbench(tmp_path, stages={"brightness": "sam2"}).recipe(BRIGHTNESS)
+    with pytest.raises(UnknownName, match=r"unknown model env 'sam1'; known: .*dimmer"):
+        workbench(tmp_path, stages={"brightness": "sam1"}).recipe(BRIGHTNESS)
     with pytest.raises(UnknownName, match="unknown env for stage 'brightness' 'base'; known: dimmer"):
         workbench(tmp_path, stages={"brightness": "base"}).recipe(BRIGHTNESS)
