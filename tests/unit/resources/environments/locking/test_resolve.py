@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from egoworld_resources.environments.building.uv import Uv
 from egoworld_resources.environments.errors import BadDeclaration, LockRefused
-from egoworld_resources.environments.locking.resolve import linux_entries
+from egoworld_resources.environments.locking.resolve import linux_entries, lock
 from egoworld_resources.environments.policy.rules import Policy
+from made_envs import made_catalog, made_env
 
 WHEELS = [
     "tiny-1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
@@ -34,6 +36,16 @@ def entry(*wheels: str, **more: Any) -> dict[str, Any]:
 
 def kept(entries: list[dict[str, Any]], python: str = ">=3.11,<3.12", **more: Any) -> list[dict[str, Any]]:
     return linux_entries("made_up", entries, python=python, policy=Policy(glibc="2.36"), **more)
+
+
+@pytest.mark.parametrize(
+    ("whose", "says"), [("base", "our own interpreter"), ("vision", "the interpreter of 'vision'")]
+)
+def test_an_env_without_a_lock_of_its_own_says_which_one_to_make(tmp_path: Path, whose: str, says: str) -> None:
+    made_env(tmp_path, "vision")
+    made_env(tmp_path, "boxes", interpreter=whose, stage="detections")
+    with pytest.raises(LockRefused, match=rf"'boxes' runs in {says}; lock that with: make lock ENV={whose}"):
+        lock("boxes", made_catalog(tmp_path), Uv(tmp_path / "no uv", tmp_path))
 
 
 def test_only_wheels_that_linux_can_load_are_kept() -> None:

@@ -244,6 +244,19 @@ def test_a_lock_that_cannot_be_read_is_a_line_of_its_own(tmp_path: Path) -> None
     assert line.endswith("make lock ENV=tiny_env")
 
 
+def test_a_lock_that_envs_share_is_checked_once_and_their_code_and_licences_each(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    for name in ("boxes", "shapes"):
+        made_env(tmp_path, name, interpreter="tiny_env", stage=name)
+    assert project.lines() == []
+    declared = tmp_path / "envs" / "boxes" / "pyproject.toml"
+    declared.write_text(declared.read_text().replace('licence = "MIT"', 'licence = "GPL-2.0-only"'))
+    (tmp_path / "locks" / "pylock.tiny_env.toml").unlink()
+    lines = project.lines()
+    assert [line.partition(":")[0] for line in lines].count("locks/pylock.tiny_env.toml") == 1
+    assert [line.partition(":")[0] for line in lines].count("envs/boxes/pyproject.toml") == 1
+
+
 def test_an_exception_that_no_lock_needs_any_more_is_a_breach(tmp_path: Path) -> None:
     excepted = {"gone": Excepted(licence="ISC", reason="was needed")}
     rules = LicenceRules(models=("MIT",), packages=("MIT",), excepted=excepted)
