@@ -111,7 +111,7 @@ class _Fetching:
         with naming_a_full_disk(self._place.files):
             while missing := self._missing():
                 if fruitless == FRUITLESS:
-                    raise HubUnreachable(self._why(reasons, len(missing)))
+                    raise HubUnreachable(self._why(reasons, missing))
                 time.sleep(fruitless)
                 reasons |= self._once(missing)
                 fruitless = 0 if self._got_further() else fruitless + 1
@@ -167,12 +167,12 @@ class _Fetching:
         further, self._most = here > self._most, max(here, self._most)
         return further
 
-    def _why(self, reasons: Mapping[str, str], missing: int) -> str:
+    def _why(self, reasons: Mapping[str, str], missing: Sequence[HubFile]) -> str:
         of_files = [f"{path}: {reason}" for path, reason in reasons.items() if path and path not in self._digests]
         said = "; ".join([*of_files[:1], *filter(None, [reasons.get("")])]) or "it gave no reason"
         return (
-            f"{self._hub.name}: {missing} of {len(self._wanted)} files of {self._order.repo} did not arrive: {said}. "
-            "What arrived is kept; run it again to go on"
+            f"{self._hub.name}: {len(missing)} of {len(self._wanted)} files of {self._order.repo} did not arrive, "
+            f"{missing[0].path} first: {said}. What arrived is kept; run it again to go on"
         )
 
 
