@@ -73,11 +73,14 @@ def left_out_then(made: Manifest, _: Path, reports: Sequence[ClipReport]) -> dic
 
 
 def refuse_another_recipe(bench: Workbench, made: Manifest) -> None:
-    """Raise CannotReproduce unless code, lock, weights and named files are those of the manifest."""
+    """Raise CannotReproduce unless code, lock, weights and named files are those of the manifest.
+
+    The device is that of then, whatever the configuration says today.
+    """
     old = made.recipe
     known = bench.catalog.model(old.stage, old.env).params
     now = bench.recipe_with(old.stage, old.env, {name: v for name, v in old.params.items() if name in known})
-    if changed := list(recipe_reasons(old, now)):
+    if changed := list(recipe_reasons(old, now.model_copy(update={"device": old.device}))):
         raise CannotReproduce(
             f"{made.asset} of {made.video} cannot be made as it was: {'; '.join(changed)}. Check out the code that "
             f"made it on {made.made_at[:10]}, or make it by today's with `egoworld refresh {made.video}`"

@@ -9,6 +9,7 @@ import pytest
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.errors import UnknownName
 from egoworld_resources.inbox.arrivals import Arrivals
+from egoworld_resources.making.reproduce import reproduce
 from egoworld_resources.making.workbench import Workbench
 from tests.made_up import BRIGHTNESS, add_env, video, workbench
 
@@ -181,7 +182,9 @@ def test_a_model_for_a_gpu_runs_on_a_cpu_where_the_configuration_says_so(
     (made,) = slow.make(BRIGHTNESS, [clipped], "run")
     assert made.manifest is not None, made.why
     assert made.manifest.recipe.device == "cpu"
-    assert "device changed: cpu → cuda" in workbench(tmp_path, stages=chosen).state(BRIGHTNESS, clipped).why
+    by_default = workbench(tmp_path, stages=chosen)
+    assert "device changed: cpu → cuda" in by_default.state(BRIGHTNESS, clipped).why
+    assert reproduce(by_default, made.manifest).same, "on the device that it was made on"
 
 
 def test_names_that_do_not_exist_are_answered_with_those_that_do(
