@@ -81,7 +81,7 @@ class GroundedObjects(Runner):
         except torch.OutOfMemoryError as error:
             raise ClipFailed(
                 f"the GPU has too little memory for a picture of {width}x{height} px: {str(error).splitlines()[0]} "
-                "Free some of it, or take a GPU with 4 GB"
+                "Free some of it, or run on another GPU"
             ) from error
         (found,) = self._processor.post_process_grounded_object_detection(
             seen, text["input_ids"], least, float(params["text_threshold"]), [(height, width)]
