@@ -33,7 +33,7 @@ def dagster_home(bench: Workbench) -> Path:
 
 
 def instance_of(bench: Workbench) -> dg.DagsterInstance:
-    """The Dagster instance of this installation, with its tables: whoever else needs them finds them made."""
+    """The Dagster instance of this installation, with its tables: who else needs them finds them made."""
     home = dagster_home(bench)
     if home != bench.layout.dagster:
         return dg.DagsterInstance.get()  # `make up` made its tables, and not every part of it may read events

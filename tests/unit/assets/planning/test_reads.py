@@ -33,7 +33,7 @@ LOOKS: dict[str, Callable[[Workbench], object]] = {
     "quarantine": lambda bench: list(stopped(bench.snapshot())) == [],
     "which videos belong into the dataset": lambda bench: len(usable_videos(bench)) == len(bench.store.keys("videos")),
     "the sensor of the dataset": lambda bench: looked_at_everything(merged(bench)),
-    "licences of a dataset that nobody declared anew": lambda bench: stale_licences(merged(bench)) == [],
+    "licences of a dataset whose declarations stand": lambda bench: stale_licences(merged(bench)) == [],
 }
 
 
