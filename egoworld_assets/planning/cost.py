@@ -53,10 +53,9 @@ def frames_expected(view: View, videos: Sequence[str], per_byte: float | None) -
     """Frames of videos as they are now: probed or, where these bytes were not yet, judged by the size of the file."""
     probed = view.frames(videos)
     found: dict[str, float | None] = {video: probed.get(video) for video in videos}
-    for video in videos if per_byte else ():
-        if video not in probed:
-            size = facts_of(view, video).get("bytes")
-            found[video] = per_byte * size if per_byte and size else None
+    if per_byte:
+        sizes = view.sizes([video for video in videos if video not in probed])
+        found |= {video: per_byte * size for video, size in sizes.items() if size}
     return found
 
 

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 EQUAL, OTHER, WENT, NEITHER, CAME = range(5)
 """What became of an input since an artifact was made."""
 SOME = 200
+MOST = 2**62
 
 
 class Overview:
@@ -61,12 +62,20 @@ class Overview:
 
     def having(self, asset: str) -> Sequence[str]:
         """Videos with a live version of an asset, of all; of many some, evenly spread."""
+        if self.look.whole and asset in self.look.columns:
+            live = np.flatnonzero(self.look.columns[asset].version)
+            return [self.look.videos[line] for line in live[:: max(1, len(live) // SOME)]]
         return self._index.ask(lambda connection: some_with(connection, asset, SOME))
 
     def made(self, asset: str, videos: Sequence[str]) -> Mapping[str, Made]:
         """Live versions that can be read."""
         found = self._index.ask(lambda connection: known(connection, "artifact", asset, list(videos)))
         return {place.video: truth for place, truth in found.items() if isinstance(truth, Made)}
+
+    def sizes(self, videos: Sequence[str]) -> Mapping[str, int]:
+        """Bytes of videos, of those whose record can be read."""
+        lines = ((video, self.look.line(video)) for video in videos)
+        return {video: int(self.look.bytes[line]) for video, line in lines if self.look.source[line]}
 
     def groups(self, marked: Marked | None = None) -> Iterable[Group]:
         """Videos by how all of their stages stand; the group of the first video first."""
@@ -181,12 +190,15 @@ def _change(used: Numbers, now: Numbers) -> Numbers:
 
 
 def _together(one: Numbers, other: Numbers) -> Numbers:
-    """Numbers that are the same where both are."""
+    """Numbers that are the same where both are; none of them is negative."""
     if not other.any():
         return one
-    _, left = np.unique(one, return_inverse=True)
-    values, right = np.unique(other, return_inverse=True)
-    return left * len(values) + right
+    size = int(other.max()) + 1
+    if int(one.max()) >= MOST // size:
+        _, one = np.unique(one, return_inverse=True)
+        values, other = np.unique(other, return_inverse=True)
+        size = len(values)
+    return one * size + other
 
 
 def _of_lines(words: Mapping[int, str], count: int) -> Numbers:

@@ -31,16 +31,17 @@ def _made(connection: Connection, asset: str, videos: Sequence[str]) -> Iterable
     columns = (VIDEOS.c.key, MADE, KINDS.c.recipe, KINDS.c.shape, KINDS.c.quarantine, KINDS.c.checks, KINDS.c.damage)
     number = select(NAMES.c.id).where(NAMES.c.short == asset).scalar_subquery()
     asked = select(*columns).join(VIDEOS, VIDEOS.c.id == MADE.c.video).outerjoin(KINDS, KINDS.c.id == MADE.c.kind)
-    rows = connection.execute(asked.where(MADE.c.asset == number, VIDEOS.c.key.in_(videos))).mappings().all()
-    versions = [inputs_in(row["inputs"]) for row in rows]
-    wanted = {row[column] or 0 for row in rows for column in ("version", "odd", *OF_KIND)}
-    names = texts(connection, wanted.union(*versions))
+    some = select(VIDEOS.c.id).where(VIDEOS.c.key.in_(videos))  # so that no row of another video is looked at
+    rows = connection.execute(asked.where(MADE.c.asset == number, MADE.c.video.in_(some))).mappings().all()
+    lines = [numbers_in(row["line"]) for row in rows]
+    wanted = {row[column] or 0 for row in rows for column in OF_KIND}
+    names = texts(connection, wanted.union(*((line[1], *line[3:]) for line in lines)))
     recipes = {row["recipe"] for row in rows if row["recipe"]}
     asked = select(RECIPES.c.id, RECIPES.c.body).where(RECIPES.c.id.in_(recipes))
     bodies = {number: body for number, body in connection.execute(asked)}  # noqa: C416 rows are no pairs to dict()
-    for row, inputs in zip(rows, versions, strict=True):
+    for row, (_, version, _, odd, *inputs) in zip(rows, lines, strict=True):
         recipe = recipe_in(bodies[row["recipe"]]) if row["recipe"] else None
-        yield row["key"], artifact(asset, row, inputs, names, recipe)
+        yield row["key"], artifact(asset, {**row, "version": version, "odd": odd}, inputs, names, recipe)
 
 
 OF_KIND = ("shape", "quarantine", "checks", "damage")
@@ -84,19 +85,18 @@ def failure(fingerprint: str, reason: str, kind: str | None) -> dict[str, Any] |
 
 
 def _videos(connection: Connection, _asset: str, videos: Sequence[str]) -> Iterable[tuple[str, Truth]]:
-    rows = connection.execute(select(VIDEOS).where(VIDEOS.c.key.in_(videos))).mappings().all()
-    names = texts(connection, {row[name] for row in rows for name in ("source", "damage")})
-    return [(row["key"], video(row, names)) for row in rows]
+    rows = connection.execute(select(VIDEOS).where(VIDEOS.c.key.in_(videos))).all()
+    names = texts(connection, {number for row in rows for number in (row.source, row.damage)})
+    return [(row.key, video(row, names)) for row in rows]
 
 
-def video(row: Mapping[Any, Any], names: Mapping[int, str]) -> Truth:
-    """The record of a video as far as the index holds it."""
-    if row["damage"]:
-        return DamagedArtifact(names[row["damage"]])
-    if not row["source"]:
+def video(row: Any, names: Mapping[int, str]) -> Truth:
+    """The record of a video as far as the index holds it. row: of its table."""
+    if row.damage:
+        return DamagedArtifact(names[row.damage])
+    if not row.source:
         return None
-    facts = {name: row[name] for name in ("name", "bytes", "arrived_at")}
-    return {"sha256": names[row["source"]], **facts}
+    return {"sha256": names[row.source], "name": row.name, "bytes": row.bytes, "arrived_at": row.arrived_at}
 
 
 def same(kind: str, one: Truth, other: Truth) -> bool:
@@ -117,8 +117,8 @@ def _bare(kind: str, truth: Truth) -> object:
     return (*facts, truth.get("arrived_at", ""))
 
 
-def inputs_in(text: str) -> list[int]:
-    """Numbers of the versions of the inputs."""
+def numbers_in(text: str) -> list[int]:
+    """The numbers of a line."""
     return [int(text[at : at + DIGITS], 16) for at in range(0, len(text), DIGITS)]
 
 
@@ -126,7 +126,7 @@ def texts(connection: Connection, numbers: Iterable[int]) -> dict[int, str]:
     """The text of each number."""
     found = {0: ""}
     for some in batches(sorted(set(numbers) - {0}), AT_ONCE):
-        for number, short, text in connection.execute(select(NAMES).where(NAMES.c.id.in_(some))):
+        for number, short, text in connection.execute(select(NAMES).where(NAMES.c.id.in_(some))).all():
             found[number] = short if text is None else text
     return found
 

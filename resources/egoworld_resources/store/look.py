@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Select, String, cast, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from egoworld_resources.artifacts.made import Made
 from egoworld_resources.artifacts.manifest import Recipe
@@ -65,18 +65,19 @@ class Look:
         few = videos is not None and len(videos) <= AT_ONCE
         asked = asked.where(VIDEOS.c.key.in_(videos or ())) if few else asked
         wanted = None if videos is None or few else set(videos)
-        found = (row for row in connection.execute(asked).mappings() if wanted is None or row["key"] in wanted)
-        rows = sorted(found, key=lambda row: row["key"])
-        self.videos: list[str] = [row["key"] for row in rows]
+        rows = sorted(connection.execute(asked).all(), key=attrgetter("key"))
+        rows = rows if wanted is None else [row for row in rows if row.key in wanted]
+        self.videos: list[str] = [row.key for row in rows]
+        self.whole = videos is None
         self._rows = rows
-        self._only = None if not few else [int(row["id"]) for row in rows]
+        self._only = None if not few else [int(row.id) for row in rows]
         self._line = {key: line for line, key in enumerate(self.videos)}
-        ids = np.array([row["id"] for row in rows], dtype=np.int64)
+        ids = np.array([row.id for row in rows], dtype=np.int64)
         self._lines = np.full(int(ids.max(initial=0)) + 1, -1, dtype=np.int64)
         self._lines[ids] = np.arange(len(ids))
-        self.source = np.array([row["source"] for row in rows], dtype=np.int64)
-        self.bytes = np.array([row["bytes"] for row in rows], dtype=np.int64)
-        self.damaged = np.array([row["damage"] for row in rows], dtype=np.int64)
+        self.source = np.array([row.source for row in rows], dtype=np.int64)
+        self.bytes = np.array([row.bytes for row in rows], dtype=np.int64)
+        self.damaged = np.array([row.damage for row in rows], dtype=np.int64)
         self.kinds = self._kinds(connection)
         self.columns = {asset: self._column(connection, asset) for asset in assets}
         self.failures = {asset: self._failures(connection, asset) for asset in assets}
@@ -99,7 +100,7 @@ class Look:
 
     def arrived_at(self) -> list[str]:
         """When each video arrived."""
-        return [row["arrived_at"] for row in self._rows]
+        return [row.arrived_at for row in self._rows]
 
     def current(self, asset: str, video: str) -> Made | None:
         """The live artifact as the index holds it; without rows, seconds, bytes and frames. Raises DamagedArtifact."""
@@ -127,7 +128,7 @@ class Look:
         if line is None:
             return None
         row = self._rows[line]
-        if row["source"] not in self._texts or row["damage"] not in self._texts:
+        if row.source not in self._texts or row.damage not in self._texts:
             ahead = slice(line, line + AT_ONCE)  # who asks for one goes on with the next
             self.learn([*self.source[ahead].tolist(), *self.damaged[ahead].tolist()])
         found = video(row, self._texts)
@@ -145,7 +146,7 @@ class Look:
         found = {name: np.zeros(len(self.videos)) for name in names}
         asked = self._of_asset(select(MADE.c.video, *(MADE.c[name] for name in names)), MADE, asset)
         if lines is not None:
-            asked = asked.where(MADE.c.video.in_([int(self._rows[line]["id"]) for line in lines]))
+            asked = asked.where(MADE.c.video.in_([int(self._rows[line].id) for line in lines]))
         said = self._index.ask(lambda connection: [tuple(row) for row in connection.execute(asked)])
         rows = np.array(said, dtype=np.float64).reshape(-1, 5)
         at, there = self._places(rows[:, 0].astype(np.int64))
@@ -170,13 +171,10 @@ class Look:
         column = Column(version, kind, odd)
         if asset not in self._numbers:
             return column
-        head = reduce(lambda one, other: one.concat(other), (_hex(connection, MADE.c[name]) for name in HEAD))
-        line = func.aggregate_strings(head.concat(MADE.c.inputs), "")
-        length = func.length(MADE.c.inputs)
+        line, length = func.aggregate_strings(MADE.c.line, ""), func.length(MADE.c.line)
         for used in connection.execute(self._of_asset(select(length).distinct(), MADE, asset)).scalars().all():
             said = connection.execute(self._of_asset(select(line), MADE, asset).where(length == used)).scalar() or ""
-            width = len(HEAD) + used // DIGITS
-            found = np.frombuffer(bytes.fromhex(said), dtype=">u4").reshape(-1, width).astype(np.int64)
+            found = np.frombuffer(bytes.fromhex(said), dtype=">u4").reshape(-1, used // DIGITS).astype(np.int64)
             self._fill(column, found)
         return column
 
@@ -212,17 +210,10 @@ def _numbers(connection: Connection, assets: Sequence[str]) -> dict[str, int]:
     return {row.short: row.id for row in connection.execute(select(NAMES).where(NAMES.c.short.in_(assets)))}
 
 
-def _hex(connection: Connection, column: Any) -> Any:
-    """A number as 8 hex digits."""
-    if connection.dialect.name == "sqlite":
-        return cast(func.printf("%08x", column), String)
-    return func.lpad(func.to_hex(column), DIGITS, "0")
-
-
 def some_with(connection: Connection, asset: str, count: int) -> list[str]:
     """Videos with a live version of an asset, in the order of their keys; of many some, as evenly as their numbers."""
     number = select(NAMES.c.id).where(NAMES.c.short == asset).scalar_subquery()
-    live = (MADE.c.asset == number) & (MADE.c.version != 0)
+    live = (MADE.c.asset == number) & (func.substr(MADE.c.line, DIGITS + 1, DIGITS) != "0" * DIGITS)
     every = max(1, (connection.execute(select(func.count()).select_from(MADE).where(live)).scalar() or 0) // count)
     asked = select(VIDEOS.c.key).join(MADE, MADE.c.video == VIDEOS.c.id).where(live, MADE.c.video % every == 0)
     return sorted(connection.execute(asked).scalars())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from egoworld_resources.store.index import Index
 
 Open = Callable[[], "Index"]
-LAYOUT = 1
+LAYOUT = 2
 """Of the tables of the index; another one when one of them changes: then it is made again from the store."""
 INDEXES = "indexes"
 """Kind of the facts by which indexes of other machines are noticed: what they write does not stand in ours."""

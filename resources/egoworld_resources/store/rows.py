@@ -15,7 +15,7 @@ from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.store.tables import ABOUT, FAILURES, KINDS, MADE, NAMES, RECIPES, VIDEOS, insert
 
 AT_ONCE = 400
-NOTHING = {"version": 0, "kind": 0, "odd": 0, "inputs": "", "rows": 0, "seconds": 0.0, "bytes": 0, "frames": 0}
+NOTHING = {"kind": 0, "numbers": (0, 0), "rows": 0, "seconds": 0.0, "bytes": 0, "frames": 0}
 T = TypeVar("T")
 Kind = Literal["artifact", "failure", "video"]
 
@@ -81,8 +81,16 @@ def write(connection: Connection, truths: Sequence[tuple[Place, Truth]]) -> None
         else:
             facts = {"fingerprint": str(truth.get("fingerprint", "")), "reason": names[clean(truth.get("reason", ""))]}
             rows["failure"].append({**key, **facts, "kind": truth.get("kind")})
+    rows["artifact"] = [lined(row) for row in rows["artifact"]]
     for kind, table in (("artifact", MADE), ("failure", FAILURES), ("video", VIDEOS)):
         upsert(connection, table, rows[kind])
+
+
+def lined(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of what is made with its line in place of its numbers, see tables.py."""
+    version, odd, *inputs = row["numbers"]
+    line = "".join(f"{number:08x}" for number in (row["video"], version, row["kind"], odd, *inputs))
+    return {**{name: value for name, value in row.items() if name != "numbers"}, "line": line}
 
 
 def texts_in(place: Place, truth: Truth) -> Iterator[str]:
@@ -115,10 +123,12 @@ def clean(text: object) -> str:
 
 def _made_row(made: Made, names: Mapping[str, int], kind: int) -> dict[str, Any]:
     return {
-        "version": names[made.data_version],
         "kind": kind,
-        "odd": names[odd_print(made)],
-        "inputs": "".join(f"{names[made.inputs[name] or '']:08x}" for name in sorted(made.inputs)),
+        "numbers": (
+            names[made.data_version],
+            names[odd_print(made)],
+            *(names[made.inputs[name] or ""] for name in sorted(made.inputs)),
+        ),
         "rows": sum(made.rows.values()),
         "seconds": made.seconds,
         "bytes": made.bytes,

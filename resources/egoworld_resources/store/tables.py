@@ -72,16 +72,18 @@ MADE = Table(
     METADATA,
     _number("asset", primary_key=True, autoincrement=False),
     _number("video", primary_key=True, autoincrement=False),
-    _number("version", nullable=False),
     _number("kind", nullable=False),
-    _number("odd", nullable=False),  # its fingerprint, where that is not the one of recipe and inputs; else 0
-    Column("inputs", Text, nullable=False),  # 8 hex digits for each input's version, 0: it did not exist
+    Column("line", Text, nullable=False),
     _number("rows", nullable=False),
     Column("seconds", Float, nullable=False),
     _number("bytes", nullable=False),
     _number("frames", nullable=False),
     sqlite_with_rowid=False,
 )
+"""What is made. line: numbers as 8 hex digits each, of the video, the version, the kind, the fingerprint where it is
+not that of recipe and inputs (else 0), and of each input's version (0: it did not exist). A look at everything reads
+the lines as one text, four times as fast as columns of numbers.
+"""
 FAILURES = Table(
     "store_failures",
     METADATA,
