@@ -102,11 +102,13 @@ def had_a_run(instance: dg.DagsterInstance, partitions: Sequence[str]) -> Collec
 def request_for(
     bench: Workbench, batch: Sequence[str], videos: Sequence[str], said: Collection[str] = ()
 ) -> dg.RunRequest:
-    """One run of the whole flow for these bytes of these videos, and what was said of some; Dagster starts it once per
-    run key.
+    """One run of the whole flow for these bytes of these videos and what holds about them, also where the sidecar was
+    taken up at an earlier look; Dagster starts it once per run key.
     """
     given = [(bench.store.recorded("videos", video) or {})["sha256"] for video in videos]
-    given += [version for video in videos if video in said for version in versions_said(bench, video)]
+    for video in videos:
+        versions = versions_said(bench, video)
+        given += versions if video in said or any(versions) else []
     of_given = given[0] if len(given) == 1 else digest(given)
     return run_request(batch, f"{batch[0]}:{of_given}", console(bench))
 

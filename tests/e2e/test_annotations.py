@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
+from egoworld_assets.automation.inbox_sensor import requests_for
 from egoworld_assets.cli.app import app
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.annotations.said import pictures_of
@@ -169,6 +170,8 @@ def test_a_sidecar_in_the_inbox_is_taken_up_whichever_comes_first(tmp_path: Path
         assert bench.store.current("prompts", key)
         again = {request.run_key for request in ticks.tick("inbox")}
         assert again <= {request.run_key for request in asked}, "Dagster starts a run once per key"
+        later = requests_for(bench, instance, {key: [key]}, [key])  # a look that names the video again, not the sidecar
+        assert [request.run_key for request in later] == [request.run_key for request in asked]
 
 
 HOSTILE = {
