@@ -87,3 +87,10 @@ def sound_only(path: Path) -> Path:
         file.setframerate(8000)
         file.writeframes(b"\0\0" * 800)
     return path
+
+
+def of_squares(seed: int, count: int, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """Pictures of coloured squares of 16 px, each with others. size: height and width, px."""
+    height, width = size
+    coarse = np.random.default_rng(seed).integers(0, 255, (count, height // 16, width // 16, 3), np.uint8)
+    return list(coarse.repeat(16, axis=1).repeat(16, axis=2))

@@ -21,7 +21,7 @@ from egoworld_resources.weights import ModelPaths, WeightsMissing, local_weights
 from egoworld_runner import clip_id, tables
 from egoworld_runner.video import FrameIndex, frames
 from made_clips import ModelEnvRuns, Ran
-from made_videos import make_video
+from made_videos import make_video, of_squares
 from made_vision import call
 
 pytestmark = pytest.mark.env
@@ -38,13 +38,6 @@ ASKED = {"names": NAMES, "every_s": EVERY_S, "max_overlap": OVERLAP}
 Videos = Mapping[str, tuple[Path, list[tuple[int, int]]]]
 
 
-def pictures(seed: int) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    height, width = SIZE
-    coarse = rng.integers(0, 255, (30, height // 16, width // 16, 3), np.uint8)
-    return list(coarse.repeat(16, axis=1).repeat(16, axis=2))
-
-
 @pytest.fixture(scope="module")
 def model(builder: EnvBuilder, catalog: Catalog) -> ModelEnvRuns:
     return ModelEnvRuns(builder, catalog, "groundingdino", "detections")
@@ -54,7 +47,9 @@ def model(builder: EnvBuilder, catalog: Catalog) -> ModelEnvRuns:
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Videos:
     folder = tmp_path_factory.mktemp("videos")
     spans = {"first": [SPAN, PART], "second": [SPAN]}
-    return {name: (make_video(folder / f"{name}.mp4", pictures(n)), spans[name]) for n, name in enumerate(spans)}
+    return {
+        name: (make_video(folder / f"{name}.mp4", of_squares(n, 30, SIZE)), spans[name]) for n, name in enumerate(spans)
+    }
 
 
 @pytest.fixture(scope="module")

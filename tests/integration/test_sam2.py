@@ -22,7 +22,7 @@ from egoworld_resources.weights import ModelPaths, WeightsMissing, local_weights
 from egoworld_runner import clip_id, tables
 from egoworld_runner.video import FrameIndex, frames
 from made_clips import ModelEnvRuns, Ran
-from made_videos import make_video
+from made_videos import make_video, of_squares
 from made_vision import call
 
 pytestmark = pytest.mark.env
@@ -39,13 +39,6 @@ Inputs = Mapping[str, Mapping[str, Path]]
 Videos = Mapping[str, tuple[Path, list[tuple[int, int]]]]
 
 
-def pictures(seed: int) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    height, width = SIZE
-    coarse = rng.integers(0, 255, (30, height // 16, width // 16, 3), np.uint8)
-    return list(coarse.repeat(16, axis=1).repeat(16, axis=2))
-
-
 @pytest.fixture(scope="module")
 def model(builder: EnvBuilder, catalog: Catalog) -> ModelEnvRuns:
     return ModelEnvRuns(builder, catalog, "sam2", "masks")
@@ -56,7 +49,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Videos:
     """One with a detected cup; one with a hand, and a bowl that a person showed; one in which nothing was found."""
     folder = tmp_path_factory.mktemp("videos")
     names = ("detected", "shown", "empty")
-    return {name: (make_video(folder / f"{name}.mp4", pictures(n)), [SPAN]) for n, name in enumerate(names)}
+    return {name: (make_video(folder / f"{name}.mp4", of_squares(n, 30, SIZE)), [SPAN]) for n, name in enumerate(names)}
 
 
 def written(folder: Path, row_class: type[tables.Row], rows: list[dict[str, Any]]) -> Path:
