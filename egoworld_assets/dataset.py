@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from egoworld_assets.episodes import STAGE as EPISODES
 from egoworld_assets.orchestration.registry import stages
 from egoworld_resources.artifacts.manifest import Manifest, digest
+from egoworld_resources.artifacts.stage import Stage
 from egoworld_resources.dataset import considered
 from egoworld_resources.dataset.episodes import ArtifactLineage, EpisodeArtifact
 from egoworld_resources.dataset.lineage import LINEAGE, licence_changes, merged_videos
 from egoworld_resources.errors import BadConfiguration, EgoworldError, Transient
 from egoworld_resources.leases.locks import locked
+from egoworld_resources.making.state import A, State
 from egoworld_resources.making.views import View, view_of
 from egoworld_resources.making.workbench import SOURCE, Workbench
 from egoworld_resources.rights.bearing import LicenceBook
@@ -21,6 +23,12 @@ from egoworld_resources.rights.source_videos import rights_of, rights_stamp
 
 if TYPE_CHECKING:
     from egoworld_resources.dataset.merge import MergeReport
+
+
+class Judging(Protocol[A]):
+    """What says how the artifact of a video stands: a workbench, or a view of many videos."""
+
+    def state(self, stage: Stage, video: str) -> State[A]: ...
 
 
 def merge_usable(bench: Workbench) -> MergeReport:
@@ -44,27 +52,21 @@ def usable_episodes(bench: Workbench) -> list[EpisodeArtifact]:
 
 def usable_videos(bench: Workbench) -> list[str]:
     """Videos whose episodes are fresh: judged by the index of the store where they are many."""
-    view = view_of(bench, [EPISODES], None)
-    return sorted(video for group in view.groups() if is_fresh(view, group.example) for video in group.videos)
+    return sorted(usable_in(view_of(bench, [EPISODES], None)))
 
 
-def is_fresh(look: Workbench | View, video: str) -> bool:
-    """Whether the episodes of a video are fresh; those of a video that cannot be judged are not. Raises Transient."""
-    try:
-        return look.state(EPISODES, video).condition == "fresh"
-    except Transient:
-        raise
-    except EgoworldError:
-        return False
+def usable_in(view: View) -> list[str]:
+    """The same of the videos of a view, of those that stand alike one judged for all."""
+    return [video for group in view.groups() if usable(view, group.example) for video in group.videos]
 
 
-def usable(bench: Workbench, video: str) -> Manifest | None:
+def usable(look: Judging[A], video: str) -> A | None:
     """The episodes of a video that belong into the dataset; a video that cannot be judged has none.
 
     Raises Transient when the store does not answer: then nothing is known, and no video is left out for it.
     """
     try:
-        state = bench.state(EPISODES, video)
+        state = look.state(EPISODES, video)
     except Transient:
         raise
     except EgoworldError:

@@ -11,7 +11,7 @@ import dagster as dg
 
 from egoworld_assets.automation.jobs import DATASET
 from egoworld_assets.automation.pace import UNFINISHED, Cursor, deadline
-from egoworld_assets.dataset import artifact_of, declarations, is_fresh, usable
+from egoworld_assets.dataset import artifact_of, declarations, usable, usable_in
 from egoworld_assets.episodes import STAGE
 from egoworld_assets.orchestration.materializations import LOG, console
 from egoworld_assets.orchestration.registry import stages
@@ -189,8 +189,7 @@ class Looking:
         view = view_of(self._looked_at, [STAGE], None, self._late) if declared == self._last.declared else None
         if view is None or isinstance(view, OneByOne):
             return set()
-        fresh = [video for group in view.groups() if is_fresh(view, group.example) for video in group.videos]
-        made = view.made(STAGE.name, fresh)
+        made = view.made(STAGE.name, usable_in(view))
         return {video for video, one in made.items() if one.data_version == self._last.versions.get(video)}
 
     def _differ(self, videos: Iterable[str]) -> bool:

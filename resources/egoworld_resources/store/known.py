@@ -12,10 +12,8 @@ from egoworld_resources.artifacts.made import Made
 from egoworld_resources.artifacts.manifest import Recipe
 from egoworld_resources.artifacts.staleness import fingerprint
 from egoworld_resources.errors import DamagedArtifact
-from egoworld_resources.store.rows import AT_ONCE, Kind, Place, Truth, batches, clean
+from egoworld_resources.store.rows import AT_ONCE, DIGITS, Kind, Place, Truth, batches, clean
 from egoworld_resources.store.tables import FAILURES, KINDS, MADE, NAMES, RECIPES, VIDEOS
-
-DIGITS = 8
 
 
 def known(connection: Connection, kind: Kind, asset: str, videos: Sequence[str]) -> dict[Place, Truth]:

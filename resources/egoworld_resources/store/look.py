@@ -15,8 +15,8 @@ from egoworld_resources.artifacts.made import Made
 from egoworld_resources.artifacts.manifest import Recipe
 from egoworld_resources.errors import DamagedArtifact, IndexAway
 from egoworld_resources.store.index import Index
-from egoworld_resources.store.known import DIGITS, artifact, failure, recipe_in, texts, video
-from egoworld_resources.store.rows import AT_ONCE
+from egoworld_resources.store.known import artifact, failure, recipe_in, texts, video
+from egoworld_resources.store.rows import AT_ONCE, DIGITS
 from egoworld_resources.store.tables import ABOUT, FAILURES, KINDS, MADE, NAMES, RECIPES, VIDEOS
 
 Numbers = npt.NDArray[np.int64]

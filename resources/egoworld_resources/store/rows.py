@@ -15,6 +15,8 @@ from egoworld_resources.errors import DamagedArtifact
 from egoworld_resources.store.tables import ABOUT, FAILURES, KINDS, MADE, NAMES, RECIPES, VIDEOS, insert
 
 AT_ONCE = 400
+DIGITS = 8
+"""Of a number in the line of a row."""
 NOTHING = {"kind": 0, "numbers": (0, 0), "rows": 0, "seconds": 0.0, "bytes": 0, "frames": 0}
 T = TypeVar("T")
 Kind = Literal["artifact", "failure", "video"]
@@ -89,7 +91,7 @@ def write(connection: Connection, truths: Sequence[tuple[Place, Truth]]) -> None
 def lined(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of what is made with its line in place of its numbers, see tables.py."""
     version, odd, *inputs = row["numbers"]
-    line = "".join(f"{number:08x}" for number in (row["video"], version, row["kind"], odd, *inputs))
+    line = "".join(f"{number:0{DIGITS}x}" for number in (row["video"], version, row["kind"], odd, *inputs))
     return {**{name: value for name, value in row.items() if name != "numbers"}, "line": line}
 
 
